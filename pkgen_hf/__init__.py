@@ -1,0 +1,29 @@
+"""PKGen: generate high-performance neural architectures from prior knowledge, without search."""
+
+from .architecture import Architecture, Cost
+from .benchmarks import ScoreTable, load_benchmark
+from .modeling_denoiser import ArchitectureDenoiser
+from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
+from .priors import Prior
+from .scheduling_prior_discrete import PriorDiscreteScheduler
+from .spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Architecture",
+    "ArchitectureDenoiser",
+    "Choice",
+    "Cost",
+    "PKGenPipeline",
+    "PKGenPipelineOutput",
+    "Prior",
+    "PriorDiscreteScheduler",
+    "ScoreTable",
+    "SearchSpace",
+    "Slot",
+    "Task",
+    "get_space",
+    "list_spaces",
+    "load_benchmark",
+]

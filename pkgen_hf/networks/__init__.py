@@ -1,0 +1,55 @@
+"""Networks of the search spaces as ``torch.nn.Module``, built from an architecture."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ..errors import unknown
+from . import cells, graph
+
+if TYPE_CHECKING:
+    from ..architecture import Architecture
+
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "nas-bench-201": cells.network,
+    "nas-bench-graph": graph.network,
+}
+
+
+def build(architecture: Architecture, num_classes: int | None = None, **scale: Any) -> nn.Module:
+    """The benchmark's network of an architecture, with fresh weights.
+
+    Parameters
+    ----------
+    architecture
+        Valid or not: a disconnected network can be built and run, and learns nothing.
+    num_classes
+        Width of the output; by default that of the task.
+    scale
+        Options of the space's family: `pkgen_hf.networks.cells.network` (``channels``, ``cells``) or
+        `pkgen_hf.networks.graph.network` (``task``, ``num_features``).
+
+    Raises
+    ------
+    NotImplementedError
+        For a space that has no networks.
+    ValueError
+        For an unknown option or a size below 1.
+    """
+    name = architecture.space.name
+    if name not in _BUILDERS:
+        raise NotImplementedError(f"{name} has no networks to build; spaces that have: {', '.join(_BUILDERS)}")
+    options = list(inspect.signature(_BUILDERS[name]).parameters)[2:]
+    for option, value in {"num_classes": num_classes, **scale}.items():
+        if option != "num_classes" and option not in options:
+            raise unknown(f"option of {name} networks", option, options)
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"{option} must be at least 1, got {value}")
+    return _BUILDERS[name](architecture, num_classes, **scale)
+
+
+__all__ = ["build"]

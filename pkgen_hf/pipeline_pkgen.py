@@ -1,0 +1,359 @@
+"""The pipeline: from a space and a prior to ranked architectures."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# ModelMixin and SchedulerMixin are named here because diffusers looks for them in the module of a pipeline's parts
+from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin  # noqa: F401
+from diffusers.utils import BaseOutput
+
+from . import hub
+from .architecture import Architecture
+from .errors import unknown
+from .modeling_denoiser import ArchitectureDenoiser, EncodedCondition
+from .priors import Prior, load_priors, save_priors, select_prior
+from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
+from .spaces import SearchSpace, get_space
+
+MAX_BATCH = 4096
+PRIORS_FOLDER = "priors"
+
+
+@dataclass
+class PKGenPipelineOutput(BaseOutput):
+    """What the pipeline returns.
+
+    Attributes
+    ----------
+    architectures : list of Architecture
+        Every one valid, best first by the model's own ranking.
+    scores : FloatTensor (num_architectures,)
+        What they were ranked by: the denoiser's score of the clean architecture given the prior, on no scale but its
+        own. No measurement is read.
+    validity : float
+        Share of the raw samples that were valid.
+    prior : Prior
+        The prior that was used.
+    """
+
+    architectures: list[Architecture]
+    scores: torch.Tensor
+    validity: float
+    prior: Prior
+
+
+class PKGenPipeline(DiffusionPipeline):
+    """Generates neural architectures from prior knowledge, without search and without evaluating candidates.
+
+    Parameters
+    ----------
+    denoiser
+        An `ArchitectureDenoiser`.
+    scheduler
+        A `PriorDiscreteScheduler`.
+
+    Attributes
+    ----------
+    priors : list of Prior
+        Those saved with the checkpoint, for calls that name only a space and a task.
+    """
+
+    model_cpu_offload_seq = "denoiser"
+    _callback_tensor_inputs = ["sample"]
+
+    def __init__(self, denoiser: ArchitectureDenoiser, scheduler: PriorDiscreteScheduler) -> None:
+        super().__init__()
+        self.register_modules(denoiser=denoiser, scheduler=scheduler)
+        self._priors: list[Prior] | None = None
+
+    # ------------------------------------------------------------------ loading and saving
+
+    @property
+    def priors(self) -> list[Prior]:
+        """The priors of the checkpoint; read from its folder when first asked for."""
+        if self._priors is None:
+            folder = Path(str(getattr(self.config, "_name_or_path", None) or "")) / PRIORS_FOLDER
+            files = sorted(folder.glob("*.parquet"))
+            self._priors = [prior for file in files for prior in load_priors(file)]
+        return self._priors
+
+    @priors.setter
+    def priors(self, priors: Sequence[Prior]) -> None:
+        self._priors = list(priors)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        pretrained_model_name_or_path: str | Path = "pkgen-base",
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        torch_dtype: torch.dtype | None = None,
+    ) -> PKGenPipeline:
+        """Load a checkpoint. No code from it is run, and only safetensors, JSON and Parquet are read.
+
+        Parameters
+        ----------
+        pretrained_model_name_or_path
+            The bundled name ``"pkgen-base"``, a folder, or a Hub id.
+        revision, cache_dir, local_files_only, token
+            For a Hub id, as in `huggingface_hub.snapshot_download`.
+        torch_dtype
+            Of the denoiser.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such checkpoint.
+        ValueError
+            If it is not a checkpoint of this pipeline, or is damaged.
+        """
+        folder = hub.checkpoint_folder(
+            pretrained_model_name_or_path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        denoiser = hub.load_component(ArchitectureDenoiser, folder, "denoiser")
+        scheduler = hub.load_component(PriorDiscreteScheduler, folder, "scheduler")
+        pipeline = cls((denoiser if torch_dtype is None else denoiser.to(torch_dtype)).eval(), scheduler)
+        pipeline.register_to_config(_name_or_path=str(folder))
+        files = sorted((folder / PRIORS_FOLDER).glob("*.parquet"))
+        pipeline.priors = [prior for file in files for prior in load_priors(file)]
+        return pipeline
+
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | Path, safe_serialization: bool = True, **kwargs: Any
+    ) -> None:
+        """Write the checkpoint, priors included, to a folder: all of it, or nothing if the write is interrupted."""
+        if not safe_serialization:
+            raise ValueError("PKGen writes safetensors only; safe_serialization=False is not supported")
+        target = Path(save_directory)
+        if target.exists() and not target.is_dir():
+            raise ValueError(f"{target} is a file; save_pretrained needs a folder")
+        priors = self.priors
+        with hub.replace_folder(target) as folder:
+            if target.is_dir():  # keep what else the folder holds, such as a README
+                shutil.copytree(target, folder, dirs_exist_ok=True)
+                shutil.rmtree(folder / PRIORS_FOLDER, ignore_errors=True)
+            super().save_pretrained(str(folder), safe_serialization=True, **kwargs)
+            for name in dict.fromkeys(prior.space.name for prior in priors):
+                here = [prior for prior in priors if prior.space.name == name]
+                save_priors(here, folder / PRIORS_FOLDER / f"{name}.parquet")
+
+    # ------------------------------------------------------------------ generation
+
+    def check_inputs(
+        self,
+        space: SearchSpace,
+        num_architectures: int,
+        distinct: bool,
+        guidance_scale: float,
+        temperature: float,
+        generator: GeneratorArg,
+        callback_inputs: Sequence[str],
+    ) -> None:
+        """Raise one clear ValueError for the first argument that cannot be."""
+        if isinstance(num_architectures, bool) or not isinstance(num_architectures, int) or num_architectures < 1:
+            raise ValueError(f"num_architectures must be a whole number from 1, got {num_architectures!r}")
+        if distinct and num_architectures > space.num_architectures:
+            raise ValueError(
+                f"{num_architectures:,} distinct architectures were asked for, but {space.name} holds "
+                f"{space.num_architectures:,}; ask for fewer or pass distinct=False"
+            )
+        if not 0 <= guidance_scale <= 100:
+            raise ValueError(f"guidance_scale must be 0 to 100, got {guidance_scale}")
+        if not 0 < temperature <= 100:
+            raise ValueError(f"temperature must be above 0 and at most 100, got {temperature}")
+        if isinstance(generator, list) and len(generator) != num_architectures:
+            raise ValueError(f"{len(generator)} generators for {num_architectures} architectures: pass one or as many")
+        for name in callback_inputs:
+            if name not in self._callback_tensor_inputs:
+                raise unknown("tensor in callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
+
+    def select_prior(self, space: SearchSpace, task: str | None, prior: Prior | None) -> Prior:
+        """The given prior, checked to be of the space, or the best of the checkpoint's own for the task."""
+        if task is not None:
+            space.task(task)
+        if prior is None:
+            return select_prior(self.priors, space, task)
+        if prior.space.name != space.name:
+            raise ValueError(
+                f"this prior is of {prior.space.name}, not of {space.name}; "
+                f"Prior.carried_over({space.name!r}, [prior]) makes one of it"
+            )
+        return prior
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        space: str | SearchSpace,
+        task: str | None = None,
+        prior: Prior | None = None,
+        num_architectures: int = 8,
+        distinct: bool = True,
+        num_inference_steps: int = 8,
+        guidance_scale: float = 0.0,
+        temperature: float = 0.5,
+        generator: GeneratorArg = None,
+        return_dict: bool = True,
+        callback_on_step_end: Callable[[Any, int, int, dict[str, Any]], dict[str, Any]] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("sample",),
+    ) -> PKGenPipelineOutput | tuple[list[Architecture], torch.Tensor, float, Prior]:
+        """Generate architectures.
+
+        Parameters
+        ----------
+        space
+            A search space or its name; see `list_spaces`.
+        task
+            A data set of the space. None uses the average prior of the space.
+        prior
+            Prior knowledge to use in place of the checkpoint's own.
+        num_architectures
+            How many to return.
+        distinct
+            Return architectures no two of which are isomorphic, drawing again until there are enough. With False,
+            the samples as they come (invalid ones redrawn).
+        num_inference_steps
+            Denoising steps, each a call of the denoiser (two with guidance).
+        guidance_scale
+            w in ``(1 + w) * conditional - w * unconditional``; 0 switches guidance off.
+        temperature
+            Divides the logits: below 1 sharpens.
+        generator
+            One, or one for each architecture, so that each can be made again alone. With `distinct`, which samples
+            are kept depends on the others.
+        return_dict
+            False returns the tuple of the output's fields.
+        callback_on_step_end
+            ``callback(pipeline, step, timestep, kwargs) -> kwargs`` after every step; it may return a changed
+            ``sample``, LongTensor (batch, slots).
+        callback_on_step_end_tensor_inputs
+            Names of the tensors in `kwargs`.
+
+        Returns
+        -------
+        PKGenPipelineOutput
+
+        Raises
+        ------
+        ValueError
+            For an unknown space or task, a prior of another space, or a number out of range.
+        """
+        space = get_space(space)
+        self.check_inputs(
+            space,
+            num_architectures,
+            distinct,
+            guidance_scale,
+            temperature,
+            generator,
+            callback_on_step_end_tensor_inputs,
+        )
+        prior = self.select_prior(space, task, prior)
+        device = self._execution_device
+        condition = self.denoiser.describe(space, prior, task)
+        encoded = self.denoiser.encode(condition)
+        unguided = self.denoiser.encode(condition.unconditional()) if guidance_scale > 0 else None
+        stationary = prior.distribution().to(device)
+        self.scheduler.set_timesteps(num_inference_steps)
+
+        kept = torch.empty(0, space.num_slots, dtype=torch.long, device=device)
+        num_raw = num_valid = 0
+        generators = generator if isinstance(generator, list) else None
+        with self.progress_bar(total=num_architectures) as progress:
+            while len(kept) < num_architectures:
+                missing = num_architectures - len(kept)
+                batch = min(MAX_BATCH, missing if not distinct else max(64, 2 * missing))
+                draw: GeneratorArg = generator
+                if generators is not None:  # one generator for each architecture still missing
+                    draw = generators[-missing:][:batch]
+                    batch = len(draw)
+                sample = self._denoise(
+                    space, batch, encoded, unguided, stationary, guidance_scale, temperature, draw,
+                    callback_on_step_end, callback_on_step_end_tensor_inputs,
+                )  # fmt: skip
+                valid = sample[space.is_valid(sample)]
+                num_raw, num_valid = num_raw + len(sample), num_valid + len(valid)
+                before = len(kept)
+                kept = torch.cat([kept, valid])
+                if distinct:
+                    kept = kept[_first_of_each(space.keys(kept))]
+                    if len(kept) - before < batch // 20:  # the distribution is nearly used up: flatten it
+                        temperature *= 1.5
+                kept = kept[:num_architectures]
+                progress.update(len(kept) - before)
+
+        scores = self._scores(space, kept, encoded)
+        order = scores.argsort(descending=True, stable=True)
+        architectures = Architecture.from_batch(space, kept[order])
+        validity = num_valid / num_raw
+        self.maybe_free_model_hooks()
+        if not return_dict:
+            return architectures, scores[order], validity, prior
+        return PKGenPipelineOutput(architectures, scores[order], validity, prior)
+
+    def _denoise(
+        self,
+        space: SearchSpace,
+        batch: int,
+        encoded: EncodedCondition,
+        unguided: EncodedCondition | None,
+        stationary: torch.Tensor,
+        guidance_scale: float,
+        temperature: float,
+        generator: GeneratorArg,
+        callback: Callable[[Any, int, int, dict[str, Any]], dict[str, Any]] | None,
+        callback_inputs: Sequence[str],
+    ) -> torch.Tensor:
+        """One batch of raw samples, ``LongTensor (batch, slots)``."""
+        sample = self.scheduler.initial_sample(stationary, batch, generator)
+        for step, timestep in enumerate(self.scheduler.timesteps):
+            # samples share prior and time, so equal ones need the denoiser only once
+            rows, inverse = _distinct_rows(space, sample)
+            logits, _ = self.denoiser(rows, timestep, encoded)
+            if unguided is not None:
+                free, _ = self.denoiser(rows, timestep, unguided)
+                allowed = logits.isfinite()
+                logits = torch.where(allowed, (1 + guidance_scale) * logits - guidance_scale * free, logits)
+            logits = (logits.float() / temperature)[inverse]
+            sample = self.scheduler.step(logits, timestep, sample, stationary, generator, return_dict=False)[0]
+            if callback is not None:
+                kwargs = {}
+                for name in callback_inputs:
+                    kwargs[name] = locals()[name]
+                sample = space.check(callback(self, step, int(timestep), kwargs).pop("sample", sample))
+        return sample
+
+    def _scores(self, space: SearchSpace, indices: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
+        """The model's ranking, ``FloatTensor (batch,)``; isomorphic architectures score alike."""
+        rows, inverse = _distinct_rows(space, space.canonical(indices))
+        scores = [self.denoiser(part, 0.0, encoded)[1] for part in rows.split(MAX_BATCH)]
+        return torch.cat(scores).float()[inverse].cpu()
+
+
+def _distinct_rows(space: SearchSpace, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The distinct rows of a batch, and for each row of the batch the number of its distinct row."""
+    codes, inverse = space.codes(indices).unique(return_inverse=True)
+    rows = indices.new_empty(len(codes), indices.shape[1])
+    rows[inverse] = indices
+    return rows, inverse
+
+
+def _first_of_each(keys: torch.Tensor) -> torch.Tensor:
+    """Positions of the first occurrence of each key, in order, ``LongTensor``."""
+    order = keys.argsort(stable=True)
+    first = torch.ones_like(keys, dtype=torch.bool)
+    first[1:] = keys[order][1:] != keys[order][:-1]
+    return order[first].sort().values

@@ -1,0 +1,661 @@
+"""Prior knowledge: what each component of known good architectures contributed, measured exactly.
+
+The contribution of a component is its Shapley value in the game whose value ``V(S)`` is the score of the architecture
+reduced to the components in S (Xie, Ji and Sun, ICML 2025). Two games are played on every architecture: its operations
+(slots), and its one-hop subgraphs (a node with everything that comes into it).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from shapiq import ExactComputer
+
+from .errors import unknown
+from .spaces import SearchSpace, get_space
+
+if TYPE_CHECKING:
+    from .architecture import Architecture
+    from .benchmarks import ScoreTable
+
+EVIDENCE = ("measured", "partly measured", "carried over", "absent")
+SELECTIONS = ("best", "worst", "random")
+PRIOR_FEATURES = 9
+UNIFORM_SHARE = 0.1  # of the stationary distribution, so that every choice stays reachable
+MIN_EVALUATIONS = 5
+
+
+@cache
+def _shapley_matrix(num_players: int) -> torch.Tensor:
+    """The linear map from the values of all coalitions to Shapley values, ``(2^players, players)``.
+
+    Coalition c holds player i if bit i of c is set. By symmetry the map is known from one game for each size of
+    coalition, which is worth 1 for a single coalition and 0 otherwise.
+    """
+    members = _coalitions(num_players)  # (2^players, players)
+    matrix = torch.zeros(members.shape, dtype=torch.float64)
+    for size in range(num_players + 1):
+        unit = np.arange(num_players) < size
+        game = ExactComputer(lambda c, unit=unit: (c == unit).all(axis=1).astype(float), n_players=num_players)
+        values = game("SV", 1).get_n_order_values(1)
+        inside, outside = (values[0] if size else 0.0), (values[-1] if size < num_players else 0.0)
+        rows = members.sum(1) == size
+        matrix[rows] = torch.where(members[rows], inside, outside).double()
+    return matrix
+
+
+def _coalitions(num_players: int) -> torch.Tensor:
+    """All coalitions, ``BoolTensor (2^players, players)``."""
+    return (torch.arange(2**num_players)[:, None] >> torch.arange(num_players) & 1).bool()
+
+
+def shapley_contributions(
+    space: SearchSpace,
+    indices: torch.Tensor,
+    value: Callable[[torch.Tensor], torch.Tensor],
+    players: Sequence[Sequence[int]],
+) -> torch.Tensor:
+    """Exact Shapley values of components of a batch of architectures.
+
+    Parameters
+    ----------
+    space
+        Their search space.
+    indices
+        ``LongTensor (batch, slots)``
+    value
+        Scores of a batch of architectures, ``(batch, slots) -> (batch,)``.
+    players
+        The slots of each component.
+
+    Returns
+    -------
+    FloatTensor (batch, players)
+        In the unit of the scores; each row sums to ``V(all) - V(none)``.
+    """
+    members = _coalitions(len(players))
+    owner = torch.zeros(len(players), space.num_slots, dtype=torch.bool)
+    for player, slots in enumerate(players):
+        owner[player, list(slots)] = True
+    keep = (members.float() @ owner.float()) > 0  # (coalitions, slots)
+    keep |= ~owner.any(0)
+    reduced = space.remove(indices[:, None, :], keep[None])  # (batch, coalitions, slots)
+    values = value(reduced.reshape(-1, space.num_slots)).reshape(len(indices), -1)
+    return (values.double() @ _shapley_matrix(len(players))).float()
+
+
+def operation_players(space: SearchSpace) -> list[list[int]]:
+    """One component for each slot whose operation can be removed."""
+    return [[s] for s in range(space.num_slots) if space.null_indices[s] >= 0]
+
+
+def subgraph_players(space: SearchSpace) -> list[list[int]]:
+    """One component for each node with everything that comes into it, where that can be removed."""
+    return [slots for slots in space.node_slots if any(space.null_indices[s] >= 0 for s in slots)]
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """A one-hop subgraph of good architectures: the choices of a node's slots, its mean contribution and its count."""
+
+    slots: tuple[int, ...]
+    choices: tuple[int, ...]
+    contribution: float
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What contributed how much in good architectures of one space (and task).
+
+    Attributes
+    ----------
+    space
+        The search space.
+    task
+        The data set, or None for an average over data sets.
+    evidence
+        ``"measured"``: every reduced network was measured; ``"partly measured"``: some were, the others come from
+        an additive fit to the evaluations; ``"carried over"``: from other tasks or spaces; ``"absent"``.
+    contributions
+        Mean Shapley value of each (slot, choice) as an operation, ``FloatTensor (slots, choices)`` in percent points,
+        NaN where no good architecture has it or the slot cannot be removed.
+    subgraph_contributions
+        Mean Shapley value of the one-hop subgraphs that hold the (slot, choice); same shape and unit.
+    frequencies
+        Share of the good architectures with each (slot, choice); rows sum to 1.
+    subgraphs
+        The one-hop subgraphs themselves.
+    scale
+        Percent points that an average slot contributed: the unit in which contributions are compared across tasks.
+    num_good
+        Good architectures the averages are over.
+    labels_read
+        Measured scores that were read to make this prior.
+    detail
+        One sentence on how it was made.
+    """
+
+    space: SearchSpace
+    task: str | None
+    evidence: str
+    contributions: torch.Tensor
+    subgraph_contributions: torch.Tensor
+    frequencies: torch.Tensor
+    subgraphs: tuple[Subgraph, ...] = ()
+    scale: float = 1.0
+    num_good: int = 0
+    labels_read: int = 0
+    detail: str = ""
+
+    def __repr__(self) -> str:
+        return f"Prior({self.space.name!r}, task={self.task!r}, evidence={self.evidence!r}, {self.detail})"
+
+    # ------------------------------------------------------------------ making one
+
+    @classmethod
+    def from_benchmark(
+        cls,
+        space: str | SearchSpace,
+        task: str | None,
+        top_k: int = 20,
+        table: ScoreTable | str | Path | None = None,
+        selection: str = "best",
+        generator: torch.Generator | None = None,
+    ) -> Prior:
+        """Exact contributions over the `top_k` architectures by validation score, from the benchmark's measurements.
+
+        Parameters
+        ----------
+        space, task
+            A search space with a table, and one of its tasks; None averages over all tasks of the table.
+        top_k
+            How many architectures.
+        table
+            A `ScoreTable`, or a source for `load_benchmark`; None reads the space's PyPI package.
+        selection
+            ``"best"``, or for comparison ``"worst"`` or ``"random"``.
+        generator
+            For ``"random"``.
+        """
+        from .benchmarks import ScoreTable
+
+        space = get_space(space)
+        if not isinstance(table, ScoreTable):
+            table = ScoreTable.load(space, table)
+        if task is None:
+            parts = [cls.from_benchmark(space, name, top_k, table, selection, generator) for name in table.tasks]
+            return replace(average(parts), task=None)
+        column = table.column(task)
+        rows = (~column.isnan() & space.is_valid(table.indices)).nonzero()[:, 0]
+        if not 1 <= top_k <= len(rows):
+            raise ValueError(f"top_k must be 1 to {len(rows)} for {task} of {space.name}, got {top_k}")
+        if selection not in SELECTIONS:
+            raise unknown("selection", selection, SELECTIONS)
+        if selection == "random":
+            rows = rows[torch.randperm(len(rows), generator=generator)[:top_k]]
+        else:
+            rows = rows[column[rows].argsort(descending=selection == "best")[:top_k]]
+        prior = measure(space, task, table.indices[rows], lambda batch: table.values(batch, task))
+        labels = int((~column.isnan()).sum())
+        return replace(prior, labels_read=labels, detail=f"{selection} {top_k} of {labels:,} by validation score")
+
+    @classmethod
+    def from_evaluations(
+        cls,
+        space: str | SearchSpace,
+        architectures: Sequence[Architecture] | Sequence[str] | torch.Tensor,
+        scores: Sequence[float] | torch.Tensor,
+        task: str | None = None,
+        top_k: int = 20,
+    ) -> Prior:
+        """A prior from your own evaluations, from 5 up.
+
+        Contributions are averaged over the best quarter (at least 3, at most `top_k`). A reduced network that was
+        evaluated is worth its score and a disconnected one a guess; the others are worth what an additive fit (ridge
+        regression on choices) to the evaluations predicts. `evidence` and `detail` say how many were measured.
+
+        Parameters
+        ----------
+        space
+            The search space.
+        architectures
+            `Architecture` objects, the benchmark's strings, or ``LongTensor (n, slots)``.
+        scores
+            One for each, higher is better, in percent.
+        task
+            A task of the space, for its score of guessing; without one, the lowest score stands for it.
+
+        Raises
+        ------
+        ValueError
+            For fewer than 5 evaluations, lengths that differ, scores that are NaN, infinite or all equal, or an
+            architecture of another space.
+        """
+        space = get_space(space)
+        indices = to_indices(space, architectures)
+        values = torch.as_tensor(scores, dtype=torch.float32).reshape(-1).cpu()
+        if len(values) != len(indices):
+            raise ValueError(f"{len(indices)} architectures but {len(values)} scores")
+        if len(values) < MIN_EVALUATIONS:
+            raise ValueError(f"a prior needs at least {MIN_EVALUATIONS} evaluations, got {len(values)}")
+        if not values.isfinite().all():
+            at = int((~values.isfinite()).nonzero()[0])
+            raise ValueError(f"scores must be finite numbers; score {at} is {float(values[at])}")
+        if values.max() == values.min():
+            raise ValueError(f"all {len(values)} scores are {float(values[0])}: they say nothing about what contributes")
+        guess = space.task(task).guess if task is not None else float(values.min())
+        estimate = _Estimate(space, indices, values, guess)
+        good = indices[values.argsort(descending=True)[: min(top_k, max(3, len(values) // 4))]]
+        prior = measure(space, task, good, estimate)
+        evidence = "measured" if estimate.num_measured == estimate.num_asked else "partly measured"
+        detail = (
+            f"{len(good)} best of {len(values)} evaluations; {estimate.num_measured:,} of {estimate.num_asked:,} "
+            f"reduced networks evaluated, the others from an additive fit"
+        )
+        return replace(prior, evidence=evidence, labels_read=len(values), detail=detail)
+
+    @classmethod
+    def carried_over(cls, space: str | SearchSpace, priors: Sequence[Prior], task: str | None = None) -> Prior:
+        """A prior for a space or task without measurements, from priors of others.
+
+        Priors of the same space are averaged. From another space, every (slot, choice) takes the contributions and
+        frequencies of the choices that are alike (by what they are), in slots that sit alike.
+
+        Raises
+        ------
+        ValueError
+            If `priors` is empty.
+        """
+        space = get_space(space)
+        if not priors:
+            raise ValueError("carried_over needs at least one prior")
+        parts = [prior if prior.space.name == space.name else _carry(space, prior) for prior in priors]
+        names = ", ".join(f"{prior.space.name}/{prior.task or 'all'}" for prior in priors[:4])
+        more = f" and {len(priors) - 4} more" if len(priors) > 4 else ""
+        return replace(
+            average(parts), task=task, evidence="carried over", detail=f"from {names}{more}", subgraphs=()
+        )
+
+    @classmethod
+    def absent(cls, space: str | SearchSpace, task: str | None = None) -> Prior:
+        """No knowledge: nothing contributes and every choice is as frequent."""
+        space = get_space(space)
+        nothing = torch.full((space.num_slots, space.num_choices), torch.nan)
+        uniform = space.choice_mask / space.sizes[:, None]
+        return cls(space, task, "absent", nothing, nothing, uniform, detail="nothing known")
+
+    # ------------------------------------------------------------------ using one
+
+    def distribution(self) -> torch.Tensor:
+        """The stationary distribution of the diffusion, ``FloatTensor (slots, choices)``; rows sum to 1.
+
+        A tenth is uniform; the rest is half the frequencies in good architectures and half the softmax of the
+        contributions in units of `scale`, where they were measured.
+        """
+        mask = self.space.choice_mask
+        uniform = mask / self.space.sizes[:, None]
+        if self.evidence == "absent":
+            return uniform
+        known = ~self.contributions.isnan()
+        logits = torch.where(known, self.contributions / self.scale, -torch.inf)
+        softmax = torch.where(known.any(1, keepdim=True), logits.softmax(1).nan_to_num(), self.frequencies)
+        return UNIFORM_SHARE * uniform + (1 - UNIFORM_SHARE) * (softmax + self.frequencies) / 2
+
+    def sample(
+        self, num: int, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Independent draws of every slot, ``LongTensor (num, slots)``: the prior alone, without the denoiser."""
+        weights = self.distribution() ** (1 / temperature)
+        return torch.multinomial(weights, num, replacement=True, generator=generator).T
+
+    def features(self) -> torch.Tensor:
+        """What the denoiser is told of every (slot, choice), ``FloatTensor (slots, choices, PRIOR_FEATURES)``."""
+        mask = self.space.choice_mask.float()
+        present = 0.0 if self.evidence == "absent" else 1.0
+        columns = []
+        for values in (self.contributions, self.subgraph_contributions):
+            columns += [(values / self.scale).clamp(-4, 4).nan_to_num(0.0), (~values.isnan()).float()]
+        columns += [self.frequencies * present, (self.frequencies + 0.02).log() * present / 4]
+        columns += [mask * float(self.evidence == kind) for kind in EVIDENCE[:3]]
+        return torch.stack(columns, dim=-1) * mask[..., None]
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path: str | Path) -> Path:
+        """Write as Parquet, by way of a temporary file."""
+        return save_priors([self], path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Prior:
+        """Read the single prior of a Parquet file."""
+        priors = load_priors(path)
+        if len(priors) != 1:
+            raise ValueError(f"{path} holds {len(priors)} priors; use load_priors")
+        return priors[0]
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw contributions and frequencies to a PNG or SVG file."""
+        from .drawing import draw_prior
+
+        return draw_prior(self, path)
+
+
+class _Estimate:
+    """Scores of reduced networks as far as evaluations tell; counts what it was asked."""
+
+    def __init__(self, space: SearchSpace, indices: torch.Tensor, scores: torch.Tensor, guess: float) -> None:
+        self.space, self.scores = space, scores
+        self.guess, self.best = min(guess, float(scores.min())), float(scores.max())
+        order = space.keys(indices).argsort(stable=True)
+        self.keys, self.known = space.keys(indices)[order], scores[order]
+        design = self._one_hot(indices)
+        self.mean = scores.mean()
+        gram = design.T @ design + torch.eye(design.shape[1])
+        self.weights = torch.linalg.solve(gram, design.T @ (scores - self.mean))
+        self.num_asked = self.num_measured = 0
+
+    def _one_hot(self, indices: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(indices, self.space.num_choices).flatten(1).float()
+
+    def __call__(self, indices: torch.Tensor) -> torch.Tensor:
+        fit = (self._one_hot(indices) @ self.weights + self.mean).clamp(self.guess, self.best)
+        keys = self.space.keys(indices)
+        at = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
+        measured = self.keys[at] == keys
+        valid = self.space.is_valid(indices)
+        self.num_asked += int(valid.sum())
+        self.num_measured += int((valid & measured).sum())
+        return torch.where(valid, torch.where(measured, self.known[at], fit), torch.tensor(self.guess))
+
+
+def to_indices(
+    space: SearchSpace, architectures: Sequence[Architecture] | Sequence[str] | torch.Tensor
+) -> torch.Tensor:
+    """Indices ``(n, slots)`` of architectures in any of the forms users have; each is checked to be of this space."""
+    from .architecture import Architecture
+
+    if isinstance(architectures, torch.Tensor):
+        return space.check(architectures).cpu()
+    rows: list[Sequence[int]] = []
+    for architecture in architectures:
+        if not isinstance(architecture, Architecture):
+            architecture = Architecture.from_string(space, architecture)
+        if architecture.space.name != space.name:
+            raise ValueError(f"{architecture!r} is not of the space {space.name}")
+        rows.append(architecture.indices)
+    return torch.tensor(rows, dtype=torch.long).reshape(len(rows), space.num_slots)
+
+
+def measure(
+    space: SearchSpace, task: str | None, good: torch.Tensor, value: Callable[[torch.Tensor], torch.Tensor]
+) -> Prior:
+    """Average contributions over good architectures ``(n, slots)``, with `value` giving scores in percent."""
+    one_hot = torch.nn.functional.one_hot(good, space.num_choices).float()  # (n, slots, choices)
+    count = one_hot.sum(0)
+    operations = torch.full((len(good), space.num_slots), torch.nan)
+    players = operation_players(space)
+    operations[:, [slots[0] for slots in players]] = shapley_contributions(space, good, value, players)
+    gain = operations.nan_to_num().sum(1).mean()
+    per_slot = torch.full((len(good), space.num_slots), torch.nan)
+    subgraphs = []
+    nodes = subgraph_players(space)
+    by_node = shapley_contributions(space, good, value, nodes)
+    for player, slots in enumerate(nodes):
+        per_slot[:, slots] = by_node[:, player, None]
+        patterns, inverse = good[:, slots].unique(dim=0, return_inverse=True)
+        counts = torch.bincount(inverse)
+        means = torch.zeros(len(patterns)).index_add_(0, inverse, by_node[:, player]) / counts
+        subgraphs += [
+            Subgraph(tuple(slots), tuple(pattern), mean, number)
+            for pattern, mean, number in zip(patterns.tolist(), means.tolist(), counts.tolist(), strict=True)
+        ]
+
+    def mean_by_choice(values: torch.Tensor) -> torch.Tensor:  # 0 / 0 is NaN: not seen
+        return (one_hot * values.nan_to_num()[..., None]).sum(0) / torch.where(values.isnan().any(0)[:, None], 0, count)
+
+    return Prior(
+        space,
+        task,
+        "measured",
+        mean_by_choice(operations),
+        mean_by_choice(per_slot),
+        one_hot.mean(0),
+        tuple(subgraphs),
+        scale=max(float(gain) / len(players), 1e-3),
+        num_good=len(good),
+    )
+
+
+def average(priors: Sequence[Prior]) -> Prior:
+    """The mean of priors of one space, each in its own scale."""
+    scale = float(np.mean([prior.scale for prior in priors]))
+    evidence = EVIDENCE[max(EVIDENCE.index(prior.evidence) for prior in priors)]
+    return replace(
+        priors[0],
+        evidence=evidence,
+        contributions=torch.stack([prior.contributions / prior.scale for prior in priors]).nanmean(0) * scale,
+        subgraph_contributions=torch.stack([p.subgraph_contributions / p.scale for p in priors]).nanmean(0) * scale,
+        frequencies=torch.stack([prior.frequencies for prior in priors]).mean(0),
+        subgraphs=tuple(subgraph for prior in priors for subgraph in prior.subgraphs),
+        scale=scale,
+        num_good=sum(prior.num_good for prior in priors),
+        labels_read=sum(prior.labels_read for prior in priors),
+        detail="; ".join(dict.fromkeys(prior.detail for prior in priors)),
+    )
+
+
+@cache
+def _likeness(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
+    """How alike each target (slot, choice) and source (slot, choice) are, ``(slots, choices, slots', choices')``.
+
+    Product of a kernel on where slots sit and one on what choices are; 0 between slots of different kind.
+    """
+    where = torch.cdist(target.slot_features, source.slot_features).square()
+    same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots])
+    slots = (-where / 0.3).exp() * same_kind
+    flat_target, flat_source = target.choice_features.flatten(0, 1), source.choice_features.flatten(0, 1)
+    what = torch.cdist(flat_target, flat_source).square()
+    choices = (-what / 0.3).exp().reshape(*target.choice_mask.shape, *source.choice_mask.shape)
+    likeness = slots[:, None, :, None] * choices
+    return likeness * target.choice_mask[:, :, None, None] * source.choice_mask
+
+
+def _carry(space: SearchSpace, prior: Prior) -> Prior:
+    weights = _likeness(prior.space, space)
+
+    def carry(values: torch.Tensor) -> torch.Tensor:
+        known = ~values.isnan()
+        total = torch.einsum("skul,ul->sk", weights, known.float())
+        mean = torch.einsum("skul,ul->sk", weights, values.nan_to_num()) / total
+        return torch.where(total > 0.05, mean, torch.nan)
+
+    # a choice is as frequent here as the choices alike were there, and at chance where nothing is alike
+    mask = space.choice_mask
+    chance = prior.space.choice_mask / prior.space.sizes[:, None]
+    total = weights.sum((2, 3)) + 0.05
+    ratio = (torch.einsum("skul,ul->sk", weights, prior.frequencies / chance.clamp(min=1e-9)) + 0.05) / total
+    frequencies = torch.where(mask, ratio, 0.0)
+    return replace(
+        prior,
+        space=space,
+        evidence="carried over",
+        contributions=carry(prior.contributions),
+        subgraph_contributions=carry(prior.subgraph_contributions),
+        frequencies=frequencies / frequencies.sum(1, keepdim=True),
+        subgraphs=(),
+    )
+
+
+def select_prior(priors: Sequence[Prior], space: SearchSpace, task: str | None) -> Prior:
+    """The best prior at hand for a space and task.
+
+    The task's own, else carried over from the space's other tasks, else from other spaces (those with tasks of the
+    same kind if there are any), else absent. Without a task, the average over the space's tasks.
+    """
+    here = [prior for prior in priors if prior.space.name == space.name]
+    own = [prior for prior in here if prior.task == task]
+    if own:
+        return own[0]
+    kind = task_kind(space, task)
+    alike = [prior for prior in here if task_kind(space, prior.task) == kind] or here
+    if alike and task is None:
+        return replace(average(alike), task=None)
+    elsewhere = [prior for prior in priors if task_kind(prior.space, prior.task) == kind] or list(priors)
+    if alike or elsewhere:
+        return Prior.carried_over(space, alike or elsewhere, task)
+    return Prior.absent(space, task)
+
+
+def task_kind(space: SearchSpace, task: str | None) -> str:
+    """The kind of a task; of the space's first task if None, ``"other"`` if the space has none."""
+    if task is None:
+        return next((known.kind for known in space.tasks.values()), "other")
+    return space.task(task).kind
+
+
+_COLUMNS = {
+    "space": pa.string(),
+    "task": pa.string(),
+    "evidence": pa.string(),
+    "detail": pa.string(),
+    "scale": pa.float64(),
+    "num_good": pa.int64(),
+    "labels_read": pa.int64(),
+    "component": pa.string(),
+    "slots": pa.list_(pa.string()),
+    "choices": pa.list_(pa.string()),
+    "contribution": pa.float32(),
+    "subgraph_contribution": pa.float32(),
+    "frequency": pa.float32(),
+}
+
+
+def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
+    """Write priors to one Parquet file, a row for each component, by way of a temporary file."""
+    names = [(prior.space.name, prior.task) for prior in priors]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two priors of the same space and task in one file: {names}")
+    rows: list[dict[str, Any]] = []
+    for prior in priors:
+        space = prior.space
+        head = {
+            "space": space.name,
+            "task": prior.task,
+            "evidence": prior.evidence,
+            "detail": prior.detail,
+            "scale": prior.scale,
+            "num_good": prior.num_good,
+            "labels_read": prior.labels_read,
+        }
+        for s, slot in enumerate(space.slots):
+            for k, choice in enumerate(slot.choices):
+                rows.append(
+                    {
+                        **head,
+                        "component": "operation",
+                        "slots": [slot.name],
+                        "choices": [choice.name],
+                        "contribution": float(prior.contributions[s, k]),
+                        "subgraph_contribution": float(prior.subgraph_contributions[s, k]),
+                        "frequency": float(prior.frequencies[s, k]),
+                    }
+                )
+        for graph in prior.subgraphs:
+            rows.append(
+                {
+                    **head,
+                    "component": "subgraph",
+                    "slots": [space.slots[s].name for s in graph.slots],
+                    "choices": [
+                        space.slots[s].choices[k].name for s, k in zip(graph.slots, graph.choices, strict=True)
+                    ],
+                    "contribution": graph.contribution,
+                    "subgraph_contribution": graph.contribution,
+                    "frequency": graph.count / max(1, prior.num_good),
+                }
+            )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)), temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_priors(path: str | Path) -> list[Prior]:
+    """Read the priors of a Parquet file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a table of priors, or is of a space or choice that is not known.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no prior file at {path}")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
+    missing = [name for name in _COLUMNS if name not in table.column_names]
+    if missing:
+        raise ValueError(f"{path} is not a table of priors: it lacks the columns {', '.join(missing)}")
+    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        groups.setdefault((row["space"], row["task"]), []).append(row)
+    return [_from_rows(get_space(space), task, rows) for (space, task), rows in groups.items()]
+
+
+def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]]) -> Prior:
+    slot_index = {slot.name: s for s, slot in enumerate(space.slots)}
+    shape = (space.num_slots, space.num_choices)
+    contributions, subgraph = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
+    frequencies = torch.zeros(shape)
+    graphs = []
+    for row in rows:
+        for name in row["slots"]:
+            if name not in slot_index:
+                raise unknown(f"slot of {space.name}", name, list(slot_index))
+        slots = [slot_index[name] for name in row["slots"]]
+        for s, name in zip(slots, row["choices"], strict=True):
+            if name not in space.choice_index[s]:
+                raise unknown(f"choice in slot {space.slots[s].name!r} of {space.name}", name, space.choice_index[s])
+        choices = [space.choice_index[s][name] for s, name in zip(slots, row["choices"], strict=True)]
+        if row["component"] == "operation":
+            at = (slots[0], choices[0])
+            contributions[at], subgraph[at] = row["contribution"], row["subgraph_contribution"]
+            frequencies[at] = row["frequency"]
+        else:
+            count = round(row["frequency"] * row["num_good"])
+            graphs.append(Subgraph(tuple(slots), tuple(choices), row["contribution"], count))
+    head = rows[0]
+    if head["evidence"] not in EVIDENCE:
+        raise unknown("evidence", head["evidence"], EVIDENCE)
+    return Prior(
+        space,
+        task,
+        head["evidence"],
+        contributions,
+        subgraph,
+        frequencies,
+        tuple(graphs),
+        head["scale"],
+        head["num_good"],
+        head["labels_read"],
+        head["detail"],
+    )

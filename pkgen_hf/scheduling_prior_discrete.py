@@ -1,0 +1,203 @@
+"""Discrete diffusion whose stationary distribution is a prior."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from diffusers import ConfigMixin, SchedulerMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+
+from .errors import unknown
+
+GeneratorArg = torch.Generator | list[torch.Generator] | None
+SCHEDULES = ("cosine", "linear")
+
+
+def draw_uniform(shape: tuple[int, ...], generator: GeneratorArg, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Uniform numbers in [0, 1), from one generator or from one for each row of the batch."""
+    if isinstance(generator, list):
+        rows = [torch.rand(shape[1:], generator=g, device=g.device) for g in generator]
+        return torch.stack(rows).to(device)
+    if generator is None:
+        return torch.rand(shape, device=device)
+    return torch.rand(shape, generator=generator, device=generator.device).to(device)
+
+
+def draw_categorical(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Indices ``(...)`` drawn from unnormalised ``(..., choices)`` by inverting the cumulative sum at `uniform` ``(...)``."""
+    cumulative = probabilities.cumsum(-1)
+    index = (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(-1)
+    # rounding may leave the threshold at the very end, past the last choice that can occur
+    last = probabilities.shape[-1] - 1 - (probabilities > 0).flip(-1).byte().argmax(-1)
+    return torch.minimum(index, last)
+
+
+@dataclass
+class PriorDiscreteSchedulerOutput(BaseOutput):
+    """Result of `PriorDiscreteScheduler.step`.
+
+    Attributes
+    ----------
+    prev_sample : LongTensor (batch, slots)
+    pred_original_sample : FloatTensor (batch, slots, choices)
+        Probabilities of the clean choices.
+    """
+
+    prev_sample: torch.Tensor
+    pred_original_sample: torch.Tensor
+
+
+class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):
+    r"""D3PM (Austin et al., 2021) with a prior as its stationary law.
+
+    With :math:`m_s` the prior of slot s (a distribution over its choices) and :math:`\bar\alpha_t` falling from 1 to 0:
+
+    - forward: :math:`q(x_t | x_0) = \bar\alpha_t \delta_{x_0} + (1 - \bar\alpha_t)\, m`;
+    - from s to t > s: :math:`q(x_t | x_s) = a\, \delta_{x_s} + (1 - a)\, m`, with :math:`a = \bar\alpha_t / \bar\alpha_s`;
+    - reverse: :math:`p(x_s | x_t) = \sum_k p_\theta(x_0 = k | x_t)\, q(x_s | x_t, x_0 = k)`, in closed form for any stride.
+
+    Timesteps run from `num_train_timesteps` (nothing but the prior) down to 0 (clean).
+
+    Parameters
+    ----------
+    num_train_timesteps
+        Resolution of time.
+    schedule
+        ``"cosine"``: :math:`\bar\alpha = \cos^2(\pi t / 2)`; ``"linear"``: :math:`\bar\alpha = 1 - t`.
+    """
+
+    order = 1
+
+    @register_to_config
+    def __init__(self, num_train_timesteps: int = 1000, schedule: str = "cosine") -> None:
+        if schedule not in SCHEDULES:
+            raise unknown("schedule", schedule, SCHEDULES)
+        time = torch.linspace(0, 1, num_train_timesteps + 1, dtype=torch.float64)
+        alphas = torch.cos(time * math.pi / 2).square() if schedule == "cosine" else 1 - time
+        alphas[-1] = 0.0
+        self.alphas_cumprod = alphas.float()  # (num_train_timesteps + 1,)
+        self.set_timesteps(min(10, num_train_timesteps))
+
+    def set_timesteps(self, num_inference_steps: int, device: torch.device | str | None = None) -> None:
+        """Lay `num_inference_steps` evenly over time; `timesteps` holds them, noisiest first."""
+        last = self.config.num_train_timesteps
+        if not 1 <= num_inference_steps <= last:
+            raise ValueError(f"num_inference_steps must be 1 to {last}, got {num_inference_steps}")
+        self.num_inference_steps = num_inference_steps
+        grid = torch.linspace(last, 0, num_inference_steps + 1).round().long().to(device)
+        self.timesteps = grid[:-1]
+        self._previous = dict(zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True))
+
+    def scale_model_input(self, sample: torch.Tensor, timestep: int | torch.Tensor | None = None) -> torch.Tensor:
+        """The sample as it is; here for interchange with other schedulers."""
+        return sample
+
+    def initial_sample(self, prior: torch.Tensor, batch_size: int, generator: GeneratorArg = None) -> torch.Tensor:
+        """Draw from the stationary distribution, ``LongTensor (batch, slots)``.
+
+        Parameters
+        ----------
+        prior
+            ``FloatTensor (slots, choices)``; rows sum to 1.
+        """
+        uniform = draw_uniform((batch_size, prior.shape[0]), generator, prior.device)
+        return draw_categorical(prior.expand(batch_size, -1, -1), uniform)
+
+    def add_noise(
+        self,
+        original_samples: torch.Tensor,
+        timesteps: torch.Tensor,
+        prior: torch.Tensor,
+        generator: GeneratorArg = None,
+    ) -> torch.Tensor:
+        """Draw from ``q(x_t | x_0)``.
+
+        Parameters
+        ----------
+        original_samples
+            ``LongTensor (batch, slots)``
+        timesteps
+            ``LongTensor (batch,)``
+        prior
+            ``FloatTensor (slots, choices)`` or ``(batch, slots, choices)``
+        """
+        alpha = self.alphas_cumprod.to(original_samples.device)[timesteps][:, None]
+        uniform = draw_uniform((2, *original_samples.shape), None, prior.device) if generator is None else None
+        if uniform is None:
+            pair = draw_uniform((original_samples.shape[0], 2, original_samples.shape[1]), generator, prior.device)
+            uniform = pair.transpose(0, 1)
+        noise = draw_categorical(prior.expand(*original_samples.shape, -1), uniform[0])
+        return torch.where(uniform[1] < alpha, original_samples, noise)
+
+    def posterior(
+        self, probabilities: torch.Tensor, timestep: int, previous_timestep: int, sample: torch.Tensor, prior: torch.Tensor
+    ) -> torch.Tensor:
+        """``p(x_s | x_t)`` with s = `previous_timestep` and t = `timestep`.
+
+        Parameters
+        ----------
+        probabilities
+            Of the clean choices, ``FloatTensor (batch, slots, choices)``; rows sum to 1.
+        sample
+            ``x_t``, ``LongTensor (batch, slots)``
+        prior
+            ``FloatTensor (slots, choices)`` or ``(batch, slots, choices)``
+
+        Returns
+        -------
+        FloatTensor (batch, slots, choices)
+            Rows sum to 1.
+        """
+        alpha_t = float(self.alphas_cumprod[timestep])
+        alpha_s = float(self.alphas_cumprod[previous_timestep])
+        a = alpha_t / alpha_s if alpha_s > 0 else 1.0
+        prior = prior.expand_as(probabilities)
+        here = torch.zeros_like(probabilities).scatter_(-1, sample[..., None], 1.0)
+        prior_here = prior.gather(-1, sample[..., None])  # m[x_t], (batch, slots, 1)
+        # q(x_t | x_0 = k); zero only for k that cannot have led here
+        evidence = alpha_t * here + (1 - alpha_t) * prior_here
+        ratio = torch.where(evidence > 0, probabilities / evidence.clamp(min=1e-20), 0.0)
+        step_likelihood = a * here + (1 - a) * prior_here
+        weights = step_likelihood * (alpha_s * ratio + (1 - alpha_s) * prior * ratio.sum(-1, keepdim=True))
+        return weights / weights.sum(-1, keepdim=True)
+
+    def step(
+        self,
+        model_output: torch.Tensor,
+        timestep: int | torch.Tensor,
+        sample: torch.Tensor,
+        prior: torch.Tensor,
+        generator: GeneratorArg = None,
+        return_dict: bool = True,
+    ) -> PriorDiscreteSchedulerOutput | tuple[torch.Tensor, torch.Tensor]:
+        """One reverse step.
+
+        Parameters
+        ----------
+        model_output
+            Logits of the clean choices, ``FloatTensor (batch, slots, choices)``, minus infinity where there is none.
+        timestep
+            One of `timesteps`.
+        sample
+            ``x_t``, ``LongTensor (batch, slots)``
+        prior
+            The stationary distribution, ``FloatTensor (slots, choices)``.
+        generator
+            One, or one for each sample.
+        """
+        timestep = int(timestep)
+        if timestep not in self._previous:
+            raise ValueError(f"timestep {timestep} is not among the scheduler's {self.timesteps.tolist()}")
+        probabilities = model_output.float().softmax(-1)
+        weights = self.posterior(probabilities, timestep, self._previous[timestep], sample, prior)
+        uniform = draw_uniform(tuple(sample.shape), generator, sample.device)
+        previous = draw_categorical(weights, uniform)
+        if not return_dict:
+            return previous, probabilities
+        return PriorDiscreteSchedulerOutput(previous, probabilities)
+
+    def __len__(self) -> int:
+        return self.config.num_train_timesteps

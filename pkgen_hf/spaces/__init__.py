@@ -1,0 +1,53 @@
+"""Search spaces by name."""
+
+from functools import cache
+
+from ..errors import unknown
+from .base import AGGREGATIONS, CHOICE_KINDS, RELATIONS, SLOT_KINDS, TASK_KINDS, Choice, SearchSpace, Slot, Task
+from .nas_bench_201 import NASBench201Space
+from .nas_bench_graph import NASBenchGraphSpace
+
+_SPACES: dict[str, type[SearchSpace]] = {
+    "nas-bench-201": NASBench201Space,
+    "nas-bench-graph": NASBenchGraphSpace,
+}
+
+
+def list_spaces() -> list[str]:
+    """Names that `get_space` knows."""
+    return list(_SPACES)
+
+
+@cache
+def _build(name: str) -> SearchSpace:
+    return _SPACES[name]()  # type: ignore[call-arg]
+
+
+def get_space(space: str | SearchSpace) -> SearchSpace:
+    """The search space called `space`, or `space` itself if it is one already.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the nearest known one.
+    """
+    if isinstance(space, SearchSpace):
+        return space
+    if space not in _SPACES:
+        raise unknown("search space", space, list_spaces())
+    return _build(space)
+
+
+__all__ = [
+    "AGGREGATIONS",
+    "CHOICE_KINDS",
+    "RELATIONS",
+    "SLOT_KINDS",
+    "TASK_KINDS",
+    "Choice",
+    "SearchSpace",
+    "Slot",
+    "Task",
+    "get_space",
+    "list_spaces",
+]

@@ -1,0 +1,77 @@
+"""NAS-Bench-201 (Dong and Yang, ICLR 2020), which is also NATS-Bench's topology space.
+
+A cell is a complete graph on 4 nodes; each of its 6 edges carries one of 5 operations; all 15,625 cells are trained.
+The string lists, for each node, its incoming edges: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import torch
+
+from .base import Choice, SearchSpace, Slot, Task, _join
+
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+OPERATIONS = (
+    Choice("none", "zero"),
+    Choice("skip_connect", "identity"),
+    Choice("nor_conv_1x1", "convolution", kernel=1),
+    Choice("nor_conv_3x3", "convolution", kernel=3),
+    Choice("avg_pool_3x3", "pooling", kernel=3, aggregation="mean"),
+)
+NONE, SKIP, CONV1, CONV3, POOL = range(5)
+TASKS = {
+    "cifar10": Task("image-classification", guess=10.0, num_classes=10, image_size=32),
+    "cifar100": Task("image-classification", guess=1.0, num_classes=100, image_size=32),
+    "ImageNet16-120": Task("image-classification", guess=100 / 120, num_classes=120, image_size=16),
+}
+_STRING = re.compile(
+    r"\|([^|~]+)~0\|\+\|([^|~]+)~0\|([^|~]+)~1\|\+\|([^|~]+)~0\|([^|~]+)~1\|([^|~]+)~2\|"
+)
+
+
+class NASBench201Space(SearchSpace):
+    """Six edges, five operations.
+
+    Two cells are isomorphic when they differ by exchanging the inner nodes 1 and 2, which is possible just when no
+    edge joins them. A cell is valid when some path leads from the input to the output.
+    """
+
+    def __init__(self) -> None:
+        slots = [Slot(f"{a}->{b}", "operation", OPERATIONS, reads=(a,), writes=b) for a, b in EDGES]
+        super().__init__("nas-bench-201", slots, TASKS, null_choice="none")
+
+    def canonical(self, indices: torch.Tensor) -> torch.Tensor:
+        swapped = indices[:, [1, 0, 2, 3, 5, 4]]
+        smaller = self.codes(swapped) < self.codes(indices)
+        return torch.where(((indices[:, 2] == NONE) & smaller)[:, None], swapped, indices)
+
+    def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
+        edge = indices != NONE
+        node1 = edge[:, 0]
+        node2 = edge[:, 1] | (node1 & edge[:, 2])
+        return edge[:, 3] | (node1 & edge[:, 4]) | (node2 & edge[:, 5])
+
+    def split_string(self, text: str) -> list[str]:
+        match = _STRING.fullmatch(text)
+        if match is None:
+            raise self.malformed(text)
+        return list(match.groups())
+
+    def join_names(self, names: np.ndarray) -> np.ndarray:
+        return _join(names, ["|", "~0|+|", "~0|", "~1|+|", "~0|", "~1|"], "~2|")
+
+    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+        """Exact: stem, 15 cells of widths 16, 32, 64, two residual blocks and the classifier."""
+        classes = self.task(task or "cifar10").num_classes
+        conv3, conv1 = (indices == CONV3).sum(1), (indices == CONV1).sum(1)
+        return 73_306 + 65 * (classes - 10) + 243_040 * conv3 + 28_000 * conv1
+
+    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+        """Multiply-adds of convolutions and classifier (biases counted, as the benchmark does)."""
+        scale = self.task(task or "cifar10")
+        conv3, conv1 = (indices == CONV3).sum(1), (indices == CONV1).sum(1)
+        at_32 = 7_782_400 + 35_389_440 * conv3 + 3_932_160 * conv1
+        return at_32 * scale.image_size**2 // 32**2 + 65 * scale.num_classes

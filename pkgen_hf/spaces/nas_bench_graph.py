@@ -1,0 +1,283 @@
+"""NAS-Bench-Graph (Qin et al., NeurIPS 2022): graph neural networks on 9 data sets.
+
+Four computing nodes; node 1 reads the input (0), each later node reads the input or an earlier node, and carries one of
+9 operations. Nodes that nobody reads are concatenated into the output. Up to isomorphism there are 9 topologies and
+26,206 measured networks. The string is the predecessors of the four nodes and their operations:
+``0112:gcn,gin,fc,cheb``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from .base import Choice, SearchSpace, Slot, Task
+
+OPERATIONS = (
+    Choice("gat", "graph-convolution", kernel=1, aggregation="attention"),
+    Choice("gcn", "graph-convolution", kernel=1, aggregation="normalized"),
+    Choice("gin", "graph-convolution", kernel=1, aggregation="sum"),
+    Choice("cheb", "graph-convolution", kernel=2, aggregation="spectral"),
+    Choice("sage", "graph-convolution", kernel=1, aggregation="mean", root_weight=True),
+    Choice("arma", "graph-convolution", kernel=1, aggregation="normalized", root_weight=True),
+    Choice("graph", "graph-convolution", kernel=1, aggregation="sum", root_weight=True),
+    Choice("fc", "linear"),
+    Choice("skip", "identity"),
+)
+SKIP = len(OPERATIONS) - 1
+TOPOLOGIES = (
+    (0, 0, 0, 0),
+    (0, 0, 0, 1),
+    (0, 0, 1, 1),
+    (0, 0, 1, 2),
+    (0, 0, 1, 3),
+    (0, 1, 1, 1),
+    (0, 1, 1, 2),
+    (0, 1, 2, 2),
+    (0, 1, 2, 3),
+)
+NODES = range(1, 5)
+TASKS = {
+    name: Task(kind, guess=guess, num_classes=classes, num_features=features)
+    for name, kind, guess, classes, features in [
+        ("cora", "node-classification", 100 / 7, 7, 1433),
+        ("citeseer", "node-classification", 100 / 6, 6, 3703),
+        ("pubmed", "node-classification", 100 / 3, 3, 500),
+        ("cs", "node-classification", 100 / 15, 15, 6805),
+        ("physics", "node-classification", 100 / 5, 5, 8415),
+        ("photo", "node-classification", 100 / 8, 8, 745),
+        ("computers", "node-classification", 100 / 10, 10, 767),
+        ("arxiv", "node-classification", 100 / 40, 40, 128),
+        ("proteins", "node-classification", 50.0, 112, 8),  # area under the curve of 112 binary labels
+    ]
+}
+
+
+@dataclass(frozen=True)
+class GraphScale:
+    """What the benchmark fixes for all networks on one data set, and the size of its graph.
+
+    Parameters
+    ----------
+    width
+        Of hidden features.
+    pre, post
+        Whether a linear layer stands before the first node, and another after the one that collects the leaves.
+    dropout
+        Probability.
+    nodes, edges
+        Of the graph; an undirected edge counts twice.
+    """
+
+    width: int
+    pre: bool
+    post: bool
+    dropout: float
+    nodes: int
+    edges: int
+
+
+# Widths and layers follow from the published numbers of parameters, which they explain exactly (but for some rows of
+# physics, means over runs of different widths). Dropout is the one the authors trained with.
+SCALES = {
+    "cora": GraphScale(256, False, True, 0.7, 2708, 10556),
+    "citeseer": GraphScale(256, False, True, 0.7, 3327, 9104),
+    "pubmed": GraphScale(128, False, False, 0.3, 19717, 88648),
+    "cs": GraphScale(128, True, False, 0.6, 18333, 163788),
+    "physics": GraphScale(256, True, False, 0.4, 34493, 495924),
+    "photo": GraphScale(128, False, False, 0.7, 7650, 238162),
+    "computers": GraphScale(64, True, True, 0.1, 13752, 491722),
+    "arxiv": GraphScale(128, False, True, 0.2, 169343, 1166243),
+    "proteins": GraphScale(256, True, True, 0.0, 132534, 79122504),
+}
+# What each operation holds: linear maps from the input to the hidden width, vectors of hidden width (biases and
+# attention), maps from the hidden width to itself (ARMA's weights for a second step, there but unused). What it does
+# besides the linear maps, in multiples of the hidden width: messages along each edge, messages of each node to itself,
+# dot products in each node.
+_COSTS = {
+    "gat": (1, 3, 0, 1, 1, 2),
+    "gcn": (1, 1, 0, 1, 1, 0),
+    "gin": (1, 1, 0, 1, 1, 0),
+    "cheb": (2, 1, 0, 1, 0, 0),
+    "sage": (2, 1, 0, 1, 0, 0),
+    "arma": (2, 1, 1, 1, 0, 0),
+    "graph": (2, 1, 0, 1, 0, 0),
+    "fc": (1, 1, 0, 0, 0, 0),
+    "skip": (0, 0, 0, 0, 0, 0),
+}
+COSTS = torch.tensor([_COSTS[choice.name] for choice in OPERATIONS])
+_STRING = re.compile(r"(\d)(\d)(\d)(\d):([^,]+),([^,]+),([^,]+),([^,]+)")
+
+
+def _reduce(parents: tuple[int, ...], skips: tuple[bool, ...]) -> list[tuple[int, ...]]:
+    """Canonical relabelings of one topology in which some nodes are skip connections.
+
+    A skip connection does nothing where another node reads it, where it is its parent's only child, or where it
+    passes the raw input to the output; those are gathered as a chain at the input, as the benchmark stores them.
+
+    Returns every isomorphism onto one of `TOPOLOGIES`, each as (topology, old node at new place 1, ... 4).
+    """
+    parent = {v: parents[v - 1] for v in NODES}
+    skip = {v for v in NODES if skips[v - 1]}
+    chain: list[int] = []
+    for v in sorted(skip, reverse=True):  # children are numbered after their parents
+        ancestors, u = [], parent[v]
+        while u:
+            ancestors.append(u)
+            u = parent[u]
+        has_child = v in parent.values()
+        has_sibling = any(u != v and parent[u] == parent[v] for u in parent)
+        if has_child or not has_sibling or skip.issuperset(ancestors):
+            above = parent.pop(v)
+            parent = {u: above if p == v else p for u, p in parent.items()}
+            chain.append(v)
+    root = 0
+    for v in chain:
+        parent = {u: v if p == root else p for u, p in parent.items()}
+        parent[v] = root
+        root = v
+    found = []
+    for new in itertools.permutations(NODES):  # new[i]: the old node put at place i + 1
+        place = {0: 0} | {old: i for i, old in enumerate(new, 1)}
+        links = tuple(place[parent[old]] for old in new)
+        if links in TOPOLOGIES:
+            found.append((TOPOLOGIES.index(links), *new))
+    return found
+
+
+class NASBenchGraphSpace(SearchSpace):
+    """Three predecessors and four operations; the all-skip network is the only invalid one.
+
+    `canonical` writes each network in the form of its benchmark key: one of the 9 topologies, skip connections that do
+    nothing gathered at the input, and operations sorted where nodes may be exchanged.
+    """
+
+    def __init__(self) -> None:
+        slots = []
+        for node in NODES:
+            reads = tuple(range(node))
+            if node > 1:
+                choices = tuple(Choice(str(r), "predecessor", level=r / (node - 1)) for r in reads)
+                slots.append(Slot(f"input of {node}", "connection", choices, reads, node))
+            slots.append(Slot(f"node {node}", "operation", OPERATIONS, reads, node))
+        super().__init__("nas-bench-graph", slots, TASKS, null_choice="skip")
+
+    @cached_property
+    def operation_slots(self) -> list[int]:
+        """Slots of the four operations, in the order of nodes."""
+        return [s for s, slot in enumerate(self.slots) if slot.kind == "operation"]
+
+    @cached_property
+    def connection_slots(self) -> list[int]:
+        """Slots of the predecessors of nodes 2, 3 and 4."""
+        return [s for s, slot in enumerate(self.slots) if slot.kind == "connection"]
+
+    def from_benchmark_keys(self, keys: torch.Tensor) -> torch.Tensor:
+        """Indices ``(batch, slots)`` of the benchmark's integer keys: topology and four operations as decimal digits."""
+        digits = torch.stack([keys // 10**p % 10 for p in range(4, -1, -1)], dim=1)
+        return self._rows(torch.tensor(TOPOLOGIES)[digits[:, 0]], digits[:, 1:])
+
+    def _rows(self, links: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
+        rows = torch.empty(len(links), self.num_slots, dtype=torch.long)
+        rows[:, self.connection_slots] = links[:, 1:]
+        rows[:, self.operation_slots] = operations
+        return rows
+
+    @cached_property
+    def _canonical_code(self) -> torch.Tensor:
+        """Code of the canonical form of every encoding, ``LongTensor (num_encodings,)``."""
+        rows = self._all
+        links, operations = rows[:, self.connection_slots], rows[:, self.operation_slots]
+        table = torch.full((self.num_encodings,), torch.iinfo(torch.long).max)
+        for parents in itertools.product(range(1), range(2), range(3), range(4)):
+            same_links = (links == torch.tensor(parents[1:])).all(1)
+            for skips in itertools.product((False, True), repeat=4):
+                at = (same_links & ((operations == SKIP) == torch.tensor(skips)).all(1)).nonzero()[:, 0]
+                for topology, *new in _reduce(parents, skips):
+                    moved = operations[at][:, [v - 1 for v in new]]
+                    target = torch.tensor(TOPOLOGIES[topology]).expand(len(at), 4)
+                    table[at] = torch.minimum(table[at], self.codes(self._rows(target, moved)))
+        return table
+
+    @cached_property
+    def _all(self) -> torch.Tensor:
+        return self.all_indices()
+
+    def canonical(self, indices: torch.Tensor) -> torch.Tensor:
+        codes = self._canonical_code[self.codes(indices).cpu()]
+        return self._all[codes].to(indices.device)
+
+    def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
+        return (indices[:, self.operation_slots] != SKIP).any(1)
+
+    def _layers(self, indices: torch.Tensor, task: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What the four nodes cost and how wide they are, in the canonical form, which the benchmark trained.
+
+        Without a layer before the cell, the input and skip connections from it are as wide as the raw features.
+
+        Returns
+        -------
+        Rows of `COSTS` ``(batch, 4, 6)``, input widths ``(batch, 4)``, and the width of all leaves ``(batch,)``.
+        """
+        rows = self.canonical(indices)
+        operations = rows[:, self.operation_slots]
+        links = torch.cat([torch.zeros_like(rows[:, :1]), rows[:, self.connection_slots]], dim=1)
+        scale = SCALES[task]
+        widths = torch.full_like(rows[:, :1], scale.width if scale.pre else self.task(task).num_features)
+        inputs = widths[:, :0]
+        for node in NODES:
+            read = widths.gather(1, links[:, node - 1 : node])
+            written = torch.where(operations[:, node - 1 : node] == SKIP, read, scale.width)
+            inputs, widths = torch.cat([inputs, read], dim=1), torch.cat([widths, written], dim=1)
+        is_leaf = torch.stack([(links != node).all(1) for node in NODES], dim=1)
+        return COSTS.to(rows.device)[operations], inputs, (widths[:, 1:] * is_leaf).sum(1)
+
+    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+        """Exact, as the benchmark counts them: operations, a batch normalisation for each node, and linear layers."""
+        task = task or "cora"
+        data, scale = self.task(task), SCALES[task]
+        costs, inputs, leaves = self._layers(indices, task)
+        maps, vectors, squares = costs[..., :3].unbind(-1)
+        total = 2 * scale.width * len(NODES) + (scale.width * (maps * inputs + vectors + squares * scale.width)).sum(1)
+        if scale.pre:
+            total += scale.width * (data.num_features + 1)
+        if scale.post:
+            return total + scale.width * (leaves + 1) + data.num_classes * (scale.width + 1)
+        return total + data.num_classes * (leaves + 1)
+
+    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+        """Multiply-adds of one forward pass over the whole graph.
+
+        Counted are linear maps, nodes x inputs x outputs each; messages, edges x hidden width for each graph
+        convolution, and nodes x hidden width more where each node sends itself one (gat, gcn, gin); and the two dot
+        products of attention, 2 x nodes x hidden width. Messages have the hidden width because features are mapped
+        before they are sent. Biases, normalisations, activations and attention's softmax are not counted.
+        """
+        task = task or "cora"
+        data, scale = self.task(task), SCALES[task]
+        costs, inputs, leaves = self._layers(indices, task)
+        maps, along_edges, to_itself, products = costs[..., [0, 3, 4, 5]].unbind(-1)
+        per_node = (scale.width * (maps * inputs + to_itself + products)).sum(1)
+        if scale.pre:
+            per_node += scale.width * data.num_features
+        if scale.post:
+            per_node += scale.width * (leaves + data.num_classes)
+        else:
+            per_node += leaves * data.num_classes
+        return scale.nodes * per_node + scale.edges * scale.width * along_edges.sum(1)
+
+    def split_string(self, text: str) -> list[str]:
+        match = _STRING.fullmatch(text)
+        if match is None or match[1] != "0":
+            raise self.malformed(text)
+        links, names = match.groups()[:4], match.groups()[4:]
+        return [names[0], links[1], names[1], links[2], names[2], links[3], names[3]]
+
+    def join_names(self, names: np.ndarray) -> np.ndarray:
+        links = "0" + names[:, 1] + names[:, 3] + names[:, 5]
+        return links + ":" + names[:, 0] + "," + names[:, 2] + "," + names[:, 4] + "," + names[:, 6]

@@ -1,0 +1,335 @@
+"""Pictures: what is written, what can be read on them, and that nothing on them overlaps."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from pkgen_hf.architecture import Architecture
+from pkgen_hf.drawing import Box, Diagram, Edge, draw, draw_prior, fit, lay_out, short_name, text_width
+from pkgen_hf.priors import Prior
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space
+from pkgen_hf.spaces.nas_bench_graph import TOPOLOGIES
+
+FULL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+SPARSE = "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"
+
+
+def cell(text: str) -> Architecture:
+    return Architecture.from_string("nas-bench-201", text)
+
+
+def graph(links: tuple[int, ...], operations: str = "gcn,fc,skip,arma") -> Architecture:
+    return Architecture.from_string("nas-bench-graph", "".join(map(str, links)) + ":" + operations)
+
+
+def sampled(space: str, num: int) -> list[Architecture]:
+    return Architecture.from_batch(space, get_space(space).sample(num, torch.Generator().manual_seed(0)))
+
+
+def texts(path: Path) -> list[str]:
+    """Every text of an SVG, in the order of drawing."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text(encoding="utf-8"))
+
+
+def path_of(edge: Edge) -> np.ndarray:
+    """Points along an edge, close together."""
+    t = np.linspace(0, 1, 200)[:, None]
+    lines = [a + t * (b - a) for a, b in zip(edge.points[:-4], edge.points[1:-3], strict=True)]
+    a, b, c, d = edge.points[-4:]
+    return np.concatenate([*lines, (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d])
+
+
+def inside(box: Box, points: np.ndarray, margin: float) -> bool:
+    """Whether some point is in the box or closer to it than `margin`."""
+    offset = abs(points - (box.x, box.y))
+    if not box.kind and box.width == box.height:
+        return bool((np.linalg.norm(offset, axis=1) < box.width / 2 + margin).any())
+    return bool((offset < np.array([box.width, box.height]) / 2 + margin).all(axis=1).any())
+
+
+def assert_clear(diagram: Diagram, labelled: bool) -> None:
+    """No two boxes overlap, no edge passes through a box that is not its own, and arrows end at borders."""
+    boxes, edges = diagram.boxes, diagram.edges
+    for i, a in enumerate(boxes):
+        for b in boxes[:i]:
+            apart = abs(np.array([a.x - b.x, a.y - b.y])) - np.array([a.width + b.width, a.height + b.height]) / 2
+            assert apart.max() > 0.03, (a, b)
+    nodes = boxes[: len(boxes) - len(edges)] if labelled else boxes
+    labels = boxes[len(nodes) :]
+    for edge in edges:
+        points = path_of(edge)
+        at_start = [box for box in nodes if inside(box, edge.points[:1], 1e-6)]
+        at_end = [box for box in nodes if inside(box, edge.points[-1:], 1e-6)]
+        assert len(at_start) == len(at_end) == 1
+        assert not inside(at_start[0], points, -1e-6) and not inside(at_end[0], points, -1e-6)  # at, not in
+        own = [label for label in labels if inside(label, points, 0.0)]
+        assert len(own) == labelled and all(label.text == edge.text for label in own)
+        others = [box for box in nodes if box is not at_start[0] and box is not at_end[0]]
+        assert not any(inside(box, points, 0.03) for box in others), edge
+
+
+def assert_text_is_clear(monkeypatch: pytest.MonkeyPatch, make) -> None:
+    """Run `make` and check that no text leaves the page or touches another."""
+    figures = []
+    save = Figure.savefig
+
+    def keep(self, *args, **options):
+        figures.append(self)
+        save(self, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    make()
+    monkeypatch.undo()
+    (figure,) = figures
+    FigureCanvasAgg(figure).draw()
+    shown = [*figure.texts]
+    for axes in figure.axes:
+        shown += [*axes.texts, *(axes.get_legend().get_texts() if axes.get_legend() else [])]
+        shown += [*axes.get_xticklabels(), *axes.get_yticklabels()] if axes.axison else []
+    shown = [text for text in shown if text.get_text()]
+    assert len(shown) > 3
+    extents = [text.get_window_extent() for text in shown]
+    for i, (text, extent) in enumerate(zip(shown, extents, strict=True)):
+        assert extent.x0 >= 0 and extent.y0 >= 0, text
+        assert extent.x1 <= figure.bbox.x1 and extent.y1 <= figure.bbox.y1, text
+        assert not any(extent.overlaps(other) for other in extents[:i]), text
+
+
+# ---------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("name", ["cell.png", "cell.svg", "new/deeper/cell.PNG"])
+def test_writes_a_picture_and_returns_its_path(tmp_path, name):
+    path = draw([cell(FULL)], str(tmp_path / name))
+    assert path == tmp_path / name
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    if path.suffix == ".svg":
+        assert path.read_text(encoding="utf-8").rstrip().endswith("</svg>")
+    else:
+        pixels = np.asarray(imread(path))[..., :3]
+        assert pixels.shape[1] > 600 and pixels.min() < 0.3 and pixels.max() == 1
+        ink = pixels.min(axis=2) < 0.99
+        assert 0.01 < ink.mean() < 0.5
+        edge = 4
+        assert not ink[:edge].any() and not ink[-edge:].any() and not ink[:, :edge].any() and not ink[:, -edge:].any()
+
+
+@pytest.mark.parametrize("name", ["cell.pdf", "cell", "cell.svgz"])
+def test_other_suffixes_are_refused_by_name(tmp_path, name):
+    with pytest.raises(ValueError) as error:
+        draw([cell(FULL)], tmp_path / "new" / name)
+    assert repr(Path(name).suffix) in str(error.value)
+    assert ".png" in str(error.value) and ".svg" in str(error.value)
+    with pytest.raises(ValueError, match="Allowed: .png, .svg"):
+        draw_prior(Prior.absent("nas-bench-201"), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
+    path = draw([cell(FULL)], tmp_path / "cell.svg")
+    before = path.read_bytes()
+
+    def half(self, name, **_):
+        Path(name).write_text("<svg")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(OSError, match="disk full"):
+        draw([cell(SPARSE)], path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_in_the_way_leaves_nothing_behind(tmp_path):
+    (tmp_path / "cell.png").mkdir()
+    with pytest.raises(OSError):
+        draw([cell(FULL)], tmp_path / "cell.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["cell.png"]
+
+
+def test_the_same_architecture_gives_the_same_file(tmp_path):
+    first, second = draw([cell(FULL)], tmp_path / "a.svg"), draw([cell(FULL)], tmp_path / "b.svg")
+    assert first.read_bytes() == second.read_bytes()
+    assert cell(FULL).draw(tmp_path / "c.svg").read_bytes() == first.read_bytes()
+
+
+def test_wrong_arguments(tmp_path):
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw([], tmp_path / "a.png")
+    with pytest.raises(ValueError, match="2 architectures need as many titles, got 1"):
+        draw([cell(FULL)] * 2, tmp_path / "a.png", ["one"])
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------- what is shown
+
+
+def test_each_operation_on_an_edge_is_shown_as_often_as_it_is_there(tmp_path):
+    shown = texts(draw([cell(FULL)], tmp_path / "a.svg"))
+    for name, times in {"conv 3x3": 2, "conv 1x1": 1, "avg pool 3x3": 2, "skip": 1}.items():
+        assert shown.count(name) == times
+    for name in ("input", "1", "2", "output", "convolution", "pooling", "identity"):
+        assert shown.count(name) == 1
+    assert len(shown) == 6 + 4 + 3  # and no more: every edge is taken
+
+
+def test_absent_operations_are_not_shown(tmp_path):
+    shown = texts(draw([cell(SPARSE)], tmp_path / "a.svg"))
+    assert sorted(shown) == sorted(["conv 3x3", "input", "1", "2", "output", "convolution", "no connection"])
+
+
+def test_nodes_without_edges_are_faint():
+    faint = {box.text: box.faint for box in lay_out(cell(SPARSE)).boxes if not box.kind}
+    assert faint == {"input": False, "1": True, "2": True, "output": False}
+
+
+@pytest.mark.parametrize("links", TOPOLOGIES)
+def test_each_operation_on_a_node_is_shown(tmp_path, links):
+    shown = texts(draw([graph(links)], tmp_path / "a.svg"))
+    legend = ["graph convolution", "identity", "linear"]
+    assert sorted(shown) == sorted(["input", "gcn", "fc", "skip", "arma", "output", *legend])
+
+
+@pytest.mark.parametrize("links", TOPOLOGIES)
+def test_a_tree_has_the_edges_of_its_topology(links):
+    edges = [(edge.source, edge.target) for edge in lay_out(graph(links)).edges]
+    unread = set(range(1, 5)) - set(links)
+    assert sorted(edges) == sorted([*((read, node) for node, read in enumerate(links, 1)), *((n, 5) for n in unread)])
+
+
+def test_a_grid_shows_every_cell_with_its_title(tmp_path):
+    cells = sampled("nas-bench-201", 8)
+    titles = [f"{k}. score 0.93  val 91.5 %  1.07 M parameters" for k in range(1, 9)]
+    shown = texts(draw(cells, tmp_path / "a.svg", titles))
+    assert [text for text in shown if "score" in text] == titles
+    assert shown.count("input") == shown.count("output") == 8
+    assert shown.count("convolution") == 1  # the legend
+    for name in ("nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3", "skip_connect"):
+        assert shown.count(short_name(name)) == sum(str(one).count(name) for one in cells)
+    height, width = imread(draw(cells, tmp_path / "a.png", titles)).shape[:2]
+    assert 1800 <= width < 2400 and 1 < width / height < 2
+
+
+def test_spaces_may_be_mixed_in_one_picture(tmp_path):
+    shown = texts(draw([cell(FULL), graph(TOPOLOGIES[2])], tmp_path / "a.svg", ["left $x_1$", "right <&>"]))
+    assert {"conv 1x1", "gcn", "graph convolution", "convolution", "left $x_1$", "right &lt;&amp;&gt;"} <= set(shown)
+
+
+def test_a_space_of_another_form_is_refused(tmp_path):
+    choices = (Choice("a", "linear"), Choice("b", "identity"))
+    space = SearchSpace("odd", [Slot("s", "operation", choices, (0, 1), 2)], {}, "b")
+    with pytest.raises(ValueError, match="cannot draw odd"):
+        draw([Architecture(space, [0])], tmp_path / "a.png")
+
+
+# ---------------------------------------------------------------------- where it stands
+
+
+@pytest.mark.parametrize("text", [FULL, FULL.replace("nor_conv_1x1", "avg_pool_3x3").replace("skip_connect", "none")])
+def test_edges_with_operations_can_be_told_apart(text):
+    diagram = lay_out(cell(text))
+    assert len(diagram.edges) == 6
+    assert_clear(diagram, labelled=True)
+    paths = [path_of(edge)[20:-20] for edge in diagram.edges]  # without the ends, where edges of a node meet
+    for i, path in enumerate(paths):
+        for other in paths[:i]:
+            assert np.linalg.norm(path[:, None] - other[None], axis=2).min() > 0.1
+
+
+@pytest.mark.parametrize("links", TOPOLOGIES)
+def test_trees_are_clear(links):
+    diagram = lay_out(graph(links))
+    assert_clear(diagram, labelled=False)
+    for edge in diagram.edges:
+        assert (np.diff(path_of(edge)[:, 0]) > -1e-9).all()  # from left to right
+
+
+def test_nodes_that_read_several_stand_on_a_line(tmp_path):
+    operations = (Choice("gcn", "graph-convolution"), Choice("skip", "identity"))
+    slots = [Slot("node 1", "operation", operations, (0,), 1)]
+    for node in (2, 3):
+        links = tuple(Choice(str(read), "predecessor") for read in range(node))
+        slots += [Slot(f"{x} of {node}", "connection", links, tuple(range(node)), node) for x in "ab"]
+        slots.append(Slot(f"node {node}", "operation", operations, tuple(range(node)), node))
+    architecture = Architecture(SearchSpace("wide", slots, {}, "skip"), [0, 0, 1, 1, 0, 2, 0])
+    diagram = lay_out(architecture)
+    edges = sorted((edge.source, edge.target) for edge in diagram.edges)
+    assert edges == [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3), (3, 4)]
+    assert len({box.y for box in diagram.boxes if box.text}) == 1
+    assert texts(draw([architecture], tmp_path / "a.svg")).count("gcn") == 2
+
+
+@pytest.mark.parametrize(
+    "title", ["short", "a long title of many words " * 12, "one|word~of|many" * 20, "two\nlines", ""]
+)
+def test_no_text_is_cut_or_covered(tmp_path, monkeypatch, title):
+    cells = [cell(FULL), graph(TOPOLOGIES[-1])]
+    assert_text_is_clear(monkeypatch, lambda: draw(cells, tmp_path / "a.png", [title, "other"]))
+    assert_text_is_clear(monkeypatch, lambda: draw([graph(TOPOLOGIES[0])], tmp_path / "a.png", [title]))
+
+
+def test_titles_are_broken_and_shrunk_to_fit():
+    title = "a long title of many words " * 8
+    text, size = fit(title, 4.0)
+    assert size < fit("short", 4.0)[1]
+    assert text.split() == title.split()
+    assert all(text_width(line, size) <= 4.0 for line in text.splitlines())
+
+
+# ---------------------------------------------------------------------- priors
+
+
+@pytest.fixture(scope="module")
+def prior() -> Prior:
+    space = get_space("nas-bench-201")
+    rows = space.sample(60, torch.Generator().manual_seed(1))
+    scores = 60 + 5 * (rows == 3).sum(1) - 2 * (rows == 4).sum(1) + torch.arange(60) / 100
+    return Prior.from_evaluations(space, rows, scores, task="cifar100")
+
+
+def test_a_prior_shows_every_number(tmp_path, prior):
+    shown = texts(draw_prior(prior, tmp_path / "a.svg"))
+    assert "nas-bench-201, cifar100, evidence: partly measured" in shown
+    for slot in prior.space.slots:
+        assert shown.count(slot.name.replace("->", "→")) == 2
+    for choice in prior.space.slots[0].choices:
+        assert shown.count(short_name(choice.name)) == 2
+    values = prior.contributions.flatten().tolist()
+    expected = ["–" if np.isnan(value) else f"{value:+z.1f}".replace("-", "−") for value in values]
+    expected += [f"{100 * value:.0f}" for value in prior.frequencies.flatten().tolist()]
+    names = {name for name in shown if name in expected}
+    assert names == set(expected)
+    assert [shown.count(name) for name in sorted(names)] == [expected.count(name) for name in sorted(names)]
+
+
+def test_slots_with_the_same_choices_share_a_block(tmp_path, monkeypatch):
+    figures = []
+
+    def keep(self, name, **_):
+        figures.append(self)
+        Path(name).touch()
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    draw_prior(Prior.absent("nas-bench-graph"), tmp_path / "a.svg")
+    shapes = [axes.images[0].get_array().shape for axes in figures[0].axes]
+    assert shapes == [(9, 4), (2, 1), (3, 1), (4, 1)] * 2
+    for axes in figures[0].axes[:4]:
+        norm = axes.images[0].norm
+        assert norm.vmin == -norm.vmax  # zero is in the middle of the colours
+
+
+@pytest.mark.parametrize("space", ["nas-bench-201", "nas-bench-graph"])
+def test_pictures_of_priors_are_written_whole(tmp_path, monkeypatch, prior, space):
+    carried = Prior.carried_over(space, [prior])
+    assert_text_is_clear(monkeypatch, lambda: draw_prior(carried, tmp_path / "new" / "a.png"))
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.png"]
+    pixels = imread(tmp_path / "new" / "a.png")
+    assert pixels.shape[1] > 1200 and len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 50
