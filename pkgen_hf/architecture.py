@@ -49,6 +49,7 @@ class Architecture:
 
     space: SearchSpace
     indices: tuple[int, ...]
+    _key: int
 
     def __init__(self, space: str | SearchSpace, indices: Sequence[int]) -> None:
         space = get_space(space)

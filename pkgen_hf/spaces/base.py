@@ -261,7 +261,7 @@ class SearchSpace:
     # ------------------------------------------------------------------ indices
 
     def check(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return `indices` as ``LongTensor (batch, slots)``; raise ValueError for a wrong shape or a value out of range."""
+        """`indices` as ``LongTensor (batch, slots)``; ValueError for a wrong shape or a value out of range."""
         indices = torch.as_tensor(indices).long()
         if indices.ndim != 2 or indices.shape[1] != self.num_slots:
             raise ValueError(

@@ -27,9 +27,7 @@ TASKS = {
     "cifar100": Task("image-classification", guess=1.0, num_classes=100, image_size=32),
     "ImageNet16-120": Task("image-classification", guess=100 / 120, num_classes=120, image_size=16),
 }
-_STRING = re.compile(
-    r"\|([^|~]+)~0\|\+\|([^|~]+)~0\|([^|~]+)~1\|\+\|([^|~]+)~0\|([^|~]+)~1\|([^|~]+)~2\|"
-)
+_STRING = re.compile(r"\|([^|~]+)~0\|\+\|([^|~]+)~0\|([^|~]+)~1\|\+\|([^|~]+)~0\|([^|~]+)~1\|([^|~]+)~2\|")
 
 
 class NASBench201Space(SearchSpace):

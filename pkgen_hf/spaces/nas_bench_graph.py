@@ -1,7 +1,7 @@
 """NAS-Bench-Graph (Qin et al., NeurIPS 2022): graph neural networks on 9 data sets.
 
-Four computing nodes; node 1 reads the input (0), each later node reads the input or an earlier node, and carries one of
-9 operations. Nodes that nobody reads are concatenated into the output. Up to isomorphism there are 9 topologies and
+Four computing nodes; node 1 reads the input (0), each later node reads the input or an earlier node, and carries one
+of 9 operations. Nodes that nobody reads are concatenated into the output. Up to isomorphism there are 9 topologies and
 26,206 measured networks. The string is the predecessors of the four nodes and their operations:
 ``0112:gcn,gin,fc,cheb``.
 """
@@ -178,7 +178,7 @@ class NASBenchGraphSpace(SearchSpace):
         return [s for s, slot in enumerate(self.slots) if slot.kind == "connection"]
 
     def from_benchmark_keys(self, keys: torch.Tensor) -> torch.Tensor:
-        """Indices ``(batch, slots)`` of the benchmark's integer keys: topology and four operations as decimal digits."""
+        """Indices ``(batch, slots)`` of the benchmark's keys: topology and four operations as decimal digits."""
         digits = torch.stack([keys // 10**p % 10 for p in range(4, -1, -1)], dim=1)
         return self._rows(torch.tensor(TOPOLOGIES)[digits[:, 0]], digits[:, 1:])
 
