@@ -79,9 +79,9 @@ def evaluate(
         A row of a results table. Scores are in percent: ``validation`` is the mean over everything generated, invalid
         architectures being worth a guess, with ``validation_std`` over seeds; ``best_of_1``, ``best_of_5`` and
         ``best_of_n`` are the best validation score among the first distinct ones by the generator's own order (1, 5,
-        all); ``median_rank`` is in percent of the table. ``test...`` are the same architectures' test scores, where
-        the table has them: of everything, and of the one that validation picks of the first five. ``unique`` is the share of distinct
-        architectures. ``seconds`` is the time to generate one batch of `num`.
+        all); ``median_rank`` is in percent of the table. ``test`` and ``test_of_selected`` are there if the table has
+        test scores: the mean over everything, and the score of the one that validation picks of the first five.
+        ``unique`` is the share of distinct architectures. ``seconds`` is the time to generate one batch of `num`.
     """
     has_test = f"{task}_test_accuracy" in table.column_names
     rows: list[dict[str, float]] = []

@@ -130,7 +130,9 @@ class PKGenPipeline(DiffusionPipeline):
         )
         denoiser = hub.load_component(ArchitectureDenoiser, folder, "denoiser")
         scheduler = hub.load_component(PriorDiscreteScheduler, folder, "scheduler")
-        pipeline = cls((denoiser if torch_dtype is None else denoiser.to(torch_dtype)).eval(), scheduler)
+        if torch_dtype is not None:
+            torch.nn.Module.to(denoiser, torch_dtype)
+        pipeline = cls(denoiser.eval(), scheduler)
         pipeline.register_to_config(_name_or_path=str(folder))
         files = sorted((folder / PRIORS_FOLDER).glob("*.parquet"))
         pipeline.priors = [prior for file in files for prior in load_priors(file)]
@@ -213,7 +215,7 @@ class PKGenPipeline(DiffusionPipeline):
         return_dict: bool = True,
         callback_on_step_end: Callable[[Any, int, int, dict[str, Any]], dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("sample",),
-    ) -> PKGenPipelineOutput | tuple[list[Architecture], torch.Tensor, float, Prior]:
+    ) -> PKGenPipelineOutput:
         """Generate architectures.
 
         Parameters
@@ -305,7 +307,7 @@ class PKGenPipeline(DiffusionPipeline):
         validity = num_valid / num_raw
         self.maybe_free_model_hooks()
         if not return_dict:
-            return architectures, scores[order], validity, prior
+            return (architectures, scores[order], validity, prior)  # type: ignore[return-value]
         return PKGenPipelineOutput(architectures, scores[order], validity, prior)
 
     def _denoise(

@@ -1,0 +1,323 @@
+"""The command line, ``pkgen``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+# libraries read these when they are imported, which the commands do themselves to keep --help quick
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+app = typer.Typer(
+    help="Generate high-performance neural architectures from prior knowledge, without search.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Space = Annotated[str, typer.Option(help="Search space; `pkgen spaces` lists them.")]
+Task = Annotated[str | None, typer.Option(help="Data set of the space; without it, the space's average prior.")]
+Checkpoint = Annotated[str, typer.Option(help="Bundled name, folder, or Hub id.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no hints.")]
+TablePath = Annotated[str | None, typer.Option("--table", help="Benchmark table: Parquet file, folder, or Hub id.")]
+
+
+def _friendly(command: Callable[..., None]) -> Callable[..., None]:
+    """End with one line on standard error, not a stack trace, for what a user can put right."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, FileNotFoundError, ModuleNotFoundError, NotImplementedError, OSError) as error:
+            Console(stderr=True).print(f"[bold red]error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from error
+
+    return run
+
+
+def _score_table(space: str, source: str | None, quiet: bool) -> Any:
+    """The space's table of measurements if it is at hand; None, with a hint, if its package is not installed."""
+    from .benchmarks import ScoreTable
+
+    try:
+        return ScoreTable.load(space, source)
+    except ModuleNotFoundError as error:
+        if source is not None:
+            raise
+        if not quiet:
+            Console(stderr=True).print(f"measured scores are not shown: {error}", markup=False)
+        return None
+
+
+@app.command()
+@_friendly
+def generate(
+    space: Space = "nas-bench-201",
+    task: Task = None,
+    number: Annotated[int, typer.Option("--number", "-n", help="How many architectures.")] = 8,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same architectures.")] = None,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 8,
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 0 switches guidance off.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="Below 1 sharpens.")] = 0.5,
+    distinct: Annotated[bool, typer.Option(help="No two isomorphic architectures.")] = True,
+    prior: Annotated[Path | None, typer.Option(help="Prior to use, a Parquet file as `pkgen prior` writes.")] = None,
+    checkpoint: Checkpoint = "pkgen-base",
+    draw: Annotated[Path | None, typer.Option(help="Draw the cells to this PNG or SVG file.")] = None,
+    table: TablePath = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Generate architectures, best first, and show what they cost and (where measured) how good they are.
+
+    Example: pkgen generate --space nas-bench-201 --task cifar10 -n 8 --seed 0 --draw cells.png
+    """
+    import torch
+
+    from .drawing import draw as draw_cells
+    from .pipeline_pkgen import PKGenPipeline
+    from .priors import Prior
+
+    pipe = PKGenPipeline.from_pretrained(checkpoint)
+    pipe.set_progress_bar_config(disable=quiet or as_json, desc="generating")
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    out = pipe(
+        space=space,
+        task=task,
+        prior=None if prior is None else Prior.load(prior),
+        num_architectures=number,
+        distinct=distinct,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        temperature=temperature,
+        generator=generator,
+    )
+    measured = None
+    shown = task or next(iter(out.prior.space.tasks), None)
+    scores = _score_table(space, table, quiet or as_json)
+    if scores is not None and shown in scores.tasks:
+        rows = torch.tensor([architecture.indices for architecture in out.architectures])
+        measured = scores.scores(rows, shown).tolist()
+    records: list[dict[str, Any]] = []
+    for rank, (architecture, score) in enumerate(zip(out.architectures, out.scores.tolist(), strict=True), 1):
+        cost = architecture.cost(task)
+        record = {
+            "rank": rank,
+            "architecture": str(architecture),
+            "score": score,
+            "parameters": cost.parameters,
+            "flops": cost.flops,
+        }
+        if measured is not None:
+            record["measured_validation_accuracy"] = measured[rank - 1]
+        records.append(record)
+    if draw is not None:
+        titles = [
+            f"{r['rank']}.  {r['parameters'] / 1e6:.2f} M parameters"
+            + (f",  measured {r['measured_validation_accuracy']:.2f} %" if measured is not None else "")
+            for r in records
+        ]
+        draw_cells(out.architectures, draw, titles)
+    if as_json:
+        print(json.dumps({"space": space, "task": task, "validity": out.validity, "architectures": records}, indent=2))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"[bold]{space}, {task or 'average over tasks'}[/] ({out.prior.evidence} prior)")
+    for r in records:
+        line = f"[bold]{r['rank']:>3}[/]  score {r['score']:6.3f}   {r['parameters'] / 1e6:7.3f} M parameters"
+        line += f"   {r['flops'] / 1e6:7.1f} M multiply-adds"
+        if measured is not None:
+            line += f"   [green]{r['measured_validation_accuracy']:.2f} % measured[/]"
+        console.print(line)
+        console.print(f"     {r['architecture']}", markup=False)
+    if not quiet:
+        console.print(
+            f"ranked by the model's own score; the measured accuracy (validation, {shown}) was looked up afterwards"
+            if measured is not None
+            else "ranked by the model's own score"
+        )
+        if draw is not None:
+            console.print(f"drawn in {draw}")
+
+
+@app.command()
+@_friendly
+def draw(
+    architecture: Annotated[list[str], typer.Argument(help="The benchmark's own string; several may be given.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG or SVG file.")] = Path("cells.png"),
+    space: Space = "nas-bench-201",
+    quiet: Quiet = False,
+) -> None:
+    """Draw architectures.
+
+    Example: pkgen draw --space nas-bench-graph 0112:gcn,gin,fc,cheb -o cell.svg
+    """
+    from .architecture import Architecture
+    from .drawing import draw as draw_cells
+
+    cells = [Architecture.from_string(space, text) for text in architecture]
+    draw_cells(cells, output, [str(cell) for cell in cells])
+    if not quiet:
+        print(f"drawn in {output}")
+
+
+@app.command()
+@_friendly
+def prior(
+    space: Space = "nas-bench-201",
+    task: Task = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the prior to this Parquet file.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Plot contributions to this PNG or SVG file.")] = None,
+    evaluations: Annotated[
+        Path | None,
+        typer.Option(help="Your own results: a CSV file with the columns architecture and score, 5 rows or more."),
+    ] = None,
+    top_k: Annotated[int, typer.Option(help="How many of the best architectures.")] = 20,
+    table: TablePath = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what every choice contributes in good architectures: exact Shapley values.
+
+    From the benchmark, or from your own evaluations: pkgen prior --evaluations results.csv -o mine.parquet, and then
+    pkgen generate --prior mine.parquet
+    """
+    from .priors import Prior
+
+    if evaluations is None:
+        measured = Prior.from_benchmark(space, task, top_k, table)
+    else:
+        strings, scores = _read_evaluations(evaluations)
+        measured = Prior.from_evaluations(space, strings, scores, task, top_k)
+    if output is not None:
+        measured.save(output)
+    if plot is not None:
+        measured.plot(plot)
+    rows = [
+        {
+            "slot": slot.name,
+            "choice": choice.name,
+            "contribution": _number(measured.contributions[s, k]),
+            "subgraph_contribution": _number(measured.subgraph_contributions[s, k]),
+            "frequency": _number(measured.frequencies[s, k]),
+        }
+        for s, slot in enumerate(measured.space.slots)
+        for k, choice in enumerate(slot.choices)
+    ]
+    if as_json:
+        head = {"space": space, "task": task, "evidence": measured.evidence, "labels_read": measured.labels_read}
+        print(json.dumps({**head, "detail": measured.detail, "components": rows}, indent=2))
+        return
+    view = Table(title=f"{space}, {task or 'average over tasks'}: {measured.evidence}")
+    for name in ("slot", "choice", "contribution (points)", "of its subgraphs", "frequency"):
+        view.add_column(name, justify="left" if name in ("slot", "choice") else "right")
+    for row in rows:
+        if row["frequency"] or row["contribution"] is not None:
+            numbers = [row["contribution"], row["subgraph_contribution"], row["frequency"]]
+            cells = ["" if number is None else f"{number:.2f}" for number in numbers]
+            view.add_row(str(row["slot"]), str(row["choice"]), *cells)
+    Console().print(view)
+    if not quiet:
+        Console().print(f"{measured.detail}; labels read: {measured.labels_read:,}", highlight=False)
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return None if number != number else round(number, 6)
+
+
+def _read_evaluations(path: Path) -> tuple[list[str], list[float]]:
+    """Architectures and scores of a CSV file."""
+    import csv
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    missing = [name for name in ("architecture", "score") if not rows or name not in rows[0]]
+    if missing:
+        raise ValueError(f"{path} needs a header with the columns architecture and score; missing: {missing}")
+    scores = []
+    for line, row in enumerate(rows, 2):
+        try:
+            scores.append(float(row["score"]))
+        except (TypeError, ValueError):
+            raise ValueError(f"{path}, line {line}: score {row['score']!r} is not a number") from None
+    return [row["architecture"] for row in rows], scores
+
+
+@app.command()
+@_friendly
+def spaces(as_json: AsJson = False) -> None:
+    """List the search spaces: their slots, choices, sizes and tasks."""
+    from .spaces import get_space, list_spaces
+
+    records: list[dict[str, Any]] = [
+        {
+            "space": name,
+            "slots": [slot.name for slot in space.slots],
+            "choices": sorted({choice.name for slot in space.slots for choice in slot.choices}),
+            "architectures": space.num_architectures,
+            "tasks": list(space.tasks),
+            "example": space.example,
+        }
+        for name in list_spaces()
+        for space in [get_space(name)]
+    ]
+    if as_json:
+        print(json.dumps(records, indent=2))
+        return
+    view = Table(show_lines=True)
+    for name in ("space", "slots", "choices", "distinct architectures", "tasks"):
+        view.add_column(name)
+    for r in records:
+        texts = [", ".join(r[key]) for key in ("slots", "choices")]
+        view.add_row(r["space"], *texts, f"{r['architectures']:,}", ", ".join(r["tasks"]))
+    Console().print(view)
+
+
+@app.command()
+@_friendly
+def bench(
+    space: Space = "nas-bench-201",
+    task: Task = None,
+    batch: Annotated[int, typer.Option(help="Architectures in a call.")] = 1024,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 8,
+    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 1.0,
+    repeats: Annotated[int, typer.Option(help="Timed calls; the median is shown.")] = 7,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    checkpoint: Checkpoint = "pkgen-base",
+    as_json: AsJson = False,
+) -> None:
+    """Time generation, and the denoiser beside a plain matrix product on this machine."""
+    from .speed import measure_speed
+
+    result = measure_speed(checkpoint, space, task, batch, steps, guidance, repeats, threads, dtype, device)
+    if as_json:
+        print(json.dumps(result, indent=2))
+        return
+    for name, value in result.items():
+        text = f"{value:,.1f}" if isinstance(value, float) else str(value)
+        Console().print(f"{name.replace('_', ' '):52} {text}", highlight=False)
+
+
+def main() -> None:
+    """Entry point."""
+    app(prog_name="pkgen", args=sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
