@@ -208,7 +208,7 @@ class PKGenPipeline(DiffusionPipeline):
         prior: Prior | None = None,
         num_architectures: int = 8,
         distinct: bool = True,
-        num_inference_steps: int = 8,
+        num_inference_steps: int = 6,
         guidance_scale: float = 1.0,
         temperature: float = 0.5,
         generator: GeneratorArg = None,

@@ -1,0 +1,100 @@
+"""The command line as users type it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pkgen_hf import Prior
+from pkgen_hf.cli import app
+
+runner = CliRunner()
+
+
+def run(*arguments: str) -> str:
+    result = runner.invoke(app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_generate_prints_and_draws(tmp_path: Path) -> None:
+    picture = tmp_path / "cells.png"
+    text = run("generate", "--task", "cifar10", "-n", "3", "--seed", "0", "--draw", str(picture))
+    assert text.count("|nor_conv_3x3~") >= 3
+    assert text.count("% measured") == 3
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_generate_json_is_json_and_reproduces() -> None:
+    call = ("generate", "--space", "nas-bench-graph", "--task", "cora", "-n", "4", "--seed", "1", "--json")
+    first, second = run(*call), run(*call)
+    assert first == second
+    record = json.loads(first)
+    assert [a["rank"] for a in record["architectures"]] == [1, 2, 3, 4]
+    assert all(a["parameters"] > 0 and a["flops"] > 0 for a in record["architectures"])
+
+
+def test_quiet_prints_results_only() -> None:
+    loud = run("generate", "-n", "2", "--seed", "0")
+    quiet = run("generate", "-n", "2", "--seed", "0", "--quiet")
+    assert "ranked by" in loud
+    assert "ranked by" not in quiet
+    assert "|" in quiet
+
+
+def test_prior_from_benchmark_and_own_evaluations_into_generate(tmp_path: Path) -> None:
+    text = run("prior", "--task", "cifar10", "--output", str(tmp_path / "b.parquet"), "--plot", str(tmp_path / "p.svg"))
+    assert "best 20 of 15,625" in text
+    assert "<svg" in (tmp_path / "p.svg").read_text()
+    assert Prior.load(tmp_path / "b.parquet").evidence == "measured"
+    generated = json.loads(run("generate", "-n", "12", "--seed", "0", "--json"))["architectures"]
+    rows = [f'"{a["architecture"]}",{90 + i / 10}' for i, a in enumerate(generated)]
+    (tmp_path / "own.csv").write_text("\n".join(["architecture,score", *rows]))
+    run("prior", "--evaluations", str(tmp_path / "own.csv"), "-o", str(tmp_path / "own.parquet"))
+    out = json.loads(run("generate", "--prior", str(tmp_path / "own.parquet"), "-n", "2", "--json"))
+    assert len(out["architectures"]) == 2
+
+
+def test_draw_and_spaces(tmp_path: Path) -> None:
+    run("draw", "--space", "nas-bench-graph", "0112:gcn,gin,fc,cheb", "-o", str(tmp_path / "cell.svg"))
+    assert "cheb" in (tmp_path / "cell.svg").read_text()
+    listed = json.loads(run("spaces", "--json"))
+    assert {"nas-bench-201": 13820, "nas-bench-graph": 26206}.items() <= {
+        s["space"]: s["architectures"] for s in listed
+    }.items()
+    assert "nas-bench-graph" in run("spaces")
+
+
+def test_bench_reports_rates() -> None:
+    result = json.loads(run("bench", "--batch", "64", "--steps", "2", "--repeats", "1", "--json"))
+    assert result["architectures_per_second"] > 0
+    assert 0 < result["denoiser_share_of_matrix_product_percent"] < 200
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["generate", "--space", "nas-bench-2"], "Did you mean 'nas-bench-201'"),
+        (["generate", "--task", "cifar"], "Did you mean 'cifar10'"),
+        (["generate", "--checkpoint", "pkgen-bas"], "Did you mean 'pkgen-base'"),
+        (["generate", "-n", "0"], "whole number from 1"),
+        (["generate", "--draw", "cells.jpeg"], ".png"),
+        (["generate", "--table", "no.parquet"], "no.parquet"),
+        (["draw", "|none~0|"], "is not a nas-bench-201 string"),
+        (["prior", "--evaluations", "no.csv"], "no file no.csv"),
+    ],
+)
+def test_mistakes_give_one_line(arguments: list[str], message: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "pkgen_hf.cli", *arguments], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_teaches() -> None:
+    assert "Example: pkgen generate" in run("generate", "--help").replace("\n", " ").replace("  ", " ")

@@ -1,0 +1,319 @@
+"""The pipeline on the bundled checkpoint: results, reproducibility, files, and every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pkgen_hf import Architecture, PKGenPipeline, PKGenPipelineOutput, Prior, hub
+from pkgen_hf import pipeline_pkgen as module
+from pkgen_hf.spaces import get_space
+
+SPACE = "nas-bench-201"
+
+
+@pytest.fixture(scope="module")
+def pipe() -> PKGenPipeline:
+    pipe = PKGenPipeline.from_pretrained("pkgen-base")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A copy of the bundled checkpoint to damage."""
+    return Path(shutil.copytree(hub.CHECKPOINTS / "pkgen-base", tmp_path / "checkpoint"))
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def strings(out: PKGenPipelineOutput) -> list[str]:
+    return [str(architecture) for architecture in out.architectures]
+
+
+# ---------------------------------------------------------------------- what it returns
+
+
+@pytest.mark.parametrize("space, task", [(SPACE, "cifar10"), (SPACE, None), ("nas-bench-graph", "cora")])
+def test_output(pipe: PKGenPipeline, space: str, task: str | None) -> None:
+    out = pipe(space=space, task=task, num_architectures=16, generator=seeded(0))
+    assert len(out.architectures) == len(set(out.architectures)) == len(out.scores) == 16
+    assert all(isinstance(a, Architecture) and a.is_valid and a.space.name == space for a in out.architectures)
+    assert (out.scores[:-1] >= out.scores[1:]).all()
+    assert 0 < out.validity <= 1
+
+
+def test_generated_beat_random_and_the_order_means_something(pipe: PKGenPipeline, cell_table) -> None:
+    out = pipe(space=SPACE, task="cifar10", num_architectures=200, distinct=False, generator=seeded(0))
+    scores = cell_table.scores(torch.tensor([a.indices for a in out.architectures]), "cifar10")
+    assert scores.mean() > 91.2
+    assert scores[0] > 91.45
+    uniform = cell_table.values(cell_table.space.sample(200, seeded(0)), "cifar10")
+    assert scores.mean() > uniform.mean() + 3
+
+
+def test_the_prior_matters(pipe: PKGenPipeline, cell_table) -> None:
+    def mean(prior: Prior) -> float:
+        out = pipe(space=SPACE, prior=prior, num_architectures=200, distinct=False, generator=seeded(0))
+        return float(cell_table.values(torch.tensor([a.indices for a in out.architectures]), "cifar10").mean())
+
+    best = mean(Prior.from_benchmark(SPACE, "cifar10", table=cell_table))
+    worst = mean(Prior.from_benchmark(SPACE, "cifar10", table=cell_table, selection="worst"))
+    assert best > mean(Prior.absent(SPACE, "cifar10")) + 1
+    assert best > worst + 5
+
+
+def test_own_evaluations_lead_to_good_architectures(pipe: PKGenPipeline, cell_table) -> None:
+    own = cell_table.space.sample(50, seeded(3))
+    scores = cell_table.values(own, "cifar10")
+    prior = Prior.from_evaluations(SPACE, own, scores, "cifar10")
+    out = pipe(space=SPACE, prior=prior, num_architectures=100, generator=seeded(0))
+    generated = cell_table.values(torch.tensor([a.indices for a in out.architectures]), "cifar10")
+    assert generated.mean() > scores.quantile(0.9)
+
+
+def test_distinct_false_returns_samples_as_they_come(pipe: PKGenPipeline) -> None:
+    out = pipe(space=SPACE, task="cifar10", num_architectures=300, distinct=False, generator=seeded(0))
+    assert len(out.architectures) == 300
+    assert len(set(out.architectures)) < 300
+
+
+def test_many_distinct_are_found_by_flattening(pipe: PKGenPipeline) -> None:
+    out = pipe(space=SPACE, task="cifar10", num_architectures=2000, num_inference_steps=2, generator=seeded(0))
+    assert len(set(out.architectures)) == 2000
+
+
+def test_return_dict_false(pipe: PKGenPipeline) -> None:
+    architectures, scores, validity, prior = pipe(space=SPACE, num_architectures=2, return_dict=False)
+    assert len(architectures) == len(scores) == 2
+    assert 0 < validity <= 1
+    assert prior.space.name == SPACE
+
+
+# ---------------------------------------------------------------------- seeds, callback, progress, devices
+
+
+def test_same_seed_same_architectures(pipe: PKGenPipeline) -> None:
+    first, second, other = (
+        strings(pipe(space=SPACE, task="cifar100", num_architectures=20, generator=seeded(s))) for s in (7, 7, 8)
+    )
+    assert first == second
+    assert first != other
+
+
+def test_one_generator_for_each_sample(pipe: PKGenPipeline) -> None:
+    """Each sample depends on its own generator alone."""
+
+    def generate(seeds: list[int]) -> list[str]:
+        generators = [seeded(seed) for seed in seeds]
+        call = {"space": SPACE, "prior": Prior.absent(SPACE), "distinct": False, "temperature": 1.0}
+        return strings(pipe(num_architectures=len(seeds), generator=generators, **call))
+
+    together = generate([1, 2, 3, 4])
+    assert sorted(together) == sorted(generate([1]) + generate([4]) + generate([3]) + generate([2]))
+
+
+def test_callback_sees_every_step_and_may_change_the_sample(pipe: PKGenPipeline) -> None:
+    seen = []
+
+    def watch(pipeline: PKGenPipeline, step: int, timestep: int, kwargs: dict) -> dict:
+        seen.append((step, timestep, tuple(kwargs["sample"].shape)))
+        return {"sample": torch.full_like(kwargs["sample"], 3)}
+
+    out = pipe(
+        space=SPACE, num_architectures=1, distinct=False, num_inference_steps=4, callback_on_step_end=watch
+    )
+    assert [step for step, _, _ in seen] == [0, 1, 2, 3]
+    assert seen[0][1] == pipe.scheduler.num_train_timesteps
+    assert out.architectures[0].indices == (3,) * 6
+
+
+def test_progress_bar_and_quiet(pipe: PKGenPipeline, capfd: pytest.CaptureFixture[str]) -> None:
+    pipe(space=SPACE, num_architectures=2)
+    assert capfd.readouterr().err == ""
+    pipe.set_progress_bar_config(disable=False)
+    pipe(space=SPACE, num_architectures=2)
+    assert "2/2" in capfd.readouterr().err
+    pipe.set_progress_bar_config(disable=True)
+
+
+def test_bfloat16(checkpoint: Path) -> None:
+    pipe = PKGenPipeline.from_pretrained(checkpoint, torch_dtype=torch.bfloat16)
+    assert pipe.denoiser.dtype == torch.bfloat16
+    pipe.set_progress_bar_config(disable=True)
+    out = pipe(space=SPACE, task="cifar10", num_architectures=4, generator=seeded(0))
+    assert out.scores.dtype == torch.float32
+    assert all(a.is_valid for a in out.architectures)
+
+
+# ---------------------------------------------------------------------- priors of the checkpoint
+
+
+def test_priors_come_with_the_checkpoint(pipe: PKGenPipeline) -> None:
+    names = {(prior.space.name, prior.task) for prior in pipe.priors}
+    assert {(SPACE, task) for task in get_space(SPACE).tasks} <= names
+    own = pipe.select_prior(get_space(SPACE), "cifar10", None)
+    assert own.evidence == "measured"
+    assert own.task == "cifar10"
+
+
+def test_a_task_without_prior_gets_one_carried_over(checkpoint: Path) -> None:
+    pipe = PKGenPipeline.from_pretrained(checkpoint)
+    pipe.priors = [prior for prior in pipe.priors if prior.task == "cifar10"]
+    assert pipe.select_prior(get_space(SPACE), "cifar100", None).evidence == "carried over"
+    pipe.priors = []
+    assert pipe.select_prior(get_space(SPACE), "cifar100", None).evidence == "absent"
+
+
+# ---------------------------------------------------------------------- files
+
+
+def test_save_and_load_give_identical_samples(pipe: PKGenPipeline, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path / "saved")
+    again = PKGenPipeline.from_pretrained(tmp_path / "saved")
+    again.set_progress_bar_config(disable=True)
+    call = {"space": SPACE, "task": "cifar10", "num_architectures": 10}
+    assert strings(again(**call, generator=seeded(0))) == strings(pipe(**call, generator=seeded(0)))
+    assert {p.suffix for p in (tmp_path / "saved").rglob("*") if p.is_file()} == {".json", ".safetensors", ".parquet"}
+
+
+def test_loading_in_a_fresh_process_gives_the_same(pipe: PKGenPipeline) -> None:
+    code = (
+        "import torch; from pkgen_hf import PKGenPipeline as P; p = P.from_pretrained('pkgen-base');"
+        "p.set_progress_bar_config(disable=True);"
+        f"print(*p(space={SPACE!r}, task='cifar10', generator=torch.Generator().manual_seed(0)).architectures)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == strings(pipe(space=SPACE, task="cifar10", generator=seeded(0)))
+
+
+def test_checkpoint_is_small_and_the_denoiser_too(pipe: PKGenPipeline) -> None:
+    files = [p for p in (hub.CHECKPOINTS / "pkgen-base").rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) < 8 * 2**20
+    assert pipe.denoiser.num_parameters() <= 2_000_000
+
+
+def test_interrupted_save_leaves_the_old_checkpoint(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = PKGenPipeline.from_pretrained(checkpoint)
+    before = {p: p.read_bytes() for p in checkpoint.rglob("*") if p.is_file()}
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_priors", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pipe.save_pretrained(checkpoint)
+    with pytest.raises(KeyboardInterrupt):
+        pipe.save_pretrained(checkpoint.with_name("new"))
+    assert {p: p.read_bytes() for p in checkpoint.rglob("*") if p.is_file()} == before
+    assert [p.name for p in checkpoint.parent.iterdir()] == [checkpoint.name]
+
+
+def test_saving_over_a_checkpoint_keeps_its_other_files(checkpoint: Path) -> None:
+    (checkpoint / "README.md").write_text("mine")
+    PKGenPipeline.from_pretrained("pkgen-base").save_pretrained(checkpoint)
+    assert (checkpoint / "README.md").read_text() == "mine"
+    with pytest.raises(ValueError, match="is a file"):
+        PKGenPipeline.from_pretrained("pkgen-base").save_pretrained(checkpoint / "README.md")
+
+
+# ---------------------------------------------------------------------- bad input, one clear error each
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        ({"space": "nas-bench-202"}, "unknown search space: 'nas-bench-202'. Did you mean 'nas-bench-201'"),
+        ({"task": "cifar1"}, "unknown task of nas-bench-201: 'cifar1'. Did you mean 'cifar10'"),
+        ({"num_architectures": 0}, "whole number from 1, got 0"),
+        ({"num_architectures": -3}, "whole number from 1, got -3"),
+        ({"num_architectures": 2.5}, "whole number from 1, got 2.5"),
+        ({"num_architectures": 20_000}, "holds 13,820"),
+        ({"num_inference_steps": 0}, "num_inference_steps must be 1 to 1000, got 0"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"guidance_scale": -1.0}, "guidance_scale"),
+        ({"generator": [torch.Generator()]}, "1 generators for 8 architectures"),
+        ({"callback_on_step_end_tensor_inputs": ["samples"]}, "Did you mean 'sample'"),
+        ({"prior": Prior.absent("nas-bench-graph")}, "prior is of nas-bench-graph, not of nas-bench-201"),
+    ],
+)
+def test_bad_arguments(pipe: PKGenPipeline, call: dict, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        pipe(**{"space": SPACE, **call})
+    assert message in str(error.value)
+
+
+def test_unknown_checkpoint() -> None:
+    with pytest.raises(FileNotFoundError, match="Did you mean 'pkgen-base'"):
+        PKGenPipeline.from_pretrained("pkgen-bas")
+    with pytest.raises(FileNotFoundError, match="no/such/folder"):
+        PKGenPipeline.from_pretrained("no/such/folder")
+
+
+def test_hub_id_that_cannot_be_had(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nobody/nothing"):
+        PKGenPipeline.from_pretrained("nobody/nothing", cache_dir=tmp_path, local_files_only=True)
+
+
+def test_folder_that_is_no_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match="no model_index.json"):
+        PKGenPipeline.from_pretrained(tmp_path)
+    (checkpoint / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+    with pytest.raises(ValueError, match="StableDiffusionPipeline"):
+        PKGenPipeline.from_pretrained(checkpoint)
+    (checkpoint / "model_index.json").write_text("{")
+    with pytest.raises(ValueError, match="not readable JSON"):
+        PKGenPipeline.from_pretrained(checkpoint)
+
+
+def test_truncated_weights(checkpoint: Path) -> None:
+    weights = checkpoint / "denoiser" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="truncated or not a safetensors file"):
+        PKGenPipeline.from_pretrained(checkpoint)
+    weights.unlink()
+    with pytest.raises(ValueError, match="is missing"):
+        PKGenPipeline.from_pretrained(checkpoint)
+
+
+def test_config_without_a_key_or_of_another_class(checkpoint: Path) -> None:
+    path = checkpoint / "denoiser" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in config.items() if key != "width"}))
+    with pytest.raises(ValueError, match="lacks width"):
+        PKGenPipeline.from_pretrained(checkpoint)
+    path.write_text(json.dumps({**config, "_class_name": "UNet2DModel"}))
+    with pytest.raises(ValueError, match="UNet2DModel"):
+        PKGenPipeline.from_pretrained(checkpoint)
+    path.write_text(json.dumps({**config, "width": 32}))
+    with pytest.raises(ValueError, match="does not fit its config"):
+        PKGenPipeline.from_pretrained(checkpoint)
+
+
+def test_weights_that_are_not_numbers(checkpoint: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = checkpoint / "denoiser" / "diffusion_pytorch_model.safetensors"
+    state = load_file(weights)
+    state["norm.weight"][0] = torch.nan
+    save_file(state, weights, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="not finite, in norm.weight"):
+        PKGenPipeline.from_pretrained(checkpoint)
+
+
+def test_damaged_priors(checkpoint: Path) -> None:
+    file = next((checkpoint / "priors").glob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(ValueError, match="not a readable Parquet file"):
+        PKGenPipeline.from_pretrained(checkpoint)
