@@ -20,7 +20,8 @@ from . import hub
 from .architecture import Architecture
 from .errors import unknown
 from .modeling_denoiser import ArchitectureDenoiser, EncodedCondition
-from .priors import Prior, load_priors, save_priors, select_prior
+from .prior_files import load_priors, save_priors
+from .priors import Prior, select_prior
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
 from .spaces import SearchSpace, get_space
 

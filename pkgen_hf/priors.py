@@ -1,25 +1,17 @@
-"""Prior knowledge: what each component of known good architectures contributed, measured exactly.
-
-The contribution of a component is its Shapley value in the game whose value ``V(S)`` is the score of the architecture
-reduced to the components in S (Xie, Ji and Sun, ICML 2025). Two games are played on every architecture: its operations
-(slots), and its one-hop subgraphs (a node with everything that comes into it).
-"""
+"""Prior knowledge: what contributed how much in known good architectures."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from shapiq import ExactComputer
 
+from .contributions import operation_players, shapley_contributions, subgraph_players
 from .errors import unknown
 from .spaces import SearchSpace, get_space
 
@@ -32,78 +24,6 @@ SELECTIONS = ("best", "worst", "random")
 PRIOR_FEATURES = 9
 UNIFORM_SHARE = 0.1  # of the stationary distribution, so that every choice stays reachable
 MIN_EVALUATIONS = 5
-
-
-@cache
-def _shapley_matrix(num_players: int) -> torch.Tensor:
-    """The linear map from the values of all coalitions to Shapley values, ``(2^players, players)``.
-
-    Coalition c holds player i if bit i of c is set. By symmetry the map is known from one game for each size of
-    coalition, which is worth 1 for a single coalition and 0 otherwise.
-    """
-    members = _coalitions(num_players)  # (2^players, players)
-    matrix = torch.zeros(members.shape, dtype=torch.float64)
-    for size in range(num_players + 1):
-        unit = np.arange(num_players) < size
-
-        def is_unit(coalitions: np.ndarray, unit: np.ndarray = unit) -> np.ndarray:
-            return (coalitions == unit).all(axis=1).astype(float)
-
-        values = ExactComputer(is_unit, n_players=num_players)("SV", 1).get_n_order_values(1)
-        inside, outside = (values[0] if size else 0.0), (values[-1] if size < num_players else 0.0)
-        rows = members.sum(1) == size
-        matrix[rows] = torch.where(members[rows], inside, outside).double()
-    return matrix
-
-
-def _coalitions(num_players: int) -> torch.Tensor:
-    """All coalitions, ``BoolTensor (2^players, players)``."""
-    return (torch.arange(2**num_players)[:, None] >> torch.arange(num_players) & 1).bool()
-
-
-def shapley_contributions(
-    space: SearchSpace,
-    indices: torch.Tensor,
-    value: Callable[[torch.Tensor], torch.Tensor],
-    players: Sequence[Sequence[int]],
-) -> torch.Tensor:
-    """Exact Shapley values of components of a batch of architectures.
-
-    Parameters
-    ----------
-    space
-        Their search space.
-    indices
-        ``LongTensor (batch, slots)``
-    value
-        Scores of a batch of architectures, ``(batch, slots) -> (batch,)``.
-    players
-        The slots of each component.
-
-    Returns
-    -------
-    FloatTensor (batch, players)
-        In the unit of the scores; each row sums to ``V(all) - V(none)``.
-    """
-    members = _coalitions(len(players))
-    owner = torch.zeros(len(players), space.num_slots, dtype=torch.bool)
-    for player, slots in enumerate(players):
-        owner[player, list(slots)] = True
-    keep = (members.float() @ owner.float()) > 0  # (coalitions, slots)
-    keep |= ~owner.any(0)
-    reduced = space.remove(indices[:, None, :], keep[None])  # (batch, coalitions, slots)
-    values = value(reduced.reshape(-1, space.num_slots)).reshape(len(indices), -1)
-    return (values.double() @ _shapley_matrix(len(players))).float()
-
-
-def operation_players(space: SearchSpace) -> list[list[int]]:
-    """One component for each slot whose operation can be removed."""
-    return [[s] for s in range(space.num_slots) if space.null_indices[s] >= 0]
-
-
-def subgraph_players(space: SearchSpace) -> list[list[int]]:
-    """One component for each node with everything that comes into it, where that can be removed."""
-    return [slots for slots in space.node_slots if any(space.null_indices[s] >= 0 for s in slots)]
 
 
 @dataclass(frozen=True)
@@ -334,11 +254,15 @@ class Prior:
 
     def save(self, path: str | Path) -> Path:
         """Write as Parquet, by way of a temporary file."""
+        from .prior_files import save_priors
+
         return save_priors([self], path)
 
     @classmethod
     def load(cls, path: str | Path) -> Prior:
         """Read the single prior of a Parquet file."""
+        from .prior_files import load_priors
+
         priors = load_priors(path)
         if len(priors) != 1:
             raise ValueError(f"{path} holds {len(priors)} priors; use load_priors")
@@ -524,141 +448,3 @@ def task_kind(space: SearchSpace, task: str | None) -> str:
     if task is None:
         return next((known.kind for known in space.tasks.values()), "other")
     return space.task(task).kind
-
-
-_COLUMNS = {
-    "space": pa.string(),
-    "task": pa.string(),
-    "evidence": pa.string(),
-    "detail": pa.string(),
-    "scale": pa.float64(),
-    "num_good": pa.int64(),
-    "labels_read": pa.int64(),
-    "component": pa.string(),
-    "slots": pa.list_(pa.string()),
-    "choices": pa.list_(pa.string()),
-    "contribution": pa.float32(),
-    "subgraph_contribution": pa.float32(),
-    "frequency": pa.float32(),
-}
-
-
-def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
-    """Write priors to one Parquet file, a row for each component, by way of a temporary file."""
-    names = [(prior.space.name, prior.task) for prior in priors]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two priors of the same space and task in one file: {names}")
-    rows: list[dict[str, Any]] = []
-    for prior in priors:
-        space = prior.space
-        head = {
-            "space": space.name,
-            "task": prior.task,
-            "evidence": prior.evidence,
-            "detail": prior.detail,
-            "scale": prior.scale,
-            "num_good": prior.num_good,
-            "labels_read": prior.labels_read,
-        }
-        for s, slot in enumerate(space.slots):
-            for k, choice in enumerate(slot.choices):
-                rows.append(
-                    {
-                        **head,
-                        "component": "operation",
-                        "slots": [slot.name],
-                        "choices": [choice.name],
-                        "contribution": float(prior.contributions[s, k]),
-                        "subgraph_contribution": float(prior.subgraph_contributions[s, k]),
-                        "frequency": float(prior.frequencies[s, k]),
-                    }
-                )
-        for graph in prior.subgraphs:
-            rows.append(
-                {
-                    **head,
-                    "component": "subgraph",
-                    "slots": [space.slots[s].name for s in graph.slots],
-                    "choices": [
-                        space.slots[s].choices[k].name for s, k in zip(graph.slots, graph.choices, strict=True)
-                    ],
-                    "contribution": graph.contribution,
-                    "subgraph_contribution": graph.contribution,
-                    "frequency": graph.count / max(1, prior.num_good),
-                }
-            )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)), temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
-def load_priors(path: str | Path) -> list[Prior]:
-    """Read the priors of a Parquet file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is not a table of priors, or is of a space or choice that is not known.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no prior file at {path}")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
-    missing = [name for name in _COLUMNS if name not in table.column_names]
-    if missing:
-        raise ValueError(f"{path} is not a table of priors: it lacks the columns {', '.join(missing)}")
-    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
-        groups.setdefault((row["space"], row["task"]), []).append(row)
-    return [_from_rows(get_space(space), task, rows) for (space, task), rows in groups.items()]
-
-
-def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]]) -> Prior:
-    slot_index = {slot.name: s for s, slot in enumerate(space.slots)}
-    shape = (space.num_slots, space.num_choices)
-    contributions, subgraph = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
-    frequencies = torch.zeros(shape)
-    graphs = []
-    for row in rows:
-        for name in row["slots"]:
-            if name not in slot_index:
-                raise unknown(f"slot of {space.name}", name, list(slot_index))
-        slots = [slot_index[name] for name in row["slots"]]
-        for s, name in zip(slots, row["choices"], strict=True):
-            if name not in space.choice_index[s]:
-                raise unknown(f"choice in slot {space.slots[s].name!r} of {space.name}", name, space.choice_index[s])
-        choices = [space.choice_index[s][name] for s, name in zip(slots, row["choices"], strict=True)]
-        if row["component"] == "operation":
-            at = (slots[0], choices[0])
-            contributions[at], subgraph[at] = row["contribution"], row["subgraph_contribution"]
-            frequencies[at] = row["frequency"]
-        else:
-            count = round(row["frequency"] * row["num_good"])
-            graphs.append(Subgraph(tuple(slots), tuple(choices), row["contribution"], count))
-    head = rows[0]
-    if head["evidence"] not in EVIDENCE:
-        raise unknown("evidence", head["evidence"], EVIDENCE)
-    return Prior(
-        space,
-        task,
-        head["evidence"],
-        contributions,
-        subgraph,
-        frequencies,
-        tuple(graphs),
-        head["scale"],
-        head["num_good"],
-        head["labels_read"],
-        head["detail"],
-    )

@@ -59,7 +59,7 @@ class TrainingArguments:
     sources: dict[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     seed: int = 0
-    max_train_steps: int = 6000
+    max_train_steps: int = 4000
     train_batch_size: int = 256
     gradient_accumulation_steps: int = 1
     learning_rate: float = 1.5e-3

@@ -94,8 +94,8 @@ def test_isomorphic_network_is_found_by_its_canonical_form(graph_table: ScoreTab
     found = graph_table.rows(rows)
     assert torch.equal(graph_table.indices[found], GRAPHS.canonical(rows))
     assert graph_table.scores(rows, "cora").isfinite().all()
-    # the same by hand: nodes 3 and 4 exchanged, then 2 and 3; nodes 1 and 2 exchanged, whose readers follow
-    by_hand = GRAPHS.from_strings(["0001:gcn,gat,sage,fc", "0012:gcn,gin,cheb,fc"])
+    # the same by hand: node 3, which reads 1, becomes the last; nodes 1 and 2 are exchanged, and 3 and 4 follow
+    by_hand = GRAPHS.from_strings(["0001:gcn,gat,sage,fc", "0012:gcn,gin,fc,cheb"])
     assert torch.equal(graph_table.scores(by_hand, "cora", "test"), graph_table.scores(rows[:2], "cora", "test"))
 
 
@@ -146,7 +146,7 @@ def test_rank_is_the_share_of_better_rows(name: str, task: str, request: pytest.
     column = column[~column.isnan()]
     ranks = table.ranks(column, task)
     assert ranks.min() == 0 and torch.equal(ranks == 0, column == column.max())
-    assert float(ranks.max()) == pytest.approx(1, abs=0.01) and ranks.max() < 1
+    assert 0.97 < ranks.max() < 1  # many cells share the worst score
     some = torch.cat([column[:300], torch.tensor([-1.0, 0.0, 101.0]), column[:20] + 1e-3])
     better = (column[None, :] > some[:, None]).float().mean(1)
     torch.testing.assert_close(table.ranks(some, task), better, rtol=0, atol=1e-6)
@@ -318,7 +318,8 @@ def test_pickles_that_call_something_are_refused(protocol: int, tmp_path: Path) 
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_pickles_of_plain_data_are_read(protocol: int, tmp_path: Path) -> None:
-    data = {"012345": {"val_acc": {0: 90.5, 1: 91.0}, "time": [1, 2.5, None]}, 17: (True, "x", np.float64(0.25))}
+    number = np.float64(0.25) if protocol > 2 else 0.25  # before, bytes were written as a call
+    data = {"012345": {"val_acc": {0: 90.5, 1: 91.0}, "time": [1, 2.5, None]}, 17: (True, "x", number)}
     (tmp_path / "table.bench").write_bytes(pickle.dumps(data, protocol))
     assert benchmarks._read_plain(tmp_path / "table.bench") == data
     assert benchmarks._PlainUnpickler(io.BytesIO(pickle.dumps(data, protocol))).load() == data

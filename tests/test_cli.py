@@ -48,7 +48,9 @@ def test_quiet_prints_results_only() -> None:
 
 
 def test_prior_from_benchmark_and_own_evaluations_into_generate(tmp_path: Path) -> None:
-    text = run("prior", "--task", "cifar10", "--output", str(tmp_path / "b.parquet"), "--plot", str(tmp_path / "p.svg"))
+    text = run(
+        "prior", "--task", "cifar10", "--output", str(tmp_path / "b.parquet"), "--plot", str(tmp_path / "p.svg")
+    )
     assert "best 20 of 15,625" in text
     assert "<svg" in (tmp_path / "p.svg").read_text()
     assert Prior.load(tmp_path / "b.parquet").evidence == "measured"

@@ -128,9 +128,7 @@ def test_callback_sees_every_step_and_may_change_the_sample(pipe: PKGenPipeline)
         seen.append((step, timestep, tuple(kwargs["sample"].shape)))
         return {"sample": torch.full_like(kwargs["sample"], 3)}
 
-    out = pipe(
-        space=SPACE, num_architectures=1, distinct=False, num_inference_steps=4, callback_on_step_end=watch
-    )
+    out = pipe(space=SPACE, num_architectures=1, distinct=False, num_inference_steps=4, callback_on_step_end=watch)
     assert [step for step, _, _ in seen] == [0, 1, 2, 3]
     assert seen[0][1] == pipe.scheduler.num_train_timesteps
     assert out.architectures[0].indices == (3,) * 6
@@ -201,9 +199,7 @@ def test_checkpoint_is_small_and_the_denoiser_too(pipe: PKGenPipeline) -> None:
     assert pipe.denoiser.num_parameters() <= 2_000_000
 
 
-def test_interrupted_save_leaves_the_old_checkpoint(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_save_leaves_the_old_checkpoint(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = PKGenPipeline.from_pretrained(checkpoint)
     before = {p: p.read_bytes() for p in checkpoint.rglob("*") if p.is_file()}
 

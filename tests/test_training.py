@@ -17,7 +17,14 @@ from pkgen_hf.episodes import GROUP, TARGETS, EpisodeDataset, goals_of, labels_r
 from pkgen_hf.training import RECORD, TrainingArguments, train
 
 ROOT = Path(__file__).parent.parent
-SMALL = {"priors_per_task": 4, "shifted_tasks": 2, "width": 16, "num_layers": 1, "num_heads": 2, "train_batch_size": 16}
+SMALL = {
+    "priors_per_task": 4,
+    "shifted_tasks": 2,
+    "width": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "train_batch_size": 16,
+}
 
 
 @pytest.fixture(scope="module")

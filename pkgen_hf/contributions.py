@@ -1,0 +1,89 @@
+"""Exact Shapley contributions of the components of architectures.
+
+The contribution of a component is its Shapley value in the game whose value ``V(S)`` is the score of the architecture
+reduced to the components in S (Xie, Ji and Sun, ICML 2025). Two games are played on every architecture: its operations
+(slots), and its one-hop subgraphs (a node with everything that comes into it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from shapiq import ExactComputer
+
+from .spaces import SearchSpace
+
+
+@cache
+def _shapley_matrix(num_players: int) -> torch.Tensor:
+    """The linear map from the values of all coalitions to Shapley values, ``(2^players, players)``.
+
+    Coalition c holds player i if bit i of c is set. By symmetry the map is known from one game for each size of
+    coalition, which is worth 1 for a single coalition and 0 otherwise.
+    """
+    members = _coalitions(num_players)  # (2^players, players)
+    matrix = torch.zeros(members.shape, dtype=torch.float64)
+    for size in range(num_players + 1):
+        unit = np.arange(num_players) < size
+
+        def is_unit(coalitions: np.ndarray, unit: np.ndarray = unit) -> np.ndarray:
+            return (coalitions == unit).all(axis=1).astype(float)
+
+        values = ExactComputer(is_unit, n_players=num_players)("SV", 1).get_n_order_values(1)
+        inside, outside = (values[0] if size else 0.0), (values[-1] if size < num_players else 0.0)
+        rows = members.sum(1) == size
+        matrix[rows] = torch.where(members[rows], inside, outside).double()
+    return matrix
+
+
+def _coalitions(num_players: int) -> torch.Tensor:
+    """All coalitions, ``BoolTensor (2^players, players)``."""
+    return (torch.arange(2**num_players)[:, None] >> torch.arange(num_players) & 1).bool()
+
+
+def shapley_contributions(
+    space: SearchSpace,
+    indices: torch.Tensor,
+    value: Callable[[torch.Tensor], torch.Tensor],
+    players: Sequence[Sequence[int]],
+) -> torch.Tensor:
+    """Exact Shapley values of components of a batch of architectures.
+
+    Parameters
+    ----------
+    space
+        Their search space.
+    indices
+        ``LongTensor (batch, slots)``
+    value
+        Scores of a batch of architectures, ``(batch, slots) -> (batch,)``.
+    players
+        The slots of each component.
+
+    Returns
+    -------
+    FloatTensor (batch, players)
+        In the unit of the scores; each row sums to ``V(all) - V(none)``.
+    """
+    members = _coalitions(len(players))
+    owner = torch.zeros(len(players), space.num_slots, dtype=torch.bool)
+    for player, slots in enumerate(players):
+        owner[player, list(slots)] = True
+    keep = (members.float() @ owner.float()) > 0  # (coalitions, slots)
+    keep |= ~owner.any(0)
+    reduced = space.remove(indices[:, None, :], keep[None])  # (batch, coalitions, slots)
+    values = value(reduced.reshape(-1, space.num_slots)).reshape(len(indices), -1)
+    return (values.double() @ _shapley_matrix(len(players))).float()
+
+
+def operation_players(space: SearchSpace) -> list[list[int]]:
+    """One component for each slot whose operation can be removed."""
+    return [[s] for s in range(space.num_slots) if space.null_indices[s] >= 0]
+
+
+def subgraph_players(space: SearchSpace) -> list[list[int]]:
+    """One component for each node with everything that comes into it, where that can be removed."""
+    return [slots for slots in space.node_slots if any(space.null_indices[s] >= 0 for s in slots)]

@@ -1,0 +1,153 @@
+"""Priors as Parquet files: a row for each component, so that they can be read and published as a data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from .errors import unknown
+from .priors import EVIDENCE, Prior, Subgraph
+from .spaces import SearchSpace, get_space
+
+_COLUMNS = {
+    "space": pa.string(),
+    "task": pa.string(),
+    "evidence": pa.string(),
+    "detail": pa.string(),
+    "scale": pa.float64(),
+    "num_good": pa.int64(),
+    "labels_read": pa.int64(),
+    "component": pa.string(),
+    "slots": pa.list_(pa.string()),
+    "choices": pa.list_(pa.string()),
+    "contribution": pa.float32(),
+    "subgraph_contribution": pa.float32(),
+    "frequency": pa.float32(),
+}
+
+
+def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
+    """Write priors to one Parquet file, a row for each component, by way of a temporary file."""
+    names = [(prior.space.name, prior.task) for prior in priors]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two priors of the same space and task in one file: {names}")
+    rows: list[dict[str, Any]] = []
+    for prior in priors:
+        space = prior.space
+        head = {
+            "space": space.name,
+            "task": prior.task,
+            "evidence": prior.evidence,
+            "detail": prior.detail,
+            "scale": prior.scale,
+            "num_good": prior.num_good,
+            "labels_read": prior.labels_read,
+        }
+        for s, slot in enumerate(space.slots):
+            for k, choice in enumerate(slot.choices):
+                rows.append(
+                    {
+                        **head,
+                        "component": "operation",
+                        "slots": [slot.name],
+                        "choices": [choice.name],
+                        "contribution": float(prior.contributions[s, k]),
+                        "subgraph_contribution": float(prior.subgraph_contributions[s, k]),
+                        "frequency": float(prior.frequencies[s, k]),
+                    }
+                )
+        for graph in prior.subgraphs:
+            rows.append(
+                {
+                    **head,
+                    "component": "subgraph",
+                    "slots": [space.slots[s].name for s in graph.slots],
+                    "choices": [
+                        space.slots[s].choices[k].name for s, k in zip(graph.slots, graph.choices, strict=True)
+                    ],
+                    "contribution": graph.contribution,
+                    "subgraph_contribution": graph.contribution,
+                    "frequency": graph.count / max(1, prior.num_good),
+                }
+            )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)), temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_priors(path: str | Path) -> list[Prior]:
+    """Read the priors of a Parquet file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a table of priors, or is of a space or choice that is not known.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no prior file at {path}")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
+    missing = [name for name in _COLUMNS if name not in table.column_names]
+    if missing:
+        raise ValueError(f"{path} is not a table of priors: it lacks the columns {', '.join(missing)}")
+    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        groups.setdefault((row["space"], row["task"]), []).append(row)
+    return [_from_rows(get_space(space), task, rows) for (space, task), rows in groups.items()]
+
+
+def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]]) -> Prior:
+    slot_index = {slot.name: s for s, slot in enumerate(space.slots)}
+    shape = (space.num_slots, space.num_choices)
+    contributions, subgraph = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
+    frequencies = torch.zeros(shape)
+    graphs = []
+    for row in rows:
+        for name in row["slots"]:
+            if name not in slot_index:
+                raise unknown(f"slot of {space.name}", name, list(slot_index))
+        slots = [slot_index[name] for name in row["slots"]]
+        for s, name in zip(slots, row["choices"], strict=True):
+            if name not in space.choice_index[s]:
+                raise unknown(f"choice in slot {space.slots[s].name!r} of {space.name}", name, space.choice_index[s])
+        choices = [space.choice_index[s][name] for s, name in zip(slots, row["choices"], strict=True)]
+        if row["component"] == "operation":
+            at = (slots[0], choices[0])
+            contributions[at], subgraph[at] = row["contribution"], row["subgraph_contribution"]
+            frequencies[at] = row["frequency"]
+        else:
+            count = round(row["frequency"] * row["num_good"])
+            graphs.append(Subgraph(tuple(slots), tuple(choices), row["contribution"], count))
+    head = rows[0]
+    if head["evidence"] not in EVIDENCE:
+        raise unknown("evidence", head["evidence"], EVIDENCE)
+    return Prior(
+        space,
+        task,
+        head["evidence"],
+        contributions,
+        subgraph,
+        frequencies,
+        tuple(graphs),
+        head["scale"],
+        head["num_good"],
+        head["labels_read"],
+        head["detail"],
+    )

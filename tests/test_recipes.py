@@ -1,0 +1,106 @@
+"""The recipes and what README says, run as written."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pkgen_hf import Architecture, ScoreTable
+from pkgen_hf.evaluation import evaluate, from_prior, from_uniform
+from pkgen_hf.priors import Prior
+
+ROOT = Path(__file__).parent.parent
+
+
+def recipe(*arguments: str, fails: bool = False) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode != 0) == fails, done.stderr[-3000:]
+    return done.stderr if fails else done.stdout
+
+
+def test_evaluate_measures_what_it_says(cell_table: ScoreTable) -> None:
+    best = int(cell_table.column("cifar10").argmax())
+    indices = cell_table.indices[torch.tensor([0, best, 1, 1])]
+
+    def fixed(num: int, generator: torch.Generator) -> tuple[torch.Tensor, float]:
+        return indices, 1.0
+
+    row = evaluate("fixed", fixed, cell_table, "cifar10", {"x": 3}, num=4, seeds=2)
+    scores = cell_table.values(indices, "cifar10")
+    assert row["validation"] == pytest.approx(float(scores.mean()))
+    assert row["best_of_1"] == pytest.approx(float(scores[0]))
+    assert row["best_of_5"] == row["best_of_n"] == pytest.approx(float(scores.max()))
+    assert row["unique"] == 0.75
+    assert row["validation_std"] == 0
+    assert row["labels_read"] == {"x": 3}
+
+
+def test_baselines(cell_table: ScoreTable) -> None:
+    prior = Prior.from_benchmark("nas-bench-201", "cifar10", table=cell_table)
+    alone = evaluate("prior", from_prior(prior), cell_table, "cifar10", {}, num=500, seeds=2)
+    uniform = evaluate("uniform", from_uniform(cell_table), cell_table, "cifar10", {}, num=500, seeds=2)
+    assert uniform["validation"] == pytest.approx(float(cell_table.column("cifar10").mean()), abs=2)
+    assert uniform["median_rank"] == pytest.approx(50, abs=8)
+    assert alone["validation"] > uniform["validation"] + 3
+
+
+def test_prior_matters_writes_its_results(tmp_path: Path) -> None:
+    call = ["recipes/reproduce.py", "prior-matters", "--task", "cifar10", "--num_architectures", "50", "--seeds", "2"]
+    text = recipe(*call, "--results", str(tmp_path))
+    assert "prior dropped" in text
+    record = json.loads((tmp_path / "prior-matters-nas-bench-201.json").read_text())
+    by_name = {row["method"]: row["validation"] for row in record["rows"]}
+    assert by_name["prior of the best 20"] > by_name["prior dropped"] > by_name["prior of the worst 20"]
+    assert record["command"].startswith("python recipes/reproduce.py prior-matters")
+
+
+def test_new_data_set_trains_without_the_targets(tmp_path: Path) -> None:
+    call = ["recipes/reproduce.py", "new-data-set", "--max_train_steps", "2", "--num_architectures", "20"]
+    call += ["--seeds", "2", "--output_dir", str(tmp_path / "run"), "--results", str(tmp_path)]
+    recipe(*call)
+    record = json.loads((tmp_path / "new-data-set-nas-bench-201.json").read_text())
+    assert record["targets"] == ["cifar100", "ImageNet16-120"]
+    read = record["training"]["labels_read"]
+    assert read["nas-bench-201/cifar10"] == 15625
+    assert not {"nas-bench-201/cifar100", "nas-bench-201/ImageNet16-120"} & set(read)
+    assert "trained before" in recipe(*call)
+    assert "other settings" in recipe(*call, "--train_seed", "1", fails=True)
+
+
+def test_mistakes_give_one_line() -> None:
+    text = recipe("recipes/reproduce.py", "same-benchmark", "--task", "cifar", fails=True)
+    assert "Did you mean 'cifar10'" in text
+    assert "Traceback" not in text
+
+
+def test_results_in_readme_are_those_of_the_files() -> None:
+    recipe("recipes/report.py", "--check")
+
+
+def test_python_in_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell_table: ScoreTable) -> None:
+    monkeypatch.chdir(tmp_path)
+    architectures = Architecture.from_batch("nas-bench-201", cell_table.indices[:6])
+    names = {"architectures": architectures, "scores": cell_table.column("cifar10")[:6].tolist()}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        exec(block, names)
+    assert (tmp_path / "cell.png").stat().st_size > 1000
+    assert (tmp_path / "prior.png").stat().st_size > 1000
+
+
+def test_encodings_in_readme_are_right() -> None:
+    text = (ROOT / "README.md").read_text()
+    for space, string in [
+        ("nas-bench-201", re.search(r"`(\|nor_conv_3x3~0\|\+\|none[^`]+)`", text)),
+        ("nas-bench-graph", re.search(r"`(0112:[^`]+)` has", text)),
+    ]:
+        assert string is not None
+        architecture = Architecture.from_string(space, string[1])
+        assert f"`{architecture.indices}`" in text.replace("\n  ", " ")
