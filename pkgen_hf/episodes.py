@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from .benchmarks import ScoreTable, load_benchmark
+from .benchmarks import ScoreTable, load_benchmark, with_package
 from .priors import Prior, measure, task_kind
 from .scheduling_prior_discrete import PriorDiscreteScheduler
-from .spaces import TASK_KINDS, get_space, list_spaces
+from .spaces import TASK_KINDS, get_space
 
 GROUP = 4  # samples that share a prior, so that it is encoded once for all of them
 TARGETS = 48  # architectures that count as good
@@ -55,7 +55,7 @@ def load_tables(sources: dict[str, str], exclude: Sequence[str] = ()) -> list[Sc
             space.task(task)
         excluded.setdefault(name, set()).update([task] if slash else space.tasks)
     tables = []
-    for name in dict.fromkeys([*list_spaces(), *sources]):
+    for name in dict.fromkeys([*with_package(), *sources]):
         drop = excluded.get(name, set())
         if set(get_space(name).tasks) <= drop:
             continue

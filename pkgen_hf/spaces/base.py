@@ -183,6 +183,8 @@ class SearchSpace:
         self.null_choice = null_choice
         self.num_slots = len(self.slots)
         self.num_choices = max(len(slot.choices) for slot in self.slots)
+        if self.num_encodings >= 2**63:
+            raise ValueError(f"{name} has {self.num_encodings:.1e} encodings; codes hold fewer than 2^63")
         self.num_nodes = 1 + max(slot.writes for slot in self.slots)
 
     def __repr__(self) -> str:
@@ -255,8 +257,7 @@ class SearchSpace:
     @cached_property
     def num_architectures(self) -> int:
         """Number of distinct valid architectures."""
-        rows = self.all_indices()
-        return len(torch.unique(self.keys(rows[self.is_valid(rows)])))
+        return self.num_encodings
 
     # ------------------------------------------------------------------ indices
 
@@ -313,6 +314,11 @@ class SearchSpace:
         """
         null = self.null_indices.to(indices.device)
         return torch.where(keep | (null < 0), indices, null)
+
+    def count_by_enumeration(self) -> int:
+        """Number of distinct valid architectures, counted over all encodings."""
+        rows = self.all_indices()
+        return len(self.keys(rows[self.is_valid(rows)]).unique())
 
     # ------------------------------------------------------------------ strings
 

@@ -7,6 +7,7 @@ The string lists, for each node, its incoming edges: ``|op~0|+|op~0|op~1|+|op~0|
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -40,6 +41,10 @@ class NASBench201Space(SearchSpace):
     def __init__(self) -> None:
         slots = [Slot(f"{a}->{b}", "operation", OPERATIONS, reads=(a,), writes=b) for a, b in EDGES]
         super().__init__("nas-bench-201", slots, TASKS, null_choice="none")
+
+    @cached_property
+    def num_architectures(self) -> int:
+        return self.count_by_enumeration()
 
     def canonical(self, indices: torch.Tensor) -> torch.Tensor:
         swapped = indices[:, [1, 0, 2, 3, 5, 4]]

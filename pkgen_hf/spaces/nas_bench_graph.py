@@ -208,6 +208,10 @@ class NASBenchGraphSpace(SearchSpace):
     def _all(self) -> torch.Tensor:
         return self.all_indices()
 
+    @cached_property
+    def num_architectures(self) -> int:
+        return self.count_by_enumeration()
+
     def canonical(self, indices: torch.Tensor) -> torch.Tensor:
         codes = self._canonical_code[self.codes(indices).cpu()]
         return self._all[codes].to(indices.device)

@@ -1,0 +1,690 @@
+"""Priors: exact Shapley values by their axioms and by brute force, own evaluations, transfer, and files."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from pkgen_hf.architecture import Architecture
+from pkgen_hf.benchmarks import ScoreTable
+from pkgen_hf.priors import (
+    EVIDENCE,
+    PRIOR_FEATURES,
+    Prior,
+    _likeness,
+    average,
+    load_priors,
+    operation_players,
+    save_priors,
+    select_prior,
+    shapley_contributions,
+    subgraph_players,
+    to_indices,
+)
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space
+from pkgen_hf.spaces.nas_bench_201 import CONV1, CONV3, NONE, POOL, SKIP
+
+CELLS = get_space("nas-bench-201")
+GRAPHS = get_space("nas-bench-graph")
+ROOT = Path(__file__).parent
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def assert_equal(actual: torch.Tensor, expected: torch.Tensor, atol: float = 0.0) -> None:
+    """NaN in the same places, the rest equal."""
+    torch.testing.assert_close(actual, expected, rtol=0, atol=atol, equal_nan=True)
+
+
+def assert_same_prior(actual: Prior, expected: Prior, atol: float = 0.0) -> None:
+    assert actual.space is expected.space
+    for name in ("contributions", "subgraph_contributions", "frequencies"):
+        assert_equal(getattr(actual, name), getattr(expected, name), atol)
+    if not atol:
+        for name in ("task", "evidence", "subgraphs", "scale", "num_good", "labels_read", "detail"):
+            assert getattr(actual, name) == getattr(expected, name), name
+
+
+@pytest.fixture(scope="module")
+def evaluations() -> tuple[torch.Tensor, torch.Tensor]:
+    """40 distinct random valid cells with made-up scores, more convolutions being better."""
+    rows = CELLS.sample(80, seeded())
+    rows = rows[CELLS.is_valid(rows)]
+    keys = CELLS.keys(rows).tolist()
+    rows = rows[[keys.index(key) for key in dict.fromkeys(keys)]][:40]
+    assert len(rows) == 40
+    noise = torch.rand(40, generator=seeded(1))
+    return rows, 50 + 3.0 * (rows == CONV3).sum(1) + 2.0 * (rows == CONV1).sum(1) + noise
+
+
+@pytest.fixture(scope="module")
+def priors(
+    cell_table: ScoreTable, graph_table: ScoreTable, evaluations: tuple[torch.Tensor, torch.Tensor]
+) -> dict[str, Prior]:
+    """One prior of every origin."""
+    cells = Prior.from_benchmark("nas-bench-201", "cifar10", table=cell_table)
+    graphs = Prior.from_benchmark("nas-bench-graph", "cora", table=graph_table)
+    return {
+        "cells": cells,
+        "graphs": graphs,
+        "all cells": Prior.from_benchmark(CELLS, None, table=cell_table),
+        "worst": Prior.from_benchmark(GRAPHS, "proteins", 7, graph_table, "worst"),
+        "one": Prior.from_benchmark(GRAPHS, "arxiv", 1, graph_table),
+        "own": Prior.from_evaluations(CELLS, *evaluations),
+        "other task": Prior.carried_over(CELLS, [cells], "cifar100"),
+        "to cells": Prior.carried_over(CELLS, [graphs], "cifar100"),
+        "to graphs": Prior.carried_over(GRAPHS, [cells, graphs], "cs"),
+        "absent cells": Prior.absent(CELLS, "cifar10"),
+        "absent graphs": Prior.absent(GRAPHS),
+    }
+
+
+ORIGINS = [
+    *("cells", "graphs", "all cells", "worst", "one", "own", "other task", "to cells", "to graphs"),
+    *("absent cells", "absent graphs"),
+]
+
+
+@pytest.fixture(params=ORIGINS)
+def prior(request: pytest.FixtureRequest, priors: dict[str, Prior]) -> Prior:
+    return priors[request.param]
+
+
+# ---------------------------------------------------------------------- Shapley values
+
+
+def lookup(table: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The game in which a cell is worth what `table` says of its code."""
+    return lambda rows: table[CELLS.codes(rows)]
+
+
+@pytest.mark.parametrize(
+    "players",
+    [
+        [[0, 1, 2, 3, 4, 5]],
+        [[0, 1, 3], [2, 4]],
+        subgraph_players(CELLS),
+        [[5], [0], [2, 3], [4, 1]],
+        [[0], [1], [2], [3], [5]],
+    ],
+    ids=lambda players: f"{len(players)} players",
+)
+def test_contributions_are_means_over_orders_of_arrival(players: list[list[int]]) -> None:
+    """Random games; slots that belong to nobody stay."""
+    table = torch.rand(15_625, generator=seeded(), dtype=torch.float64) * 100
+    rows = CELLS.sample(200, seeded(1))
+    expected = torch.zeros(200, len(players), dtype=torch.float64)
+    orders = list(itertools.permutations(range(len(players))))
+    for order in orders:
+        reduced = rows.clone()
+        reduced[:, sum(players, [])] = NONE
+        before = lookup(table)(reduced)
+        for player in order:
+            reduced[:, players[player]] = rows[:, players[player]]
+            after = lookup(table)(reduced)
+            expected[:, player] += (after - before) / len(orders)
+            before = after
+    assert_equal(shapley_contributions(CELLS, rows, lookup(table), players), expected.float(), 1e-4)
+
+
+@pytest.mark.parametrize("task", list(CELLS.tasks))
+@pytest.mark.parametrize("players", [operation_players(CELLS), subgraph_players(CELLS)], ids=["operations", "nodes"])
+def test_contributions_of_every_cell_add_up(cell_table: ScoreTable, task: str, players: list[list[int]]) -> None:
+    """What everything together is worth more than nothing is shared out, and who is not there gets nothing."""
+    rows = CELLS.all_indices()
+    contributions = shapley_contributions(CELLS, rows, lambda batch: cell_table.values(batch, task), players)
+    gain = cell_table.values(rows, task) - CELLS.task(task).guess
+    assert_equal(contributions.sum(1), gain, 1e-4)
+    absent = torch.stack([(rows[:, slots] == NONE).all(1) for slots in players], dim=1)
+    assert contributions[absent].abs().max() < 1e-5 < contributions[~absent].abs().mean()
+
+
+def test_contributions_of_graphs_add_up(graph_table: ScoreTable) -> None:
+    rows = GRAPHS.sample(500, seeded())
+    empty = GRAPHS.from_strings(["0123:skip,skip,skip,skip"])
+    for task, players in itertools.product(
+        ("cora", "proteins"), (operation_players(GRAPHS), subgraph_players(GRAPHS))
+    ):
+        assert len(players) == 4
+
+        def value(batch: torch.Tensor, task: str = task) -> torch.Tensor:
+            return graph_table.values(batch, task)
+
+        contributions = shapley_contributions(GRAPHS, rows, value, players)
+        assert_equal(contributions.sum(1), value(rows) - value(empty), 1e-4)
+        skipped = rows[:, GRAPHS.null_indices >= 0] == GRAPHS.null_indices[GRAPHS.null_indices >= 0]
+        assert contributions[skipped].abs().max() < 1e-4
+
+
+def test_equal_players_contribute_equally() -> None:
+    """A game that asks only which operations there are, not where."""
+    table = torch.rand(15_625, generator=seeded()) * 100
+    rows = CELLS.sample(500, seeded(1))
+    contributions = shapley_contributions(
+        CELLS, rows, lambda batch: lookup(table)(batch.sort(1).values), operation_players(CELLS)
+    )
+    equal = rows[:, :, None] == rows[:, None, :]
+    difference = (contributions[:, :, None] - contributions[:, None, :]).abs()
+    assert difference[equal].max() < 1e-4 and difference[~equal].mean() > 1
+
+
+def test_contributions_follow_players_that_move() -> None:
+    table = torch.rand(15_625, generator=seeded())
+    rows, order = CELLS.sample(100, seeded(1)), torch.tensor([3, 0, 5, 1, 4, 2])
+    players = operation_players(CELLS)
+    moved = shapley_contributions(CELLS, rows[:, order], lambda b: lookup(table)(b[:, order.argsort()]), players)
+    assert_equal(moved, shapley_contributions(CELLS, rows, lookup(table), players)[:, order], 1e-5)
+
+
+def test_contributions_are_linear_in_the_scores() -> None:
+    one, other = torch.rand(2, 15_625, generator=seeded())
+    rows, players = CELLS.sample(100, seeded(1)), operation_players(CELLS)
+    parts = [shapley_contributions(CELLS, rows, lookup(table), players) for table in (one, other, 2 * one - other + 7)]
+    assert_equal(parts[2], 2 * parts[0] - parts[1], 1e-5)
+
+
+# ---------------------------------------------------------------------- from benchmarks
+
+
+@pytest.mark.parametrize(("selection", "descending"), [("best", True), ("worst", False)])
+def test_good_architectures_are_the_best_by_validation(
+    cell_table: ScoreTable, selection: str, descending: bool
+) -> None:
+    prior = Prior.from_benchmark("nas-bench-201", "cifar100", 20, cell_table, selection)
+    valid = CELLS.is_valid(cell_table.indices)
+    ranked = cell_table.column("cifar100")[valid].sort(descending=descending)
+    boundary, good = ranked.values[19], cell_table.indices[valid][ranked.indices[:20]]
+    assert selection == "worst" or ranked.values[20] != boundary  # so that there is one set of 20
+    if selection == "best":
+        assert_equal(prior.frequencies, torch.nn.functional.one_hot(good, 5).float().mean(0), 1e-6)
+    players = operation_players(CELLS)
+    values = cell_table.values(good, "cifar100")
+    gain = torch.nan_to_num(prior.contributions * prior.frequencies).sum()
+    assert float(gain) == pytest.approx(float(values.mean()) - 1.0, abs=1e-3)
+    assert prior.scale == pytest.approx(max(float(gain) / len(players), 1e-3), rel=1e-4)
+    assert (prior.evidence, prior.num_good, prior.labels_read) == ("measured", 20, 15_625)
+    assert prior.detail.startswith(f"{selection} 20 of 15,625")
+
+
+def test_prior_of_one_architecture_is_its_own_contributions(cell_table: ScoreTable) -> None:
+    prior = Prior.from_benchmark(CELLS, "cifar10", 1, cell_table)
+    best = cell_table.indices[cell_table.column("cifar10").argmax()][None]
+
+    def value(batch: torch.Tensor) -> torch.Tensor:
+        return cell_table.values(batch, "cifar10")
+
+    here = torch.nn.functional.one_hot(best[0], 5).bool()
+    assert torch.equal(prior.frequencies, here.float())
+    assert torch.equal(prior.contributions.isnan(), ~here)
+    assert_equal(
+        prior.contributions[here], shapley_contributions(CELLS, best, value, operation_players(CELLS))[0], 1e-5
+    )
+    by_node = shapley_contributions(CELLS, best, value, subgraph_players(CELLS))[0]
+    assert_equal(prior.subgraph_contributions[here], by_node[[0, 1, 1, 2, 2, 2]], 1e-5)
+    assert [graph.slots for graph in prior.subgraphs] == [(0,), (1, 2), (3, 4, 5)]
+    assert sum(graph.contribution for graph in prior.subgraphs) == pytest.approx(91.6067 - 10, abs=1e-3)
+
+
+def test_subgraphs_make_up_the_contributions_of_their_slots(prior: Prior) -> None:
+    """Each (slot, choice) has the mean over the subgraphs that hold it, and every good architecture is counted."""
+    if not prior.subgraphs or prior.task is None:
+        assert prior.evidence in ("absent", "carried over") or prior.task is None
+        return
+    shape = prior.frequencies.shape
+    total, count = torch.zeros(shape), torch.zeros(shape)
+    for graph in prior.subgraphs:
+        for s, k in zip(graph.slots, graph.choices, strict=True):
+            total[s, k] += graph.contribution * graph.count
+            count[s, k] += graph.count
+    assert_equal(count / prior.num_good, prior.frequencies, 1e-6)
+    assert_equal(total / count, prior.subgraph_contributions, 1e-3)
+
+
+def test_random_selection_follows_the_generator(cell_table: ScoreTable) -> None:
+    one, again, other = (
+        Prior.from_benchmark(CELLS, "cifar10", 10, cell_table, "random", seeded(seed)) for seed in (0, 0, 1)
+    )
+    assert_same_prior(one, again)
+    assert not torch.equal(one.frequencies, other.frequencies)
+    best, worst = (Prior.from_benchmark(CELLS, "cifar10", 10, cell_table, name) for name in ("best", "worst"))
+    assert best.scale > one.scale > worst.scale
+
+
+@pytest.mark.parametrize("name", ["cell_table", "graph_table"])
+def test_prior_of_no_task_is_the_average(name: str, request: pytest.FixtureRequest) -> None:
+    """Of contributions in each task's own scale, where they were measured."""
+    table: ScoreTable = request.getfixturevalue(name)
+    parts = [Prior.from_benchmark(table.space, task, 5, table) for task in table.tasks]
+    mean = Prior.from_benchmark(table.space, None, 5, table)
+    scale = sum(part.scale for part in parts) / len(parts)
+    assert mean.task is None and mean.evidence == "measured" and mean.scale == pytest.approx(scale)
+    assert mean.num_good == 5 * len(parts) and mean.labels_read == sum(part.labels_read for part in parts)
+    assert_equal(mean.frequencies, sum(part.frequencies for part in parts) / len(parts), 1e-6)
+    known = torch.stack([~part.contributions.isnan() for part in parts]).sum(0)
+    total = sum((part.contributions / part.scale).nan_to_num() for part in parts)
+    assert_equal(mean.contributions / mean.scale, total / known, 1e-5)
+    assert len(known.unique()) > 2
+
+
+def test_impossible_selections_are_refused(cell_table: ScoreTable, graph_table: ScoreTable) -> None:
+    for top_k in (0, -1, 13_821 + 1_805):
+        with pytest.raises(ValueError, match=f"top_k must be 1 to .* got {top_k}"):
+            Prior.from_benchmark(CELLS, "cifar10", top_k, cell_table)
+    with pytest.raises(ValueError, match="top_k must be 1 to 2021 for proteins of nas-bench-graph, got 2022"):
+        Prior.from_benchmark(GRAPHS, "proteins", 2_022, graph_table)
+    assert Prior.from_benchmark(GRAPHS, "proteins", 2_021, graph_table).num_good == 2_021
+    with pytest.raises(ValueError, match="'bset'.*Did you mean 'best'.*worst, random"):
+        Prior.from_benchmark(CELLS, "cifar10", 20, cell_table, "bset")
+    with pytest.raises(ValueError, match="'cifar'.*Did you mean 'cifar10'"):
+        Prior.from_benchmark(CELLS, "cifar", 20, cell_table)
+    with pytest.raises(ValueError, match="Did you mean 'nas-bench-201'"):
+        Prior.from_benchmark("nas-bench201", "cifar10")
+
+
+# ---------------------------------------------------------------------- from evaluations
+
+
+@pytest.mark.parametrize("num", [5, 6, 7, 12, 40])
+def test_evaluations_in_any_form_make_one_prior(num: int, evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    rows, scores = evaluations[0][:num], evaluations[1][:num]
+    prior = Prior.from_evaluations(CELLS, rows, scores, "cifar10")
+    objects = Architecture.from_batch(CELLS, rows)
+    assert_same_prior(Prior.from_evaluations("nas-bench-201", objects, scores.tolist(), "cifar10"), prior)
+    assert_same_prior(Prior.from_evaluations(CELLS, [str(a) for a in objects], scores, "cifar10"), prior)
+    assert_same_prior(Prior.from_evaluations(CELLS, [*objects[:2], *map(str, objects[2:])], scores, "cifar10"), prior)
+    assert prior.labels_read == num and prior.num_good == max(3, num // 4)
+    best = rows[scores.argsort(descending=True)[: prior.num_good]]
+    assert_equal(prior.frequencies, torch.nn.functional.one_hot(best, 5).float().mean(0), 1e-6)
+    assert Prior.from_evaluations(CELLS, rows, scores, top_k=2).num_good == 2
+
+
+def test_order_of_evaluations_does_not_matter(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    rows, scores = evaluations
+    order = torch.randperm(40, generator=seeded())
+    assert_same_prior(
+        Prior.from_evaluations(CELLS, rows[order], scores[order]), Prior.from_evaluations(CELLS, rows, scores), 1e-3
+    )
+
+
+def test_contributions_are_in_the_unit_of_the_scores(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Shifted scores make the same prior (without a task, guessing is as bad as the worst), scaled ones scale it."""
+    rows, scores = evaluations
+    prior, changed = (Prior.from_evaluations(CELLS, rows, s) for s in (scores, 0.5 * scores + 20))
+    assert changed.scale == pytest.approx(0.5 * prior.scale, rel=1e-3)
+    assert_equal(changed.contributions, 0.5 * prior.contributions, 1e-3)
+    assert_equal(changed.distribution(), prior.distribution(), 1e-3)
+
+
+def reduced_networks(row: list[int]) -> list[tuple[int, ...]]:
+    """All that both games ask of a cell: what is left of it without some edges, and without those into some nodes."""
+    left = []
+    for players in (operation_players(CELLS), subgraph_players(CELLS)):
+        for kept in itertools.product((False, True), repeat=len(players)):
+            slots = [s for keep, part in zip(kept, players, strict=True) if keep for s in part]
+            left.append(tuple(k if s in slots else NONE for s, k in enumerate(row)))
+    return left
+
+
+def test_evidence_of_all_reduced_networks_is_measured() -> None:
+    """64 evaluations: a cell, and everything that is left of it when edges are removed."""
+    cell = [CONV3, CONV1, SKIP, POOL, CONV3, CONV1]
+    rows = torch.tensor(sorted(set(reduced_networks(cell))))
+    assert len(rows) == 64
+    table = 20 + 70 * torch.rand(15_625, generator=seeded())
+    scores = table[CELLS.codes(rows)]
+    prior = Prior.from_evaluations(CELLS, rows, scores, "cifar10")
+    assert prior.evidence == "measured" and (prior.num_good, prior.labels_read) == (16, 64)
+    good = rows[scores.argsort(descending=True)[:16]]
+    asked = [left for row in good.tolist() for left in reduced_networks(row)]
+    valid = int(CELLS.is_valid(torch.tensor(asked)).sum())
+    assert f"16 best of 64 evaluations; {valid:,} of {valid:,} reduced networks evaluated" in prior.detail
+
+    def value(batch: torch.Tensor) -> torch.Tensor:
+        return torch.where(CELLS.is_valid(batch), table[CELLS.codes(CELLS.canonical(batch))], 10.0)
+
+    # isomorphic reduced networks were given different scores, so let them be equal and compare with the exact values
+    scores = table[CELLS.keys(rows)]
+    prior = Prior.from_evaluations(CELLS, rows, scores, "cifar10")
+    good = rows[scores.argsort(descending=True)[:16]]
+    exact = shapley_contributions(CELLS, good, value, operation_players(CELLS))
+    one_hot = torch.nn.functional.one_hot(good, 5).float()
+    assert_equal(prior.contributions, (one_hot * exact[..., None]).sum(0) / one_hot.sum(0), 1e-3)
+
+
+def test_evidence_of_few_evaluations_is_partly_measured(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """The counts in the text are those of a count by hand; an isomorphic evaluation counts."""
+    rows, scores = evaluations
+    prior = Prior.from_evaluations(CELLS, rows, scores, "cifar10")
+    good = rows[scores.argsort(descending=True)[:10]]
+    asked = torch.tensor([left for row in good.tolist() for left in reduced_networks(row)])
+    asked = asked[CELLS.is_valid(asked)]
+    measured = torch.isin(CELLS.keys(asked), CELLS.keys(rows))
+    assert 20 <= measured.sum() < len(asked)
+    assert prior.evidence == "partly measured"
+    counts = re.findall(r"[\d,]+", prior.detail.replace("; ", " "))
+    assert counts == ["10", "40", f"{int(measured.sum()):,}", f"{len(asked):,}"]
+    assert "from an additive fit" in prior.detail
+
+
+def test_reduced_networks_are_worth_between_a_guess_and_the_best(
+    evaluations: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    """So the whole gain is shared out over operations, whatever the fit says of the others."""
+    rows, scores = evaluations
+    for task, guess in [("cifar10", 10.0), (None, float(scores.min()))]:
+        prior = Prior.from_evaluations(CELLS, rows, scores, task)
+        gain = float((prior.contributions * prior.frequencies).nan_to_num().sum())
+        best = scores.sort(descending=True).values[:10].mean()
+        assert gain == pytest.approx(float(best) - guess, abs=1e-3)
+        assert prior.contributions.nan_to_num().abs().max() <= float(scores.max()) - guess
+
+
+def test_evaluations_that_say_nothing_are_refused(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    rows, scores = evaluations[0][:8], evaluations[1][:8]
+    for num in (0, 1, 4):
+        with pytest.raises(ValueError, match=f"at least 5 evaluations, got {num}"):
+            Prior.from_evaluations(CELLS, rows[:num], scores[:num])
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        wrong = scores.clone()
+        wrong[3] = bad
+        with pytest.raises(ValueError, match=f"finite numbers; score 3 is {bad}"):
+            Prior.from_evaluations(CELLS, rows, wrong)
+    with pytest.raises(ValueError, match=r"all 8 scores are 90.0"):
+        Prior.from_evaluations(CELLS, rows, [90.0] * 8)
+    with pytest.raises(ValueError, match="8 architectures but 7 scores"):
+        Prior.from_evaluations(CELLS, rows, scores[:7])
+    with pytest.raises(ValueError, match="'cifar'.*Did you mean 'cifar10'"):
+        Prior.from_evaluations(CELLS, rows, scores, "cifar")
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_evaluations_need_a_good_architecture(top_k: int, evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    with pytest.raises(ValueError, match="top_k"):
+        Prior.from_evaluations(CELLS, *evaluations, top_k=top_k)
+
+
+def test_architectures_of_another_space_are_refused(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    rows, scores = evaluations
+    objects = Architecture.from_batch(CELLS, rows[:7])
+    stranger = Architecture.from_string("nas-bench-graph", "0012:gcn,gin,cheb,fc")
+    with pytest.raises(ValueError, match="Architecture.*0012:gcn.*is not of the space nas-bench-201"):
+        Prior.from_evaluations(CELLS, [*objects, stranger], scores[:8])
+    with pytest.raises(ValueError, match="'0012:gcn,gin,cheb,fc' is not a nas-bench-201 string"):
+        Prior.from_evaluations(CELLS, [*map(str, objects), str(stranger)], scores[:8])
+    with pytest.raises(ValueError, match=r"shape \(batch, 7\)"):
+        to_indices(GRAPHS, rows)
+
+
+# ---------------------------------------------------------------------- carried over
+
+
+def test_carried_within_a_space_is_the_average(cell_table: ScoreTable) -> None:
+    parts = [Prior.from_benchmark(CELLS, task, 10, cell_table) for task in ("cifar10", "cifar100")]
+    carried, mean = Prior.carried_over(CELLS, parts, "ImageNet16-120"), average(parts)
+    for name in ("contributions", "subgraph_contributions", "frequencies"):
+        assert_equal(getattr(carried, name), getattr(mean, name))
+    assert (carried.evidence, carried.task, carried.scale) == ("carried over", "ImageNet16-120", mean.scale)
+    assert "nas-bench-201/cifar10" in carried.detail and "nas-bench-201/cifar100" in carried.detail
+    assert carried.subgraphs == ()
+    assert_same_prior(average(parts[:1]), parts[0], 1e-4)
+
+
+@pytest.mark.parametrize(("name", "target"), [("cells", GRAPHS), ("graphs", CELLS), ("own", GRAPHS), ("worst", CELLS)])
+def test_carried_to_another_space_fits_it(priors: dict[str, Prior], name: str, target: SearchSpace) -> None:
+    carried = Prior.carried_over(target, [priors[name]])
+    assert carried.space is target and carried.evidence == "carried over"
+    mask = target.choice_mask
+    assert_equal(carried.frequencies.sum(1), torch.ones(target.num_slots), 1e-6)
+    assert torch.equal(carried.frequencies > 0, mask)
+    for values in (carried.contributions, carried.subgraph_contributions):
+        assert values[~mask].isnan().all()
+        assert not values[mask].isnan().all() and not values.isinf().any()
+        source = priors[name].contributions if values is carried.contributions else priors[name].subgraph_contributions
+        known = source[~source.isnan()]
+        assert values[~values.isnan()].min() >= known.min() - 1e-4  # means of what the source has
+        assert values[~values.isnan()].max() <= known.max() + 1e-4
+
+
+def test_nothing_is_carried_from_nothing() -> None:
+    for source, target in [(CELLS, GRAPHS), (GRAPHS, CELLS)]:
+        carried = Prior.carried_over(target, [Prior.absent(source)])
+        assert_equal(carried.frequencies, Prior.absent(target).frequencies, 1e-6)
+        assert carried.contributions.isnan().all()
+        assert_equal(carried.distribution(), Prior.absent(target).distribution(), 1e-6)
+
+
+def test_what_is_alike_is_carried() -> None:
+    """A space with the edges of a cell, its choices renamed and in another order, gets the cell's own frequencies."""
+    choices = tuple(replace(choice, name=choice.name + "!") for choice in reversed(CELLS.slots[0].choices))
+    slots = [replace(slot, choices=choices) for slot in CELLS.slots]
+    space = SearchSpace("renamed", slots, {"pictures": Task("image-classification", 10.0, 10)}, "none!")
+    frequencies = torch.full((6, 5), 0.05)
+    frequencies[:, CONV3] = 0.8
+    prior = replace(Prior.absent(CELLS), evidence="measured", frequencies=frequencies)
+    carried = Prior.carried_over(space, [prior], "pictures")
+    assert (carried.frequencies.argmax(1) == 4 - CONV3).all()
+    assert [space.slots[0].choices[4 - CONV3].name] == ["nor_conv_3x3!"]
+
+
+def test_likeness_is_that_of_a_kernel() -> None:
+    for space in (CELLS, GRAPHS):
+        own = _likeness(space, space)
+        mask = space.choice_mask
+        real = mask[:, :, None, None] & mask
+        assert_equal(own, own.permute(2, 3, 0, 1), 1e-6)
+        assert own.min() >= 0 and own.max() <= 1 + 1e-6 and not own[~real].any()
+        itself = own.flatten(2).flatten(0, 1).diagonal().reshape(mask.shape)
+        assert_equal(itself, mask.float(), 1e-5)  # nothing is more alike than the thing itself
+        kinds = torch.tensor([slot.kind == "operation" for slot in space.slots])
+        assert not own[kinds][:, :, ~kinds].any()
+    across = _likeness(CELLS, GRAPHS)
+    assert_equal(across, _likeness(GRAPHS, CELLS).permute(2, 3, 0, 1), 1e-6)
+    skip = across[GRAPHS.null_indices >= 0][:, 8]  # a skip connection is most like a skip connection
+    assert (skip.sum((0, 1)).argmax() == SKIP) and across.shape == (7, 9, 6, 5)
+
+
+def test_carried_over_needs_something() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Prior.carried_over(CELLS, [])
+
+
+def test_absent_prior_knows_nothing() -> None:
+    for space in (CELLS, GRAPHS):
+        prior = Prior.absent(space)
+        assert prior.evidence == "absent" and prior.labels_read == prior.num_good == 0
+        assert prior.contributions.isnan().all() and prior.subgraph_contributions.isnan().all()
+        expected = space.choice_mask / space.sizes[:, None]
+        assert_equal(prior.distribution(), expected)
+        assert_equal(prior.frequencies, expected)
+        assert not prior.features().any()
+
+
+# ---------------------------------------------------------------------- what the model reads
+
+
+def test_distribution_is_one_over_real_choices(prior: Prior) -> None:
+    distribution, mask = prior.distribution(), prior.space.choice_mask
+    assert_equal(distribution.sum(1), torch.ones(prior.space.num_slots), 1e-5)
+    assert torch.equal(distribution > 0, mask)
+    least = 1 / prior.space.sizes[:, None] * (1.0 if prior.evidence == "absent" else 0.1)
+    assert (distribution >= least - 1e-6)[mask].all()
+
+
+def test_better_contributions_are_more_probable(priors: dict[str, Prior]) -> None:
+    """With frequencies equal, the order of probabilities is that of contributions."""
+    frequencies = CELLS.choice_mask / CELLS.sizes[:, None]
+    contributions = torch.rand(6, 5, generator=seeded()) * 30
+    prior = replace(priors["cells"], frequencies=frequencies, contributions=contributions)
+    assert torch.equal(prior.distribution().argsort(1), contributions.argsort(1))
+
+
+def test_features_are_finite_and_tell_the_evidence(prior: Prior) -> None:
+    features = prior.features()
+    assert features.shape == (*prior.space.choice_mask.shape, PRIOR_FEATURES)
+    assert features.isfinite().all() and features.abs().max() <= 4
+    assert not features[~prior.space.choice_mask].any()
+    kind = features[prior.space.choice_mask][:, -3:]
+    expected = torch.tensor([float(prior.evidence == name) for name in EVIDENCE[:3]])
+    assert torch.equal(kind, expected.expand_as(kind))
+    assert features.any() == (prior.evidence != "absent")
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
+def test_samples_follow_the_distribution(priors: dict[str, Prior], temperature: float) -> None:
+    num = 20_000
+    for name in ("cells", "to graphs", "absent graphs"):
+        prior = priors[name]
+        rows = prior.sample(num, temperature, seeded())
+        assert torch.equal(prior.space.check(rows), rows) and len(rows) == num
+        expected = prior.distribution().double() ** (1 / temperature)
+        expected /= expected.sum(1, keepdim=True)
+        drawn = torch.nn.functional.one_hot(rows, prior.space.num_choices).double().mean(0)
+        assert ((drawn - expected).abs() <= 5 * (expected * (1 - expected) / num).sqrt() + 1e-9).all()
+        pair = torch.nn.functional.one_hot(rows[:, 0] * prior.space.num_choices + rows[:, -1]).double().mean(0)
+        joint = (expected[0][:, None] * expected[-1]).flatten()[: len(pair)]
+        assert ((pair - joint).abs() <= 5 * (joint * (1 - joint) / num).sqrt() + 1e-9).all()
+        assert torch.equal(rows, prior.sample(num, temperature, seeded()))
+        assert not torch.equal(rows, prior.sample(num, temperature, seeded(1)))
+
+
+# ---------------------------------------------------------------------- files
+
+
+def test_prior_comes_back_from_its_file(prior: Prior, tmp_path: Path) -> None:
+    path = prior.save(tmp_path / "new" / "prior.parquet")
+    assert list(path.parent.iterdir()) == [path]
+    loaded = Prior.load(path)
+    assert_same_prior(loaded, prior)
+    assert torch.equal(loaded.distribution(), prior.distribution())
+    assert torch.equal(loaded.features(), prior.features())
+
+
+def test_several_priors_in_one_file(priors: dict[str, Prior], tmp_path: Path) -> None:
+    several = [priors[name] for name in ("cells", "graphs", "to cells", "all cells", "absent graphs")]
+    path = save_priors(several, tmp_path / "priors.parquet")
+    loaded = load_priors(path)
+    assert len(loaded) == 5
+    for actual, expected in zip(loaded, several, strict=True):
+        assert_same_prior(actual, expected)
+    with pytest.raises(ValueError, match="holds 5 priors; use load_priors"):
+        Prior.load(path)
+    assert load_priors(save_priors([], tmp_path / "none.parquet")) == []
+
+
+def test_two_priors_of_one_task_are_refused(priors: dict[str, Prior], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="two priors of the same space and task.*cifar10"):
+        save_priors([priors["cells"], priors["graphs"], priors["absent cells"]], tmp_path / "priors.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_interrupted_save_keeps_the_old_file(
+    priors: dict[str, Prior], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(table: pa.Table, where: Path) -> None:
+        where.write_bytes(b"PAR1")
+        raise OSError("No space left on device")
+
+    path = priors["cells"].save(tmp_path / "prior.parquet")
+    monkeypatch.setattr(pq, "write_table", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        priors["graphs"].save(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert_same_prior(Prior.load(path), priors["cells"])
+
+
+@pytest.mark.parametrize("part", [0.0, 0.01, 0.5, 0.99])
+def test_damaged_file_is_refused(priors: dict[str, Prior], tmp_path: Path, part: float) -> None:
+    path = priors["cells"].save(tmp_path / "prior.parquet")
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    with pytest.raises(ValueError, match="prior.parquet is not a readable Parquet file"):
+        load_priors(path)
+
+
+def test_files_that_are_no_priors_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.parquet", tmp_path):
+        with pytest.raises(FileNotFoundError, match="no prior file at"):
+            load_priors(path)
+    pq.write_table(pa.table({"space": ["nas-bench-201"], "score": [1.0]}), tmp_path / "other.parquet")
+    with pytest.raises(ValueError, match="not a table of priors: it lacks the columns task, evidence.*frequency"):
+        load_priors(tmp_path / "other.parquet")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("choices", ["nor_conv_3x4"], "nor_conv_3x4.*Did you mean 'nor_conv_3x3'.*avg_pool_3x3"),
+        ("slots", ["0->9"], "0->9.*Did you mean.*0->1, 0->2"),
+        ("space", "nas-bench-209", "Did you mean 'nas-bench-201'"),
+        ("evidence", "mesured", "'mesured'.*Did you mean 'measured'"),
+    ],
+)
+def test_unknown_words_in_a_file_are_refused(
+    priors: dict[str, Prior], tmp_path: Path, column: str, value: object, message: str
+) -> None:
+    path = priors["cells"].save(tmp_path / "prior.parquet")
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    for row in rows if column in ("space", "evidence") else rows[3:4]:
+        row[column] = value
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    with pytest.raises(ValueError, match=message):
+        load_priors(path)
+
+
+# ---------------------------------------------------------------------- choosing one
+
+
+def test_own_prior_is_preferred(priors: dict[str, Prior]) -> None:
+    everything = [priors["graphs"], priors["all cells"], priors["cells"], priors["other task"]]
+    for task in ("cifar10", "cifar100"):
+        assert select_prior(everything, CELLS, task).task == task
+    assert select_prior(everything, CELLS, "cifar10") is priors["cells"]
+    assert select_prior(everything, CELLS, None) is priors["all cells"]
+
+
+def test_without_its_own_a_task_takes_those_of_its_space(cell_table: ScoreTable, priors: dict[str, Prior]) -> None:
+    other = Prior.from_benchmark(CELLS, "cifar100", table=cell_table)
+    chosen = select_prior([priors["graphs"], priors["cells"], other], CELLS, "ImageNet16-120")
+    assert_same_prior(chosen, Prior.carried_over(CELLS, [priors["cells"], other], "ImageNet16-120"))
+    mean = select_prior([priors["graphs"], priors["cells"], other], CELLS, None)
+    assert_same_prior(mean, replace(average([priors["cells"], other]), task=None))
+    assert mean.evidence == "measured"
+
+
+def test_without_any_of_its_space_others_are_carried_over(priors: dict[str, Prior]) -> None:
+    """From tasks of the same kind if there are any, else from all."""
+    own = SearchSpace(
+        "own",
+        [replace(slot, name=slot.name + "'") for slot in CELLS.slots],
+        {"pictures": Task("image-classification", 10.0, 10), "waves": Task("other", 0.0, 2)},
+        "none",
+    )
+    everything = [priors["graphs"], priors["cells"]]
+    pictures = select_prior(everything, own, "pictures")
+    assert_same_prior(pictures, Prior.carried_over(own, [priors["cells"]], "pictures"))
+    waves = select_prior(everything, own, "waves")
+    assert_same_prior(waves, Prior.carried_over(own, everything, "waves"))
+    for prior in (pictures, waves):
+        assert prior.evidence == "carried over" and prior.space is own
+    assert_same_prior(
+        select_prior([priors["cells"]], GRAPHS, "cora"), Prior.carried_over(GRAPHS, [priors["cells"]], "cora")
+    )
+
+
+def test_without_anything_the_prior_is_absent() -> None:
+    for task in ("cora", None):
+        assert_same_prior(select_prior([], GRAPHS, task), Prior.absent(GRAPHS, task))
+    bare = SearchSpace("bare", [Slot("a", "operation", (Choice("x", "linear"),), (0,), 1)], {}, "none")
+    assert select_prior([], bare, None).distribution().tolist() == [[1.0]]
+    with pytest.raises(ValueError, match="'kora'.*Did you mean 'cora'"):
+        select_prior([], GRAPHS, "kora")
