@@ -31,14 +31,14 @@ from pkgen_hf.training import RECORD, TrainingArguments, train, write_json
 
 COLUMNS = {
     "method": "method",
-    "validation": "validation, mean of all",
-    "median_rank": "median rank %",
-    "best_of_1": "first-ranked",
+    "validation": "mean of all",
+    "median_rank": "rank %",
+    "best_of_1": "first",
     "best_of_5": "best of 5",
-    "test": "test, mean of all",
-    "test_of_selected": "test of best of 5",
+    "test": "test mean",
+    "test_of_selected": "its test",
     "unique": "unique",
-    "seconds": "seconds",
+    "seconds": "s",
 }
 
 
@@ -50,21 +50,27 @@ def training_record(pipe: PKGenPipeline) -> dict[str, Any]:
 
 def report(protocol: str, space: str, rows: list[dict[str, Any]], details: dict[str, Any], results: Path) -> None:
     """Print the rows, a table for each task, and write them with everything needed to make them again."""
-    console = Console(width=max(120, Console().width))
+    console = Console(width=max(150, Console().width), highlight=False)
     for task in dict.fromkeys(row["task"] for row in rows):
         here = [row for row in rows if row["task"] == task]
         n, seeds = here[0]["n"], here[0]["seeds"]
-        table = Table(title=f"{protocol}: {space} / {task} (n = {n}, {seeds} seeds, mean ± std over seeds)")
+        table = Table(
+            title=f"{protocol}: {space} / {task} (validation accuracy; n = {n:,}, {seeds} seeds, mean ± std over seeds)"
+        )
         shown = [column for column in COLUMNS if column in here[0]]
         for column in shown:
-            table.add_column(COLUMNS[column], justify="left" if column == "method" else "right")
+            table.add_column(COLUMNS[column], justify="left" if column == "method" else "right", no_wrap=True)
+        table.add_column("labels read", justify="right", no_wrap=True)
         for row in here:
             cells = [str(row["method"])]
             for column in shown[1:]:
                 spread = f" ± {row[f'{column}_std']:.2f}" if f"{column}_std" in row else ""
                 cells.append(f"{row[column]:.2f}{spread}")
-            table.add_row(*cells)
+            table.add_row(*cells, f"{sum(row['labels_read'].values()):,}")
         console.print(table)
+    console.print(
+        "rank: median, in % of the table; best of 5: by validation, of the 5 first-ranked; s: seconds for all n"
+    )
     versions = {name: importlib.metadata.version(name) for name in ("pkgen-hf", "torch", "diffusers", "numpy")}
     record = {
         "protocol": protocol,

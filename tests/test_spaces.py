@@ -427,8 +427,14 @@ def test_own_space_of_one_slot() -> None:
 
 
 def test_keys_tell_architectures_of_a_large_space_apart() -> None:
-    """40 slots of 4 choices, as in a mobile network, are more than 64 bits can number."""
-    slots = [Slot(str(i), "operation", CELLS.slots[0].choices[:4], (i,), i + 1) for i in range(40)]
-    space = SearchSpace("large", slots, {}, "none")
-    rows = torch.cat([torch.zeros(1, 40, dtype=torch.long), torch.eye(40, dtype=torch.long)])
-    assert len(space.keys(rows).unique()) == 41
+    """Keys are 64 bits wide; a space that needs more is refused, rather than taking two architectures for one."""
+
+    def chain(length: int) -> SearchSpace:
+        choices = CELLS.slots[0].choices[:4]
+        slots = [Slot(str(i), "operation", choices, (i,), i + 1) for i in range(length)]
+        return SearchSpace("large", slots, {}, "none")
+
+    rows = torch.cat([torch.zeros(1, 31, dtype=torch.long), *(k * torch.eye(31, dtype=torch.long) for k in (1, 2, 3))])
+    assert len(chain(31).keys(rows).unique()) == len(rows) and chain(31).num_architectures == 4**31
+    with pytest.raises(ValueError, match="large has .* encodings"):
+        chain(32)

@@ -1,0 +1,321 @@
+"""The denoiser: it knows a space only by its description, and a slot only by where it sits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pkgen_hf.benchmarks import ScoreTable
+from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+from pkgen_hf.priors import Prior
+from pkgen_hf.spaces import TASK_KINDS, Choice, SearchSpace, Slot, Task, get_space
+
+CELLS = get_space("nas-bench-201")
+GRAPHS = get_space("nas-bench-graph")
+IDENTITIES = sorted({c.identity for space in (CELLS, GRAPHS) for slot in space.slots for c in slot.choices})
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def randomised(denoiser: ArchitectureDenoiser) -> ArchitectureDenoiser:
+    """With all parameters drawn, those too that training starts from zero, so that every part has an effect."""
+    generator = seeded(7)
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return denoiser.eval()
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> ArchitectureDenoiser:
+    torch.manual_seed(0)
+    return randomised(ArchitectureDenoiser(vocabulary=IDENTITIES))
+
+
+@pytest.fixture(scope="module")
+def cells(cell_table: ScoreTable) -> Prior:
+    return Prior.from_benchmark(CELLS, "cifar10", table=cell_table)
+
+
+@pytest.fixture(scope="module")
+def graphs(graph_table: ScoreTable) -> Prior:
+    return Prior.from_benchmark(GRAPHS, "cora", table=graph_table)
+
+
+@pytest.fixture(params=["cells", "graphs"])
+def prior(request: pytest.FixtureRequest) -> Prior:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def own() -> SearchSpace:
+    """A space of the user's own, one of whose choices is of no identity that the denoiser learnt."""
+    new = Choice("new", "convolution", kernel=7, dilation=2, separable=True)
+    other = Choice("other", "convolution", kernel=9)
+    skip = Choice("id", "identity")
+    slots = [
+        Slot("a", "operation", (skip, new, other), (0,), 1),
+        Slot("b", "operation", (new, skip), (0, 1), 2),
+        Slot("c", "operation", (new, other, Choice("none", "zero"), skip), (2,), 3),
+    ]
+    return SearchSpace("own", slots, {"things": Task("dense-prediction", 0.0, 2)}, "none")
+
+
+def randn(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=seeded(5))
+
+
+# ---------------------------------------------------------------------- what comes out
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_logits_are_of_the_choices_that_exist(denoiser: ArchitectureDenoiser, prior: Prior, batch: int) -> None:
+    space = prior.space
+    logits, score = denoiser(space.sample(batch, seeded()), 500.0, denoiser.describe(space, prior))
+    assert logits.shape == (batch, space.num_slots, space.num_choices) and score.shape == (batch,)
+    assert torch.equal(logits.isfinite(), space.choice_mask.expand_as(logits))
+    assert (logits[:, ~space.choice_mask] == -torch.inf).all() and score.isfinite().all()
+    torch.testing.assert_close(logits.softmax(-1).sum(-1), torch.ones(batch, space.num_slots))
+
+
+def test_everything_that_is_told_has_an_effect(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
+    space = prior.space
+    rows, condition = space.sample(8, seeded()), denoiser.describe(space, prior)
+    other_task = replace(condition, task_kinds=(condition.task_kinds + 1) % len(TASK_KINDS))
+    changed_rows = rows.clone()
+    changed_rows[:, 0] = (rows[:, 0] + 1) % len(space.slots[0].choices)
+    logits, score = denoiser(rows, 300.0, condition)
+    again = denoiser(rows, 300.0, condition)
+    assert torch.equal(again[0], logits) and torch.equal(again[1], score)
+    for case in [
+        (rows, 301.0, condition),
+        (changed_rows, 300.0, condition),
+        (rows, 300.0, other_task),
+        (rows, 300.0, condition.unconditional()),
+        (rows, 300.0, replace(condition, relations=torch.zeros_like(condition.relations))),
+        (rows, 300.0, replace(condition, slot_features=condition.slot_features.flip(0))),
+        (rows, 300.0, replace(condition, choice_ids=torch.zeros_like(condition.choice_ids))),
+    ]:
+        other_logits, other_score = denoiser(*case)
+        last = space.choice_mask[-1]  # a slot whose own choice is the same in every case
+        assert (other_logits[:, -1, last] - logits[:, -1, last]).abs().max() > 1e-4
+        assert (other_score - score).abs().max() > 1e-5
+
+
+def test_samples_of_a_batch_do_not_meet(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
+    """Neither do their times: a vector of them is a number for each."""
+    rows, condition = prior.space.sample(6, seeded()), denoiser.describe(prior.space, prior)
+    times = torch.tensor([0.0, 1.0, 250.0, 500.0, 999.0, 1000.0])
+    logits, score = denoiser(rows, times, condition)
+    for i, t in enumerate(times.tolist()):
+        one_logits, one_score = denoiser(rows[i : i + 1], t, condition)
+        torch.testing.assert_close(one_logits[0], logits[i])
+        torch.testing.assert_close(one_score[0], score[i])
+
+
+def test_encoded_condition_is_the_condition(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
+    rows, condition = prior.space.sample(6, seeded()), denoiser.describe(prior.space, prior)
+    encoded = denoiser.encode(condition)
+    for t in (0.0, 400.0):
+        for one, other in zip(denoiser(rows, t, condition), denoiser(rows, t, encoded), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_priors_of_a_batch_are_those_one_by_one(
+    denoiser: ArchitectureDenoiser, cells: Prior, graphs: Prior, cell_table: ScoreTable
+) -> None:
+    """Consecutive samples share a prior; here 3 priors for 12 samples."""
+    priors = [cells, Prior.from_benchmark(CELLS, "cifar100", 5, cell_table), Prior.absent(CELLS, "cifar10")]
+    rows = CELLS.sample(12, seeded())
+    times = torch.linspace(0, 1000, 12)
+    logits, score = denoiser(rows, times, denoiser.describe(CELLS, priors))
+    for i, prior in enumerate(priors):
+        part = slice(4 * i, 4 * i + 4)
+        one_logits, one_score = denoiser(rows[part], times[part], denoiser.describe(CELLS, prior))
+        torch.testing.assert_close(logits[part], one_logits)
+        torch.testing.assert_close(score[part], one_score)
+    assert not torch.allclose(logits[:4].nan_to_num(neginf=0), denoiser(rows[:4], times[:4], denoiser.describe(
+        CELLS, priors[1]))[0].nan_to_num(neginf=0))  # fmt: skip
+
+
+def test_order_of_slots_does_not_matter(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
+    """The same space with its slots in another order gives the same logits in that order."""
+    space = prior.space
+    order = torch.randperm(space.num_slots, generator=seeded(3))
+    assert not torch.equal(order, order.sort().values)
+    moved = SearchSpace("moved", [space.slots[s] for s in order], space.tasks, space.null_choice)
+    moved_prior = replace(
+        prior,
+        space=moved,
+        contributions=prior.contributions[order],
+        subgraph_contributions=prior.subgraph_contributions[order],
+        frequencies=prior.frequencies[order],
+    )
+    rows = space.sample(20, seeded())
+    logits, score = denoiser(rows, 300.0, denoiser.describe(space, prior))
+    moved_logits, moved_score = denoiser(rows[:, order], 300.0, denoiser.describe(moved, moved_prior))
+    torch.testing.assert_close(moved_logits, logits[:, order], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(moved_score, score, rtol=1e-4, atol=1e-4)
+    # which is no accident: without the description following, they differ
+    still = denoiser(rows[:, order], 300.0, denoiser.describe(moved, replace(prior, space=moved)))[0]
+    assert (still - logits[:, order])[space.choice_mask[order].expand_as(still)].abs().max() > 1e-2
+
+
+def test_order_of_choices_does_not_matter(denoiser: ArchitectureDenoiser, cells: Prior) -> None:
+    order = torch.tensor([3, 1, 4, 0, 2])
+    slots = [replace(slot, choices=tuple(slot.choices[k] for k in order)) for slot in CELLS.slots]
+    moved = SearchSpace("moved", slots, CELLS.tasks, "none")
+    moved_prior = replace(
+        cells,
+        space=moved,
+        contributions=cells.contributions[:, order],
+        subgraph_contributions=cells.subgraph_contributions[:, order],
+        frequencies=cells.frequencies[:, order],
+    )
+    rows = CELLS.sample(20, seeded())
+    logits, score = denoiser(rows, 300.0, denoiser.describe(CELLS, cells))
+    moved_logits, moved_score = denoiser(order.argsort()[rows], 300.0, denoiser.describe(moved, moved_prior))
+    torch.testing.assert_close(moved_logits, logits[..., order], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(moved_score, score, rtol=1e-4, atol=1e-4)
+
+
+# ---------------------------------------------------------------------- what goes in
+
+
+def test_identities_are_found_in_the_vocabulary(denoiser: ArchitectureDenoiser, own: SearchSpace) -> None:
+    for space in (CELLS, GRAPHS):
+        ids = denoiser.describe(space, Prior.absent(space)).choice_ids
+        assert torch.equal(ids > 0, space.choice_mask)
+        for s, slot in enumerate(space.slots):
+            found = [IDENTITIES[i - 1] for i in ids[s, : len(slot.choices)].tolist()]
+            assert found == [choice.identity for choice in slot.choices]
+    ids = denoiser.describe(own, Prior.absent(own)).choice_ids
+    skip, zero = IDENTITIES.index("identity") + 1, IDENTITIES.index("zero") + 1
+    assert ids.tolist() == [[skip, 0, 0, 0], [0, skip, 0, 0], [0, 0, zero, skip]]
+
+
+def test_own_space_with_unknown_choices_works(denoiser: ArchitectureDenoiser, own: SearchSpace, cells: Prior) -> None:
+    rows = own.all_indices()
+    for prior in (Prior.absent(own, "things"), Prior.carried_over(own, [cells], "things")):
+        logits, score = denoiser(rows, 100.0, denoiser.describe(own, prior, "things"))
+        assert torch.equal(logits.isfinite(), own.choice_mask.expand_as(logits))
+        assert len(score.unique()) > len(rows) // 2
+        # choices of the same (unknown) identity are told apart by their description
+        assert (logits[:, 0, 1] - logits[:, 0, 2]).abs().min() > 1e-4
+
+
+def test_task_kind_is_that_of_the_task_or_the_prior(denoiser: ArchitectureDenoiser, own: SearchSpace) -> None:
+    def kinds(space: SearchSpace, priors: Prior | list[Prior], task: str | None = None) -> list[str]:
+        return [TASK_KINDS[k] for k in denoiser.describe(space, priors, task).task_kinds.tolist()]
+
+    two = SearchSpace("two", own.slots, {"a": Task("other", 0, 2), "b": Task("dense-prediction", 0, 2)}, "none")
+    a, b, neither = (Prior.absent(two, task) for task in ("a", "b", None))
+    assert kinds(two, [a, b, neither]) == ["other", "dense-prediction", "other"]  # the first task's, without one
+    assert kinds(two, [a, b, neither], "b") == ["dense-prediction"] * 3
+    assert kinds(GRAPHS, Prior.absent(GRAPHS)) == ["node-classification"]
+    assert kinds(SearchSpace("bare", own.slots, {}, "none"), Prior.absent(own)) == ["other"]
+
+
+def test_dropping_the_prior_is_having_none(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
+    space = prior.space
+    dropped = denoiser.describe(space, [prior, prior]).unconditional()
+    absent = Prior.absent(space, prior.task)
+    expected = denoiser.describe(space, [absent, absent])
+    for field in fields(dropped):
+        assert torch.equal(getattr(dropped, field.name), getattr(expected, field.name)), field.name
+    rows = space.sample(6, seeded())
+    for one, other in zip(denoiser(rows, 400.0, dropped), denoiser(rows, 400.0, expected), strict=True):
+        assert torch.equal(one, other)
+
+
+# ---------------------------------------------------------------------- parameters
+
+
+def test_model_is_small(denoiser: ArchitectureDenoiser) -> None:
+    assert sum(parameter.numel() for parameter in denoiser.parameters()) <= 2_000_000
+
+
+@pytest.mark.parametrize("space", [CELLS, GRAPHS], ids=lambda space: space.name)
+def test_gradient_reaches_every_parameter(space: SearchSpace, request: pytest.FixtureRequest) -> None:
+    """From the start of training, through the logits and the score; known choices' identities each get one."""
+    prior = request.getfixturevalue("cells" if space is CELLS else "graphs")
+    torch.manual_seed(0)
+    denoiser = ArchitectureDenoiser(vocabulary=IDENTITIES)
+    condition = denoiser.describe(space, prior)
+    logits, score = denoiser(space.sample(32, seeded()), torch.linspace(0, 1000, 32), condition)
+    existing = logits[:, space.choice_mask]
+    ((existing * randn(*existing.shape)).sum() + (score * randn(32)).sum()).backward()
+    for name, parameter in denoiser.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+    used = denoiser.identity.weight.grad
+    assert used is not None and torch.equal(
+        used.any(1).nonzero()[:, 0], condition.choice_ids[space.choice_mask].unique()
+    )
+
+
+def test_a_few_steps_learn_what_to_predict(cells: Prior) -> None:
+    """One architecture out of noise, and the score of two."""
+    torch.manual_seed(0)
+    denoiser = ArchitectureDenoiser(width=32, num_layers=1, num_heads=2, vocabulary=IDENTITIES)
+    condition = denoiser.describe(CELLS, cells)
+    target = torch.tensor([3, 1, 4, 2, 0, 3])
+    optimizer = torch.optim.Adam(denoiser.parameters(), lr=1e-2)
+    generator = seeded()
+    for _ in range(60):
+        noisy = CELLS.sample(32, generator)
+        logits, _ = denoiser(noisy, 1000 * torch.rand(32, generator=generator), condition)
+        scores = denoiser(torch.stack([target, target.flip(0)]), 0.0, condition)[1]
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.repeat(32))
+        loss = loss + (scores - torch.tensor([1.0, -1.0])).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    logits, _ = denoiser(CELLS.sample(100, seeded(1)), 500.0, condition)
+    assert torch.equal(logits.argmax(-1), target.expand(100, -1))
+    assert denoiser(target[None], 0.0, condition)[1] > denoiser(target.flip(0)[None], 0.0, condition)[1]
+
+
+def test_saved_model_is_the_same(denoiser: ArchitectureDenoiser, prior: Prior, tmp_path: Path) -> None:
+    denoiser.save_pretrained(tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+    loaded, info = ArchitectureDenoiser.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values()), info
+    assert loaded.config.vocabulary == denoiser.vocabulary == loaded.vocabulary
+    rows = prior.space.sample(9, seeded())
+    condition = loaded.describe(prior.space, prior)
+    for one, other in zip(loaded(rows, 123.0, condition), denoiser(rows, 123.0, condition), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "make", [ArchitectureDenoiser, lambda: ArchitectureDenoiser(48, 2, 2, [])], ids=["default", "own"]
+)
+def test_model_without_a_vocabulary_knows_choices_by_description(
+    make: Callable[[], ArchitectureDenoiser], cells: Prior, tmp_path: Path
+) -> None:
+    denoiser = randomised(make())
+    condition = denoiser.describe(CELLS, cells)
+    assert not condition.choice_ids.any()
+    logits, _ = denoiser(CELLS.sample(3, seeded()), 10.0, condition)
+    assert len(logits[0, 0].unique()) == 5
+    denoiser.save_pretrained(tmp_path)
+    assert ArchitectureDenoiser.from_pretrained(tmp_path).config.width == denoiser.config.width
+
+
+def test_half_precision_follows(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
+    half = ArchitectureDenoiser.from_config(denoiser.config)
+    half.load_state_dict(denoiser.state_dict())
+    half = half.to(torch.bfloat16).eval()
+    space, rows = prior.space, prior.space.sample(16, seeded())
+    with torch.no_grad():
+        logits, score = half(rows, 500.0, half.describe(space, prior))
+        exact, exact_score = denoiser(rows, 500.0, denoiser.describe(space, prior))
+    assert logits.dtype == score.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), exact, rtol=0.1, atol=0.25)
+    torch.testing.assert_close(score.float(), exact_score, rtol=0.1, atol=0.25)
