@@ -280,7 +280,7 @@ def spaces(as_json: AsJson = False) -> None:
         return
     view = Table(show_lines=True)
     for name in ("space", "slots", "choices", "distinct architectures", "tasks"):
-        view.add_column(name)
+        view.add_column(name, no_wrap=name == "space", overflow="fold")
     for r in records:
         texts = [", ".join(r[key]) for key in ("slots", "choices")]
         view.add_row(r["space"], *texts, f"{r['architectures']:,}", ", ".join(r["tasks"]))

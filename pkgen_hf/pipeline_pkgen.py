@@ -201,7 +201,7 @@ class PKGenPipeline(DiffusionPipeline):
             )
         return prior
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(
         self,
         space: str | SearchSpace,

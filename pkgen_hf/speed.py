@@ -71,7 +71,7 @@ def measure_speed(
 
     seconds = _median_seconds(lambda: generate(False), repeats, device)
 
-    with torch.inference_mode():
+    with torch.no_grad():
         condition = pipe.denoiser.describe(here, pipe.select_prior(here, task, None), task)
         encoded = pipe.denoiser.encode(condition)
         sample = here.sample(batch).to(device)

@@ -50,12 +50,12 @@ def training_record(pipe: PKGenPipeline) -> dict[str, Any]:
 
 def report(protocol: str, space: str, rows: list[dict[str, Any]], details: dict[str, Any], results: Path) -> None:
     """Print the rows, a table for each task, and write them with everything needed to make them again."""
-    console = Console(width=max(150, Console().width), highlight=False)
+    console = Console(width=max(180, Console().width), highlight=False)
     for task in dict.fromkeys(row["task"] for row in rows):
         here = [row for row in rows if row["task"] == task]
         n, seeds = here[0]["n"], here[0]["seeds"]
         table = Table(
-            title=f"{protocol}: {space} / {task} (validation accuracy; n = {n:,}, {seeds} seeds, mean ± std over seeds)"
+            title=f"{protocol}: {space} / {task} (validation; n = {n:,}, {seeds} seeds, mean ± std over seeds)"
         )
         shown = [column for column in COLUMNS if column in here[0]]
         for column in shown:
@@ -64,8 +64,9 @@ def report(protocol: str, space: str, rows: list[dict[str, Any]], details: dict[
         for row in here:
             cells = [str(row["method"])]
             for column in shown[1:]:
-                spread = f" ± {row[f'{column}_std']:.2f}" if f"{column}_std" in row else ""
-                cells.append(f"{row[column]:.2f}{spread}")
+                digits = 3 if column == "median_rank" else 2
+                spread = f" ± {row[f'{column}_std']:.{digits}f}" if f"{column}_std" in row else ""
+                cells.append(f"{row[column]:.{digits}f}{spread}")
             table.add_row(*cells, f"{sum(row['labels_read'].values()):,}")
         console.print(table)
     console.print(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -128,7 +128,7 @@ def test_encoded_condition_is_the_condition(denoiser: ArchitectureDenoiser, prio
 
 
 def test_priors_of_a_batch_are_those_one_by_one(
-    denoiser: ArchitectureDenoiser, cells: Prior, graphs: Prior, cell_table: ScoreTable
+    denoiser: ArchitectureDenoiser, cells: Prior, cell_table: ScoreTable
 ) -> None:
     """Consecutive samples share a prior; here 3 priors for 12 samples."""
     priors = [cells, Prior.from_benchmark(CELLS, "cifar100", 5, cell_table), Prior.absent(CELLS, "cifar10")]
@@ -140,8 +140,8 @@ def test_priors_of_a_batch_are_those_one_by_one(
         one_logits, one_score = denoiser(rows[part], times[part], denoiser.describe(CELLS, prior))
         torch.testing.assert_close(logits[part], one_logits)
         torch.testing.assert_close(score[part], one_score)
-    assert not torch.allclose(logits[:4].nan_to_num(neginf=0), denoiser(rows[:4], times[:4], denoiser.describe(
-        CELLS, priors[1]))[0].nan_to_num(neginf=0))  # fmt: skip
+    swapped, _ = denoiser(rows, times, denoiser.describe(CELLS, priors[::-1]))
+    assert (swapped[:4] - logits[:4]).abs().max() > 1e-2
 
 
 def test_order_of_slots_does_not_matter(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
@@ -254,9 +254,8 @@ def test_gradient_reaches_every_parameter(space: SearchSpace, request: pytest.Fi
     for name, parameter in denoiser.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
     used = denoiser.identity.weight.grad
-    assert used is not None and torch.equal(
-        used.any(1).nonzero()[:, 0], condition.choice_ids[space.choice_mask].unique()
-    )
+    known = condition.choice_ids[space.choice_mask].unique()
+    assert used is not None and torch.equal(used.any(1).nonzero()[:, 0], known)
 
 
 def test_a_few_steps_learn_what_to_predict(cells: Prior) -> None:
@@ -287,25 +286,26 @@ def test_saved_model_is_the_same(denoiser: ArchitectureDenoiser, prior: Prior, t
     loaded, info = ArchitectureDenoiser.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values()), info
     assert loaded.config.vocabulary == denoiser.vocabulary == loaded.vocabulary
+    weights = denoiser.state_dict()
+    assert loaded.state_dict().keys() == weights.keys()
+    assert all(torch.equal(value, weights[name]) for name, value in loaded.state_dict().items())
     rows = prior.space.sample(9, seeded())
     condition = loaded.describe(prior.space, prior)
     for one, other in zip(loaded(rows, 123.0, condition), denoiser(rows, 123.0, condition), strict=True):
-        assert torch.equal(one, other)
+        torch.testing.assert_close(one, other)  # weights lie otherwise in memory, so sums may round otherwise
 
 
-@pytest.mark.parametrize(
-    "make", [ArchitectureDenoiser, lambda: ArchitectureDenoiser(48, 2, 2, [])], ids=["default", "own"]
-)
+@pytest.mark.parametrize("scale", [{}, {"width": 48, "num_layers": 2, "num_heads": 2, "vocabulary": []}])
 def test_model_without_a_vocabulary_knows_choices_by_description(
-    make: Callable[[], ArchitectureDenoiser], cells: Prior, tmp_path: Path
+    scale: dict[str, Any], cells: Prior, tmp_path: Path
 ) -> None:
-    denoiser = randomised(make())
+    denoiser = randomised(ArchitectureDenoiser(**scale))
     condition = denoiser.describe(CELLS, cells)
     assert not condition.choice_ids.any()
     logits, _ = denoiser(CELLS.sample(3, seeded()), 10.0, condition)
     assert len(logits[0, 0].unique()) == 5
     denoiser.save_pretrained(tmp_path)
-    assert ArchitectureDenoiser.from_pretrained(tmp_path).config.width == denoiser.config.width
+    assert ArchitectureDenoiser.from_pretrained(tmp_path).width == scale.get("width", 96)
 
 
 def test_half_precision_follows(denoiser: ArchitectureDenoiser, prior: Prior) -> None:

@@ -256,9 +256,9 @@ def test_prior_of_no_task_is_the_average(name: str, request: pytest.FixtureReque
     scale = sum(part.scale for part in parts) / len(parts)
     assert mean.task is None and mean.evidence == "measured" and mean.scale == pytest.approx(scale)
     assert mean.num_good == 5 * len(parts) and mean.labels_read == sum(part.labels_read for part in parts)
-    assert_equal(mean.frequencies, sum(part.frequencies for part in parts) / len(parts), 1e-6)
+    assert_equal(mean.frequencies, torch.stack([part.frequencies for part in parts]).mean(0), 1e-6)
     known = torch.stack([~part.contributions.isnan() for part in parts]).sum(0)
-    total = sum((part.contributions / part.scale).nan_to_num() for part in parts)
+    total = torch.stack([part.contributions / part.scale for part in parts]).nansum(0)
     assert_equal(mean.contributions / mean.scale, total / known, 1e-5)
     assert len(known.unique()) > 2
 
@@ -289,7 +289,6 @@ def test_evaluations_in_any_form_make_one_prior(num: int, evaluations: tuple[tor
     objects = Architecture.from_batch(CELLS, rows)
     assert_same_prior(Prior.from_evaluations("nas-bench-201", objects, scores.tolist(), "cifar10"), prior)
     assert_same_prior(Prior.from_evaluations(CELLS, [str(a) for a in objects], scores, "cifar10"), prior)
-    assert_same_prior(Prior.from_evaluations(CELLS, [*objects[:2], *map(str, objects[2:])], scores, "cifar10"), prior)
     assert prior.labels_read == num and prior.num_good == max(3, num // 4)
     best = rows[scores.argsort(descending=True)[: prior.num_good]]
     assert_equal(prior.frequencies, torch.nn.functional.one_hot(best, 5).float().mean(0), 1e-6)

@@ -73,9 +73,10 @@ def test_goals(tables: list[ScoreTable]) -> None:
         ranked = goal.ranked()
         assert (goal.scores[ranked][:-1] >= goal.scores[ranked][1:]).all()
         quality = goal.quality()
-        assert quality[goal.scores.argmax()] == 1
-        assert quality.min() >= 0
-        assert (quality[ranked][:-1] >= quality[ranked][1:] - 1e-6).all()
+        assert quality[~quality.isnan()].max() == 1
+        assert quality[~quality.isnan()].min() >= 0
+        better = goal.scores[ranked][:-1] > goal.scores[ranked][1:]
+        assert (quality[ranked][:-1] > quality[ranked][1:])[better].all()
     real, shifted = goals[0], goals[3]
     assert not torch.equal(real.ranked()[:TARGETS], shifted.ranked()[:TARGETS])
 
@@ -207,19 +208,6 @@ def test_two_processes_equal_one_with_twice_the_accumulation(tmp_path: Path) -> 
     record = json.loads((tmp_path / "two" / "pipeline" / RECORD).read_text())
     assert record["processes"] == 2
     assert list((tmp_path / "one").rglob("events.out.tfevents.*"))
-
-
-def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path: Path, tables: list[ScoreTable]) -> None:
-    code = (
-        "from pkgen_hf.training import *; from pkgen_hf.episodes import load_tables;"
-        f"train(TrainingArguments(output_dir={str(tmp_path)!r}, cpu=True), load_tables({{}}, ['nas-bench-graph']))"
-    )
-    environment = {**os.environ, "WORLD_SIZE": "2"}
-    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR"):
-        environment.pop(name, None)
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "accelerate launch --multi_gpu" in done.stderr
 
 
 def test_the_recipe_reports_mistakes_in_one_line(tmp_path: Path) -> None:
