@@ -85,6 +85,8 @@ class Architecture:
         try:
             record = json.loads(text)
             space, string = record["space"], record["architecture"]
+            if not (isinstance(space, str) and isinstance(string, str)):
+                raise TypeError("both are strings")
         except (TypeError, KeyError, json.JSONDecodeError) as error:
             raise ValueError(f'expected JSON like {{"space": ..., "architecture": ...}}, got {text!r}') from error
         return cls.from_string(space, string)
@@ -95,6 +97,9 @@ class Architecture:
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"an Architecture cannot be changed; make a new one to set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"an Architecture cannot be changed; {name!r} cannot be deleted")
 
     def __reduce__(self) -> tuple[Any, ...]:
         known = self.space.name in list_spaces()

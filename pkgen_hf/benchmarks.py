@@ -134,7 +134,9 @@ def _read_parquet(files: list[Path]) -> datasets.Dataset:
     return datasets.Dataset(InMemoryTable(pa.concat_tables([pq.read_table(file) for file in files])))
 
 
-def load_benchmark(name: str, source: str | Path | None = None, revision: str | None = None) -> datasets.Dataset:
+def load_benchmark(
+    name: str | SearchSpace, source: str | Path | None = None, revision: str | None = None
+) -> datasets.Dataset:
     """Load the table of a search space's measured architectures.
 
     Parameters
@@ -212,7 +214,7 @@ class ScoreTable:
         self._columns = {
             name: torch.from_numpy(arrow[name].to_numpy(zero_copy_only=False).astype(np.float32))
             for name in table.column_names
-            if name != "architecture"
+            if name.endswith("_accuracy")
         }
         self.tasks = [task for task in self.space.tasks if any(self._name(task, s) in self._columns for s in SPLITS)]
         self._codes, self._row_of_code = torch.sort(self.space.codes(self.indices))
@@ -222,7 +224,7 @@ class ScoreTable:
     def load(cls, space: str | SearchSpace, source: str | Path | None = None) -> ScoreTable:
         """`load_benchmark` and wrap."""
         space = get_space(space)
-        return cls(space, load_benchmark(space.name, source))
+        return cls(space, load_benchmark(space, source))
 
     @staticmethod
     def _name(task: str, split: str) -> str:
@@ -272,4 +274,5 @@ class ScoreTable:
             column = self.column(task, split)
             self._ordered[task, split] = column[~column.isnan()].sort().values
         ordered = self._ordered[task, split]
-        return 1 - torch.searchsorted(ordered, scores.contiguous(), right=True) / len(ordered)
+        ranks = 1 - torch.searchsorted(ordered, scores.contiguous(), right=True) / len(ordered)
+        return torch.where(scores.isnan(), torch.nan, ranks)

@@ -171,6 +171,8 @@ class Prior:
             raise ValueError(f"{len(indices)} architectures but {len(values)} scores")
         if len(values) < MIN_EVALUATIONS:
             raise ValueError(f"a prior needs at least {MIN_EVALUATIONS} evaluations, got {len(values)}")
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {top_k}")
         if not values.isfinite().all():
             at = int((~values.isfinite()).nonzero()[0])
             raise ValueError(f"scores must be finite numbers; score {at} is {float(values[at])}")

@@ -19,6 +19,8 @@ SCHEDULES = ("cosine", "linear")
 def draw_uniform(shape: tuple[int, ...], generator: GeneratorArg, device: torch.device | str = "cpu") -> torch.Tensor:
     """Uniform numbers in [0, 1), from one generator or from one for each row of the batch."""
     if isinstance(generator, list):
+        if len(generator) != shape[0]:
+            raise ValueError(f"{len(generator)} generators for a batch of {shape[0]}")
         rows = [torch.rand(shape[1:], generator=g, device=g.device) for g in generator]
         return torch.stack(rows).to(device)
     if generator is None:

@@ -253,6 +253,8 @@ def test_gradient_reaches_every_parameter(space: SearchSpace, request: pytest.Fi
     ((existing * randn(*existing.shape)).sum() + (score * randn(32)).sum()).backward()
     for name, parameter in denoiser.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+    mix: Any = denoiser.mix[1]
+    assert mix.weight.grad.any(1).all()  # both of what a choice is as an input and as an answer
     used = denoiser.identity.weight.grad
     known = condition.choice_ids[space.choice_mask].unique()
     assert used is not None and torch.equal(used.any(1).nonzero()[:, 0], known)
