@@ -77,7 +77,7 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     order = 1
 
     @register_to_config
-    def __init__(self, num_train_timesteps: int = 1000, schedule: str = "cosine") -> None:
+    def __init__(self, *, num_train_timesteps: int = 1000, schedule: str = "cosine") -> None:
         if schedule not in SCHEDULES:
             raise unknown("schedule", schedule, SCHEDULES)
         self.num_train_timesteps = num_train_timesteps
