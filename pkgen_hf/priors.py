@@ -187,7 +187,7 @@ class Prior:
         evidence = "measured" if estimate.num_measured == estimate.num_asked else "partly measured"
         detail = (
             f"{len(good)} best of {len(values)} evaluations; {estimate.num_measured:,} of {estimate.num_asked:,} "
-            f"reduced networks evaluated, the others from an additive fit"
+            f"reduced networks evaluated{'' if evidence == 'measured' else ', the others from an additive fit'}"
         )
         return replace(prior, evidence=evidence, labels_read=len(values), detail=detail)
 
@@ -238,6 +238,8 @@ class Prior:
 
     def sample(self, num: int, temperature: float = 1.0, generator: torch.Generator | None = None) -> torch.Tensor:
         """Independent draws of every slot, ``LongTensor (num, slots)``: the prior alone, without the denoiser."""
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
         weights = self.distribution() ** (1 / temperature)
         return torch.multinomial(weights, num, replacement=True, generator=generator).T
 

@@ -46,9 +46,9 @@ def measure_speed(
     Returns
     -------
     dict
-        ``architectures_per_second`` of whole calls with `batch` samples as they come, with the default and with 1
-        thread of Python around it; ``denoiser_calls_rows`` the share of rows that the denoiser really saw (equal
-        samples are denoised once); rates in GFLOP/s (a multiply-add counts two).
+        ``architectures_per_second``: whole calls with `batch` samples as they come, medians of `repeats` calls.
+        ``denoiser_...``: one call of the denoiser on `batch` random rows. Rates are in GFLOP/s, where a multiply-add
+        counts two.
     """
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
@@ -59,17 +59,17 @@ def measure_speed(
     here = get_space(space)
     task = task or next(iter(here.tasks))
 
-    def generate(distinct: bool) -> None:
+    def generate() -> None:
         pipe(
             space=here,
             task=task,
             num_architectures=batch,
-            distinct=distinct,
+            distinct=False,
             num_inference_steps=steps,
             guidance_scale=guidance,
         )
 
-    seconds = _median_seconds(lambda: generate(False), repeats, device)
+    seconds = _median_seconds(generate, repeats, device)
 
     with torch.no_grad():
         condition = pipe.denoiser.describe(here, pipe.select_prior(here, task, None), task)

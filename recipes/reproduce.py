@@ -104,6 +104,25 @@ def trained(arguments: TrainingArguments) -> PKGenPipeline:
     return PKGenPipeline.from_pretrained(folder)
 
 
+def beside_baselines(
+    pipe: PKGenPipeline,
+    table: ScoreTable,
+    task: str,
+    read: dict[str, int],
+    read_by_prior: dict[str, int],
+    options: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """Rows of the pipeline, of its prior alone (as it is, and as sharp as the pipeline samples), and of chance."""
+    prior = pipe.select_prior(table.space, task, None)
+    size = {"num": options.num_architectures, "seeds": options.seeds}
+    return [
+        evaluate("PKGen", from_pipeline(pipe, table, task), table, task, read, **size),
+        evaluate("prior alone", from_prior(prior), table, task, read_by_prior, **size),
+        evaluate("prior alone, temperature 0.5", from_prior(prior, 0.5), table, task, read_by_prior, **size),
+        evaluate("uniform random", from_uniform(table), table, task, {}, **size),
+    ]
+
+
 def new_data_set(options: argparse.Namespace) -> None:
     """Train without the labels of the target data sets, then generate for them."""
     space = get_space(options.space)
@@ -128,15 +147,8 @@ def new_data_set(options: argparse.Namespace) -> None:
     table = ScoreTable.load(space, options.table)
     rows = []
     for task in targets:
-        prior = pipe.select_prior(space, task, None)
         own = {name: number for name, number in read.items() if name.startswith(f"{space.name}/")}
-        size = {"num": options.num_architectures, "seeds": options.seeds}
-        rows += [
-            evaluate("PKGen", from_pipeline(pipe, table, task), table, task, read, **size),
-            evaluate("prior alone", from_prior(prior), table, task, own, **size),
-            evaluate("prior alone, temperature 0.5", from_prior(prior, 0.5), table, task, own, **size),
-            evaluate("uniform random", from_uniform(table), table, task, {}, **size),
-        ]
+        rows += beside_baselines(pipe, table, task, read, own, options)
     report("new-data-set", space.name, rows, {"targets": targets, "training": record}, options.results)
 
 
@@ -149,15 +161,8 @@ def same_benchmark(options: argparse.Namespace) -> None:
     record = training_record(pipe)
     rows = []
     for task in options.task or table.tasks:
-        prior = pipe.select_prior(space, task, None)
-        own = {f"{space.name}/{task}": prior.labels_read}
-        size = {"num": options.num_architectures, "seeds": options.seeds}
-        rows += [
-            evaluate("PKGen", from_pipeline(pipe, table, task), table, task, record.get("labels_read", {}), **size),
-            evaluate("prior alone", from_prior(prior), table, task, own, **size),
-            evaluate("prior alone, temperature 0.5", from_prior(prior, 0.5), table, task, own, **size),
-            evaluate("uniform random", from_uniform(table), table, task, {}, **size),
-        ]
+        own = {f"{space.name}/{task}": pipe.select_prior(space, task, None).labels_read}
+        rows += beside_baselines(pipe, table, task, record.get("labels_read", {}), own, options)
     report("same-benchmark", space.name, rows, {"checkpoint": options.checkpoint, "training": record}, options.results)
 
 
