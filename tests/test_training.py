@@ -210,6 +210,18 @@ def test_two_processes_equal_one_with_twice_the_accumulation(tmp_path: Path) -> 
     assert list((tmp_path / "one").rglob("events.out.tfevents.*"))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the launcher does join the processes")
+def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path: Path) -> None:
+    """Two processes without --cpu on a machine without GPUs would both be the first and overwrite each other."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["recipes/train.py", "--exclude", "nas-bench-graph", "--output_dir", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "error: the launcher started 2 processes but Accelerate sees 1" in done.stderr
+    assert not (tmp_path / "pipeline").exists()
+
+
 def test_the_recipe_reports_mistakes_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "recipes/train.py", "--exclude", "nas-bench-21", "--output_dir", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
