@@ -3,13 +3,30 @@
 from functools import cache
 
 from ..errors import unknown
-from .base import AGGREGATIONS, CHOICE_KINDS, RELATIONS, SLOT_KINDS, TASK_KINDS, Choice, SearchSpace, Slot, Task
+from .base import (
+    ACTIVATIONS,
+    AGGREGATIONS,
+    CHOICE_KINDS,
+    RELATIONS,
+    SLOT_KINDS,
+    TASK_KINDS,
+    TASK_TRAITS,
+    Choice,
+    SearchSpace,
+    Slot,
+    Task,
+)
 from .nas_bench_201 import NASBench201Space
 from .nas_bench_graph import NASBenchGraphSpace
+from .nas_bench_macro import NASBenchMacroSpace
+from .transnas_bench_101 import TransNASMacroSpace, TransNASMicroSpace
 
 _SPACES: dict[str, type[SearchSpace]] = {
     "nas-bench-201": NASBench201Space,
     "nas-bench-graph": NASBenchGraphSpace,
+    "nas-bench-macro": NASBenchMacroSpace,
+    "transnas-bench-101-micro": TransNASMicroSpace,
+    "transnas-bench-101-macro": TransNASMacroSpace,
 }
 
 
@@ -39,11 +56,13 @@ def get_space(space: str | SearchSpace) -> SearchSpace:
 
 
 __all__ = [
+    "ACTIVATIONS",
     "AGGREGATIONS",
     "CHOICE_KINDS",
     "RELATIONS",
     "SLOT_KINDS",
     "TASK_KINDS",
+    "TASK_TRAITS",
     "Choice",
     "SearchSpace",
     "Slot",

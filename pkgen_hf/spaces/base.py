@@ -16,11 +16,37 @@ import torch
 
 from ..errors import unknown
 
-CHOICE_KINDS = ("zero", "identity", "convolution", "pooling", "linear", "graph-convolution", "predecessor")
-AGGREGATIONS = ("", "mean", "max", "sum", "normalized", "attention", "spectral")
-SLOT_KINDS = ("operation", "connection")
-TASK_KINDS = ("image-classification", "node-classification", "edge-classification", "dense-prediction", "other")
-RELATIONS = ("none", "self", "feeds", "fed-by", "parallel", "same-target", "same-source")
+CHOICE_KINDS = (
+    "zero",
+    "identity",
+    "convolution",
+    "pooling",
+    "linear",
+    "graph-convolution",
+    "inverted-bottleneck",
+    "residual-block",
+    "activation",
+    "combination",
+    "predecessor",
+    "edge",
+    "size",
+)
+AGGREGATIONS = ("", "mean", "max", "sum", "product", "blend", "normalized", "attention", "spectral")
+ACTIVATIONS = ("", "tanh", "sigmoid", "leaky-relu")
+SLOT_KINDS = ("operation", "connection", "width", "depth", "expansion", "kernel", "gate")
+TASK_KINDS: dict[str, tuple[str, ...]] = {
+    "image-classification": ("image", "classification"),
+    "image-segmentation": ("image", "classification", "dense"),
+    "image-regression": ("image", "regression"),
+    "dense-regression": ("image", "regression", "dense"),
+    "node-classification": ("graph", "classification"),
+    "edge-classification": ("graph", "classification", "pairs"),
+    "speech-recognition": ("sequence", "sound"),
+    "language-modelling": ("sequence", "text"),
+    "other": (),
+}
+TASK_TRAITS = ("image", "graph", "sequence", "sound", "text", "classification", "regression", "dense", "pairs")
+RELATIONS = ("none", "self", "feeds", "fed-by", "parallel", "same-target", "same-source", "same-place")
 
 
 @dataclass(frozen=True)
@@ -34,63 +60,84 @@ class Choice:
     kind
         One of `CHOICE_KINDS`.
     kernel, dilation
-        Receptive field in pixels (or hops of a graph) and dilation; 0 where it means nothing.
+        Receptive field in pixels, samples or hops of a graph, and dilation; 0 where it means nothing.
+    stride, widening
+        By how much the choice divides the resolution and multiplies the channels.
+    expansion
+        Of an inverted bottleneck: inner over outer channels.
     separable
         A depthwise-separable convolution.
     aggregation
-        How neighbours (of a pooling window or of a graph) are combined: one of `AGGREGATIONS`.
+        How inputs (of a pooling window, a graph or a node) are combined: one of `AGGREGATIONS`.
+    activation
+        One of `ACTIVATIONS`.
     root_weight
         A graph convolution with separate weights for the node itself.
     level
-        Position on the slot's own scale, 0 to 1, for choices that are ordered (predecessors, widths, depths).
+        Position on the slot's own scale, 0 to 1, for choices that are ordered (predecessors, widths, depths). Of a
+        choice of two nodes (an edge, a pair of predecessors) their mean.
+    spread
+        Of a choice of two nodes: their distance, on the same scale.
     """
 
     name: str
     kind: str
     kernel: int = 0
     dilation: int = 1
+    stride: int = 1
+    widening: int = 1
+    expansion: int = 0
     separable: bool = False
     aggregation: str = ""
+    activation: str = ""
     root_weight: bool = False
     level: float = 0.0
+    spread: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in CHOICE_KINDS:
             raise unknown("kind of choice", self.kind, CHOICE_KINDS)
         if self.aggregation not in AGGREGATIONS:
             raise unknown("aggregation", self.aggregation, AGGREGATIONS)
+        if self.activation not in ACTIVATIONS:
+            raise unknown("activation", self.activation, ACTIVATIONS)
 
     @property
     def identity(self) -> str:
         """What it is, in words that are the same in every space: equal choices of two spaces have equal identities."""
-        parts = [self.kind]
-        if self.aggregation:
-            parts.append(self.aggregation)
-        if self.kernel:
-            parts.append(f"k{self.kernel}")
-        if self.dilation > 1:
-            parts.append(f"d{self.dilation}")
-        if self.separable:
-            parts.append("separable")
-        if self.root_weight:
-            parts.append("root")
-        if self.kind == "predecessor":
+        parts = [self.kind, self.aggregation, self.activation]
+        for letter, value, plain in [
+            ("k", self.kernel, 0),
+            ("d", self.dilation, 1),
+            ("s", self.stride, 1),
+            ("w", self.widening, 1),
+            ("e", self.expansion, 0),
+        ]:
+            parts.append(f"{letter}{value}" if value != plain else "")
+        parts += ["separable" if self.separable else "", "root" if self.root_weight else ""]
+        if self.kind in ("predecessor", "edge", "size"):
             parts.append(f"{self.level:.2f}")
-        return "-".join(parts)
+        parts.append(f"{self.spread:.2f}" if self.spread else "")
+        return "-".join(part for part in parts if part)
 
     @property
     def features(self) -> list[float]:
-        """The description as numbers, `CHOICE_FEATURES` of them."""
-        has_weights = self.kind in ("convolution", "linear", "graph-convolution")
+        """The description as numbers."""
+        weightless = ("zero", "identity", "pooling", "activation", "combination", "predecessor", "edge", "size")
         return [
             *(float(self.kind == kind) for kind in CHOICE_KINDS),
             *(float(self.aggregation == name) for name in AGGREGATIONS[1:]),
+            *(float(self.activation == name) for name in ACTIVATIONS[1:]),
             math.log2(1 + self.kernel) / 3,
             float(self.dilation > 1),
+            math.log2(self.stride),
+            math.log2(self.widening),
+            self.expansion / 6,
             float(self.separable),
             float(self.root_weight),
-            float(has_weights),
+            float(self.kind not in weightless),
             self.level,
+            self.spread,
         ]
 
 
@@ -110,6 +157,8 @@ class Slot:
         Nodes the slot may take its input from (node 0 is the input).
     writes
         The node the slot contributes to.
+    cell
+        Number of the cell it is in, where an architecture has several.
     """
 
     name: str
@@ -117,6 +166,7 @@ class Slot:
     choices: tuple[Choice, ...]
     reads: tuple[int, ...]
     writes: int
+    cell: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in SLOT_KINDS:
@@ -130,8 +180,10 @@ class Slot:
 class Task:
     """A data set on which a space's architectures are measured.
 
-    `guess` is the score in percent of guessing, which is what a disconnected network is worth. `num_classes`
-    and `image_size` (pixels; 0 where there are no images) set the network's scale for costs.
+    `kind` is one of `TASK_KINDS`. `guess` is the score of guessing (in percent, where scores are), which is what a
+    disconnected network is worth. `num_classes`, `image_size` (pixels; 0 where there are no images) and `num_features`
+    set the network's scale for costs. `split` is the one whose scores select: ``"validation"``, or ``"test"`` where
+    the benchmark publishes nothing else.
     """
 
     kind: str
@@ -139,11 +191,18 @@ class Task:
     num_classes: int
     image_size: int = 0
     num_features: int = 0
+    split: str = "validation"
+
+    def __post_init__(self) -> None:
+        if self.kind not in TASK_KINDS:
+            raise unknown("kind of task", self.kind, TASK_KINDS)
 
 
 def _relation(a: Slot, b: Slot) -> str:
     if a is b:
         return "self"
+    if a.cell != b.cell:
+        return "same-place" if (a.kind, a.reads, a.writes) == (b.kind, b.reads, b.writes) else "none"
     if a.writes == b.writes and a.reads == b.reads:
         return "parallel"
     if a.writes in b.reads and a.writes < b.writes:
@@ -172,19 +231,28 @@ class SearchSpace:
     tasks
         Data sets by name.
     null_choice
-        Name of the choice that stands for "nothing here", used to remove an operation when contributions are
-        measured.
+        Name of the choice that stands for "nothing here" (or the names, where slots differ), used to remove an
+        operation when contributions are measured.
     """
 
-    def __init__(self, name: str, slots: Sequence[Slot], tasks: Mapping[str, Task], null_choice: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        slots: Sequence[Slot],
+        tasks: Mapping[str, Task],
+        null_choice: str | Sequence[str],
+    ) -> None:
         self.name = name
         self.slots = tuple(slots)
+        if not self.slots:
+            raise ValueError(f"{name} needs at least one slot")
+        names = [slot.name for slot in self.slots]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{name} needs slots of distinct names, got {names}")
         self.tasks = dict(tasks)
-        self.null_choice = null_choice
+        self.null_choice = (null_choice,) if isinstance(null_choice, str) else tuple(null_choice)
         self.num_slots = len(self.slots)
         self.num_choices = max(len(slot.choices) for slot in self.slots)
-        if self.num_encodings >= 2**63:
-            raise ValueError(f"{name} has {self.num_encodings:.1e} encodings; codes hold fewer than 2^63")
         self.num_nodes = 1 + max(slot.writes for slot in self.slots)
 
     def __repr__(self) -> str:
@@ -205,10 +273,32 @@ class SearchSpace:
     @cached_property
     def choice_features(self) -> torch.Tensor:
         """What each choice is, ``FloatTensor (slots, choices, CHOICE_FEATURES)``, zero where there is none."""
-        features = torch.zeros(self.num_slots, self.num_choices, CHOICE_FEATURES)
+        described = torch.zeros(self.num_slots, self.num_choices, CHOICE_FEATURES - COST_FEATURES)
         for s, slot in enumerate(self.slots):
-            features[s, : len(slot.choices)] = torch.tensor([choice.features for choice in slot.choices])
-        return features
+            described[s, : len(slot.choices)] = torch.tensor([choice.features for choice in slot.choices])
+        return torch.cat([described, self.cost_effects], dim=-1)
+
+    @cached_property
+    def cost_effects(self) -> torch.Tensor:
+        """What each choice does to the cost of a network, ``FloatTensor (slots, choices, COST_FEATURES)``.
+
+        Mean logarithm of multiply-adds, and of parameters, of random valid networks with the choice, less that of all,
+        in standard deviations; and whether the space counts costs at all (all are 0 if not).
+        """
+        effects = torch.zeros(self.num_slots, self.num_choices, COST_FEATURES)
+        rows = self.sample(8192, torch.Generator().manual_seed(0))
+        rows = rows[self.is_valid(rows)]
+        one_hot = torch.nn.functional.one_hot(rows, self.num_choices).float()
+        try:
+            costs = [self.flops(rows), self.parameters(rows)]
+        except NotImplementedError:
+            return effects
+        for i, cost in enumerate(costs):
+            logs = cost.double().clamp(min=1).log()
+            score = ((logs - logs.mean()) / logs.std().clamp(min=1e-9)).float()
+            effects[..., i] = torch.einsum("bsk,b->sk", one_hot, score) / one_hot.sum(0).clamp(min=1)
+        effects[..., 2] = self.choice_mask
+        return effects
 
     @cached_property
     def slot_features(self) -> torch.Tensor:
@@ -228,6 +318,8 @@ class SearchSpace:
                     float(reads == (0,) and slot.writes == last),
                     len(reads) / last,
                     len(slot.choices) / 10,
+                    float(slot.cell),
+                    len(rows) / max(1, self.num_slots - 1),
                 ]
             )
         return torch.tensor(rows)
@@ -240,14 +332,16 @@ class SearchSpace:
     @cached_property
     def null_indices(self) -> torch.Tensor:
         """Index of the null choice in each slot, -1 where a slot has none, ``LongTensor (slots,)``."""
-        names = [[choice.name for choice in slot.choices] for slot in self.slots]
-        return torch.tensor([row.index(self.null_choice) if self.null_choice in row else -1 for row in names])
+        found = [
+            [k for k, choice in enumerate(slot.choices) if choice.name in self.null_choice] for slot in self.slots
+        ]
+        return torch.tensor([indices[0] if indices else -1 for indices in found])
 
     @cached_property
     def node_slots(self) -> list[list[int]]:
         """Slots of each one-hop subgraph: a node with everything that comes into it."""
-        nodes = sorted({slot.writes for slot in self.slots})
-        return [[s for s, slot in enumerate(self.slots) if slot.writes == node] for node in nodes]
+        nodes = sorted({(slot.cell, slot.writes) for slot in self.slots})
+        return [[s for s, slot in enumerate(self.slots) if (slot.cell, slot.writes) == node] for node in nodes]
 
     @property
     def num_encodings(self) -> int:
@@ -282,7 +376,13 @@ class SearchSpace:
         return torch.cartesian_prod(*(torch.arange(int(size)) for size in self.sizes)).reshape(-1, self.num_slots)
 
     def codes(self, indices: torch.Tensor) -> torch.Tensor:
-        """Rows as mixed-radix integers, ``LongTensor (batch,)``: the row's number in `all_indices`."""
+        """Integers that are equal just for equal rows, ``LongTensor (batch,)``.
+
+        The row's number in `all_indices`; in a space of 2^63 encodings or more a 64-bit hash; two of a
+        million differing rows collide with a chance of one in thirty million.
+        """
+        if self.num_encodings >= 2**63:
+            return hash_rows(indices)
         radix = torch.cat([self.sizes.flip(0).cumprod(0).flip(0)[1:], torch.ones(1, dtype=torch.long)])
         return (indices * radix.to(indices.device)).sum(-1)
 
@@ -295,8 +395,12 @@ class SearchSpace:
         return indices
 
     def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
-        """Which rows are networks that connect input and output, ``BoolTensor (batch,)``."""
+        """Which rows are architectures of the space that connect input and output, ``BoolTensor (batch,)``."""
         return torch.ones(len(indices), dtype=torch.bool, device=indices.device)
+
+    def is_connected(self, indices: torch.Tensor) -> torch.Tensor:
+        """Which rows connect input and output, even if the space does not hold them, ``BoolTensor (batch,)``."""
+        return self.is_valid(indices)
 
     def sample(self, num: int, generator: torch.Generator | None = None) -> torch.Tensor:
         """Draw every slot uniformly, ``LongTensor (num, slots)``."""
@@ -400,6 +504,19 @@ class SearchSpace:
         raise NotImplementedError(f"{self.name} has no count of multiply-adds")
 
 
+def mix(values: torch.Tensor) -> torch.Tensor:
+    """Scramble 64-bit integers, one to one (the finaliser of SplitMix64); for hashes that sum over sets."""
+    values = (values ^ (values >> 30 & 0x3FFFFFFFF)) * -4658895280553007687
+    values = (values ^ (values >> 27 & 0x1FFFFFFFFF)) * -7723592293110705685
+    return values ^ (values >> 31 & 0x1FFFFFFFF)
+
+
+def hash_rows(rows: torch.Tensor) -> torch.Tensor:
+    """64-bit hashes of rows of integers, ``LongTensor (batch, columns)`` to ``(batch,)``; the order counts."""
+    place = mix(torch.arange(1, rows.shape[1] + 1, device=rows.device))
+    return mix(mix(rows + place).sum(1))
+
+
 def _join(names: np.ndarray, before: Sequence[str], end: str) -> np.ndarray:
     """Join object columns of `names` with the text `before` each, and `end`."""
     text = before[0] + names[:, 0]
@@ -408,5 +525,6 @@ def _join(names: np.ndarray, before: Sequence[str], end: str) -> np.ndarray:
     return text + end
 
 
-CHOICE_FEATURES = len(Choice("", "zero").features)
-SLOT_FEATURES = len(SLOT_KINDS) + 8
+COST_FEATURES = 3
+CHOICE_FEATURES = len(Choice("", "zero").features) + COST_FEATURES
+SLOT_FEATURES = len(SLOT_KINDS) + 10

@@ -31,16 +31,23 @@ TASKS = {
 _STRING = re.compile(r"\|([^|~]+)~0\|\+\|([^|~]+)~0\|([^|~]+)~1\|\+\|([^|~]+)~0\|([^|~]+)~1\|([^|~]+)~2\|")
 
 
-class NASBench201Space(SearchSpace):
-    """Six edges, five operations.
+class FourNodeCellSpace(SearchSpace):
+    """Cells that are complete graphs on 4 nodes; the first operation of every edge is "none".
 
     Two cells are isomorphic when they differ by exchanging the inner nodes 1 and 2, which is possible just when no
     edge joins them. A cell is valid when some path leads from the input to the output.
+
+    Parameters
+    ----------
+    name, tasks
+        As of `SearchSpace`.
+    operations
+        The choices of every edge.
     """
 
-    def __init__(self) -> None:
-        slots = [Slot(f"{a}->{b}", "operation", OPERATIONS, reads=(a,), writes=b) for a, b in EDGES]
-        super().__init__("nas-bench-201", slots, TASKS, null_choice="none")
+    def __init__(self, name: str, operations: tuple[Choice, ...], tasks: dict[str, Task]) -> None:
+        slots = [Slot(f"{a}->{b}", "operation", operations, reads=(a,), writes=b) for a, b in EDGES]
+        super().__init__(name, slots, tasks, null_choice="none")
 
     @cached_property
     def num_architectures(self) -> int:
@@ -56,6 +63,13 @@ class NASBench201Space(SearchSpace):
         node1 = edge[:, 0]
         node2 = edge[:, 1] | (node1 & edge[:, 2])
         return edge[:, 3] | (node1 & edge[:, 4]) | (node2 & edge[:, 5])
+
+
+class NASBench201Space(FourNodeCellSpace):
+    """Five operations on six edges."""
+
+    def __init__(self) -> None:
+        super().__init__("nas-bench-201", OPERATIONS, TASKS)
 
     def split_string(self, text: str) -> list[str]:
         match = _STRING.fullmatch(text)
