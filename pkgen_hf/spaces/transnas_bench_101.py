@@ -2,6 +2,10 @@
 
 A micro string is ``64-41414-a_bc_def``: stem width, the fixed macro skeleton, and the operations of the six edges,
 node by node. A macro string is ``64-<4 to 6 digits>-basic``: what each module of two residual blocks does.
+
+A network is a stem of two convolutions that divides the resolution by 4, the modules, and what the task needs: a
+linear layer for the two classifications and the room layout; the same for the puzzle, of the features of its 9 tiles;
+14 convolutions that lead back to the full resolution for images, 8 for segmentation.
 """
 
 from __future__ import annotations
@@ -31,15 +35,136 @@ TASKS = {
     "normal": Task("dense-regression", guess=0.2, num_classes=3, image_size=256),
     "autoencoder": Task("dense-regression", guess=0.0, num_classes=3, image_size=256),
 }
+STEM_WIDTH = 64
+TILES, TILE_SIZE = 9, 64  # of the puzzle: the encoder sees each tile by itself
 _MICRO = re.compile(r"64-41414-([0-3])_([0-3])([0-3])_([0-3])([0-3])([0-3])")
 _MACRO = re.compile(r"64-([1-4]{4,6})-basic")
 
 
-class TransNASMicroSpace(FourNodeCellSpace):
-    """Four operations on six edges: 4,096 strings."""
+def cell_shapes(channels: int = STEM_WIDTH) -> list[tuple[int, int, int]]:
+    """Input channels, output channels and stride of the ten cells of the skeleton 41414, after a stem of `channels`.
+
+    Modules 1, 3 and 5 halve the resolution and double the channels, in the first of their two cells.
+    """
+    shapes = []
+    for factor in (2, 1, 2, 1, 2):
+        shapes += [(channels, factor * channels, factor), (factor * channels, factor * channels, 1)]
+        channels *= factor
+    return shapes
+
+
+def decoder_layers(kind: str, inputs: int, doublings: int, outputs: int) -> list[tuple[int, int, bool]]:
+    """Input channels, output channels and whether the resolution doubles, of each 3x3 convolution of a decoder.
+
+    Parameters
+    ----------
+    kind
+        Of the task: ``"image-segmentation"`` or ``"dense-regression"``.
+    inputs, outputs
+        Channels of the encoder's features and of the output.
+    doublings
+        How often the resolution must double: 2 to 6.
+    """
+    if kind == "image-segmentation":
+        widths = [inputs, 1024, 512, 256, 128, 64, 32, 32, outputs]
+        doubles = [1 + 6 - doublings <= i <= 6 for i in range(8)]
+    else:
+        widths = [inputs, 1024, 1024, 512, 512, 256, 128, 64, 64, 32, 32, 16, 32, 16, outputs]
+        needed = {2: 6, 4: 5, 6: 4, 8: 3, 10: 2, 12: 2}  # layer: the fewest doublings with which it doubles
+        doubles = [i in needed and doublings >= needed[i] for i in range(14)]
+    return list(zip(widths, widths[1:], doubles, strict=False))
+
+
+def _decoder_costs(kind: str, inputs: int, doublings: int, outputs: int, size: int) -> list[int]:
+    """Parameters and multiply-adds of a decoder to images of `size` x `size`; every layer but the last has a norm."""
+    parameters, flops, size = 0, 0, size >> doublings
+    layers = decoder_layers(kind, inputs, doublings, outputs)
+    for i, (before, after, doubles) in enumerate(layers):
+        parameters += 9 * before * after + (3 if i < len(layers) - 1 else 1) * after
+        flops += 9 * before * after * size**2  # a transposed convolution works on its input's resolution
+        size <<= doubles
+    return [parameters, flops]
+
+
+def _stem_costs(size: int) -> torch.Tensor:
+    """Parameters and multiply-adds on images of `size` x `size`."""
+    half = STEM_WIDTH // 2
+    first, second = 27 * half, 9 * half * STEM_WIDTH
+    return torch.tensor(
+        [first + second + 2 * (half + STEM_WIDTH), (size // 2) ** 2 * first + (size // 4) ** 2 * second]
+    )
+
+
+class TransNASSpace(SearchSpace):
+    """What the two spaces have in common: how a network's costs follow from its encoder's."""
+
+    def _encoder(self, indices: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Costs of the modules on images of `size` x `size`.
+
+        Returns
+        -------
+        Parameters and multiply-adds ``LongTensor (batch, 2)``, output channels ``(batch,)``, and how often the
+        modules halve the resolution ``(batch,)``.
+        """
+        raise NotImplementedError
+
+    def _costs(self, indices: torch.Tensor, name: str) -> torch.Tensor:
+        """Parameters and multiply-adds of whole networks, ``LongTensor (batch, 2)``."""
+        task = self.task(name)
+        images, size = (TILES, TILE_SIZE) if name == "jigsaw" else (1, task.image_size)
+        encoder, width, halvings = self._encoder(indices, size)
+        total = (encoder + _stem_costs(size).to(indices.device)) * torch.tensor([1, images], device=indices.device)
+        if not task.kind.startswith(("image-segmentation", "dense")):
+            return total + torch.stack([images * width + 1, images * width], dim=1) * task.num_classes
+        # A decoder's costs are linear in the width of what it reads; a table has them for widths 0 and 1.
+        table = torch.tensor(
+            [[_decoder_costs(task.kind, w, 2 + h, task.num_classes, size) for w in (0, 1)] for h in range(5)],
+            device=indices.device,
+        )
+        without, with_one = table[halvings.clamp(max=4)].unbind(1)
+        return total + without + width[:, None] * (with_one - without)
+
+    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+        """Encoder and the task's head or decoder, as the published code builds them; without a discriminator.
+
+        Equal to those of the networks that `pkgen_hf.networks.transnas` builds. Not confirmed against the benchmark's
+        own numbers, which its tables of scores do not hold.
+        """
+        return self._costs(indices, task or "class_scene")[:, 0]
+
+    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+        """Multiply-adds of convolutions and linear layers, without biases, for one image of the task's size.
+
+        One puzzle is 9 tiles of 64 x 64 pixels. Not confirmed against the benchmark's own numbers, which are for
+        images of 224 x 224.
+        """
+        return self._costs(indices, task or "class_scene")[:, 1]
+
+
+def _edge_costs(edge: int, number: int, size: int) -> list[int]:
+    """Parameters and multiply-adds of an operation on one edge, in all ten cells; `size` is the stem's output's."""
+    parameters = flops = 0
+    for inputs, outputs, stride in cell_shapes():
+        size //= stride
+        reads_input = edge in (0, 1, 3)  # such edges change the shape where the cell does
+        is_plain = stride == 1 or not reads_input
+        if number == 0 or (number == 1 and is_plain):
+            continue
+        weights = (9 if number == 3 else 1) * (inputs if reads_input else outputs) * outputs
+        parameters += weights + 2 * outputs
+        flops += weights * size**2
+    return [parameters, flops]
+
+
+class TransNASMicroSpace(TransNASSpace, FourNodeCellSpace):
+    """Four operations on six edges: 4,096 strings.
+
+    Where a cell changes the shape, the three edges that read its input do so, a skip connection by two 1x1
+    convolutions, each of half of the channels.
+    """
 
     def __init__(self) -> None:
-        super().__init__("transnas-bench-101-micro", OPERATIONS, TASKS)
+        FourNodeCellSpace.__init__(self, "transnas-bench-101-micro", OPERATIONS, TASKS)
 
     def split_string(self, text: str) -> list[str]:
         match = _MICRO.fullmatch(text)
@@ -49,6 +174,15 @@ class TransNASMicroSpace(FourNodeCellSpace):
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         return ["64-41414-{}_{}{}_{}{}{}".format(*row) for row in indices.tolist()]
+
+    def _encoder(self, indices: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        table = torch.tensor(
+            [[_edge_costs(edge, number, size // 4) for number in range(4)] for edge in range(6)],
+            device=indices.device,
+        )
+        costs = table[torch.arange(6, device=indices.device), indices].sum(1)
+        width, halvings = cell_shapes()[-1][1], 3
+        return costs, torch.full_like(indices[:, 0], width), torch.full_like(indices[:, 0], halvings)
 
 
 MODULES = (
@@ -60,7 +194,7 @@ MODULES = (
 ABSENT = Choice("-", "identity")
 
 
-class TransNASMacroSpace(SearchSpace):
+class TransNASMacroSpace(TransNASSpace):
     """Four to six modules, of which one to four halve the resolution and one to three double the channels: 3,256.
 
     The fifth and sixth module may be absent, the sixth alone or both; a fifth that is absent before a sixth that is
@@ -96,3 +230,16 @@ class TransNASMacroSpace(SearchSpace):
     def join_names(self, names: np.ndarray) -> np.ndarray:
         digits = names.sum(axis=1)
         return np.array([f"64-{text.replace('-', '')}-basic" for text in digits], dtype=object)
+
+    def _encoder(self, indices: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        widens = ((indices == 1) | (indices == 3)).long()
+        halves = ((indices == 2) | (indices == 3)).long()
+        outputs = STEM_WIDTH << widens.cumsum(1)
+        inputs = outputs >> widens
+        sizes = (size // 4 >> halves.cumsum(1)).clamp(min=1)
+        # Two blocks of two 3x3 convolutions; the first has a 1x1 convolution beside it where it changes the shape.
+        changes = ((widens + halves) > 0).long()
+        weights = 9 * outputs * (inputs + 3 * outputs) + changes * inputs * outputs
+        costs = torch.stack([weights + 2 * outputs * (4 + changes), weights * sizes**2], dim=-1)
+        present = (indices < len(MODULES))[..., None]
+        return (costs * present).sum(1), outputs[:, -1], halves.sum(1)
