@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..errors import unknown
-from . import cells, graph
+from . import cells, graph, mobile, size, transnas
 
 if TYPE_CHECKING:
     from ..architecture import Architecture
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "nas-bench-201": cells.network,
     "nas-bench-graph": graph.network,
+    "nas-bench-macro": mobile.network,
+    "nats-bench-size": size.network,
+    "transnas-bench-101-micro": transnas.network,
+    "transnas-bench-101-macro": transnas.network,
 }
 
 
@@ -31,7 +35,9 @@ def build(architecture: Architecture, num_classes: int | None = None, **scale: A
         Width of the output; by default that of the task.
     scale
         Options of the space's family: `pkgen_hf.networks.cells.network` (``channels``, ``cells``) or
-        `pkgen_hf.networks.graph.network` (``task``, ``num_features``).
+        `pkgen_hf.networks.graph.network` (``task``, ``num_features``) or
+        `pkgen_hf.networks.mobile.network` (``channels``) or
+        `pkgen_hf.networks.transnas.network` (``task``, ``channels``); `pkgen_hf.networks.size.network` has none.
 
     Raises
     ------

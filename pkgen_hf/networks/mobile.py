@@ -1,0 +1,96 @@
+"""The networks of NAS-Bench-Macro (Su et al., CVPR 2021): chains of inverted bottlenecks for small images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ..spaces.base import Choice
+from ..spaces.nas_bench_macro import BLOCKS, LAST_WIDTH, STEM_WIDTH, block_shapes
+
+if TYPE_CHECKING:
+    from ..architecture import Architecture
+
+
+def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """A convolution that keeps the resolution (or divides it by `stride`), and its normalisation."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs)]
+
+
+class InvertedBottleneck(nn.Module):
+    """Expansion, depthwise convolution and projection (Sandler et al., CVPR 2018).
+
+    Its input is added to its output where they have one shape.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels.
+    expansion
+        Inner over input channels.
+    kernel, stride
+        Of the depthwise convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        inner = inputs * expansion
+        self.convolutions = nn.Sequential(
+            *_convolution(inputs, inner),
+            nn.ReLU(),
+            *_convolution(inner, inner, kernel, stride, groups=inner),
+            nn.ReLU(),
+            *_convolution(inner, outputs),
+        )
+        self.adds_input = inputs == outputs and stride == 1
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(batch, inputs, height, width)`` to ``(batch, outputs, height / stride, width / stride)``."""
+        result = self.convolutions(features)
+        return features + result if self.adds_input else result
+
+
+def block(choice: Choice, inputs: int, outputs: int, stride: int) -> nn.Module:
+    """The block that a choice stands for; an identity that must change the shape is a 1x1 convolution."""
+    if choice.kind == "inverted-bottleneck":
+        return InvertedBottleneck(inputs, outputs, choice.expansion, choice.kernel, stride)
+    if inputs == outputs and stride == 1:
+        return nn.Identity()
+    return nn.Sequential(*_convolution(inputs, outputs, stride=stride))
+
+
+class MobileNetwork(nn.Module):
+    """Stem, eight blocks in three stages, a 1x1 convolution to 1,280 channels and a linear classifier.
+
+    Parameters
+    ----------
+    choices
+        Of the eight blocks.
+    num_classes
+        Width of the output.
+    channels
+        Of the stem; every stage doubles them.
+    """
+
+    def __init__(self, choices: Sequence[Choice], num_classes: int, channels: int) -> None:
+        super().__init__()
+        shapes = block_shapes(channels)
+        self.stem = nn.Sequential(*_convolution(3, channels, kernel=3), nn.ReLU())
+        self.body = nn.Sequential(*(block(choice, *shape) for choice, shape in zip(choices, shapes, strict=True)))
+        self.last = nn.Sequential(*_convolution(shapes[-1][1], LAST_WIDTH), nn.ReLU())
+        self.classifier = nn.Linear(LAST_WIDTH, num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits ``(batch, num_classes)`` of images ``(batch, 3, height, width)``."""
+        features = self.last(self.body(self.stem(images)))
+        return self.classifier(features.mean((2, 3)))
+
+
+def network(architecture: Architecture, num_classes: int | None = None, channels: int = STEM_WIDTH) -> MobileNetwork:
+    """The network of a chain of blocks; by default as in the benchmark, for the 10 classes of CIFAR-10."""
+    choices = [BLOCKS[index] for index in architecture.indices]
+    return MobileNetwork(choices, num_classes or architecture.space.task("cifar10").num_classes, channels)

@@ -1,0 +1,66 @@
+"""The size space of NATS-Bench (Dong et al., TPAMI 2021): the widths of five layers, each one of eight; all 32,768.
+
+The layers are a cell, a residual block that halves the resolution, a cell, another such block and a cell. The cell is
+always the same: `CELL`, a cell of NAS-Bench-201. The string lists the channels: ``8:16:24:32:40``.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .base import Choice, SearchSpace, Slot
+from .nas_bench_201 import TASKS
+
+CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+WIDTHS = tuple(range(8, 65, 8))
+HALVES = (False, True, False, True, False)
+_NAMES = ("stage 1", "reduction 1", "stage 2", "reduction 2", "stage 3")
+_CHOICES = tuple(Choice(str(width), "size", level=i / (len(WIDTHS) - 1)) for i, width in enumerate(WIDTHS))
+
+
+class NATSSizeSpace(SearchSpace):
+    """Five widths; every architecture is valid and none is another's equal."""
+
+    def __init__(self) -> None:
+        slots = [Slot(name, "width", _CHOICES, reads=(i,), writes=i + 1) for i, name in enumerate(_NAMES)]
+        super().__init__("nats-bench-size", slots, TASKS, null_choice=str(WIDTHS[0]))
+
+    def split_string(self, text: str) -> list[str]:
+        names = text.split(":")
+        if len(names) != self.num_slots:
+            raise self.malformed(text)
+        return names
+
+    def to_strings(self, indices: torch.Tensor) -> list[str]:
+        return [":".join(str(WIDTHS[index]) for index in row) for row in indices.tolist()]
+
+    def _costs(self, indices: torch.Tensor, task: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Parameters and multiply-adds, each ``LongTensor (batch,)``."""
+        scale = self.task(task)
+        widths = 8 * (indices + 1)
+        inputs = widths[:, 0]
+        parameters, flops, size = 27 * inputs + 2 * inputs, 27 * inputs * scale.image_size**2, scale.image_size
+        for i, halves in enumerate(HALVES):
+            outputs = widths[:, i]
+            if halves:
+                size //= 2
+                weights = 9 * outputs * (inputs + outputs) + inputs * outputs
+                norms = 2 * outputs * 2
+            else:
+                # Five 3x3 convolutions, two of them of the cell's input, which also goes to the output: by a 1x1
+                # convolution if the width changes.
+                changes = (inputs != outputs).long()
+                weights = 9 * outputs * (2 * inputs + 3 * outputs) + changes * inputs * outputs
+                norms = 2 * outputs * (5 + changes)
+            parameters, flops = parameters + weights + norms, flops + weights * size**2
+            inputs = outputs
+        head = scale.num_classes * (inputs + 1)
+        return parameters + 2 * inputs + head, flops + head
+
+    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+        """Exact, equal to those in the benchmark's records."""
+        return self._costs(indices, task or "cifar10")[0]
+
+    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+        """Multiply-adds of convolutions and classifier (with its bias), equal to those in the benchmark's records."""
+        return self._costs(indices, task or "cifar10")[1]
