@@ -135,16 +135,18 @@ def task_images(space: SearchSpace, task: str) -> torch.Tensor:
 @pytest.mark.parametrize("space", BOTH, ids=named)
 def test_costs_are_those_of_the_network(space: SearchSpace, task: str) -> None:
     rows = valid_rows(space)
-    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:3]]
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:2]]
     if space is MICRO:
         rows = torch.cat([rows, MICRO.from_strings([SKIPS, NOTHING])])
     else:  # 1, 2, 3 and 4 modules that halve
         some = ["64-4111-basic", "64-3231-basic", "64-44131-basic", "64-333321-basic"]
         rows = torch.cat([rows, MACRO.from_strings(some)])
+    is_dense = task in ("segmentsemantic", "normal", "autoencoder")
     if task == "jigsaw":
         rows = rows[:1]  # nine times the work
+    elif not is_dense and task != "class_scene":
+        rows = rows[-2:]  # only the width of the output differs
     images = task_images(space, task)
-    is_dense = task in ("segmentsemantic", "normal", "autoencoder")
     for architecture in Architecture.from_batch(space, rows):
         with torch.device("meta"):
             network = architecture.build(task=task).eval()
