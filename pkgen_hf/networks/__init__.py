@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..errors import unknown
-from . import cells, graph, mobile, size, transnas
+from . import asr, cells, graph, mobile, recurrent, size, transnas
 
 if TYPE_CHECKING:
     from ..architecture import Architecture
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "nas-bench-201": cells.network,
+    "nas-bench-asr": asr.network,
     "nas-bench-graph": graph.network,
     "nas-bench-macro": mobile.network,
+    "nas-bench-nlp": recurrent.network,
     "nats-bench-size": size.network,
     "transnas-bench-101-micro": transnas.network,
     "transnas-bench-101-macro": transnas.network,
@@ -36,6 +38,8 @@ def build(architecture: Architecture, num_classes: int | None = None, **scale: A
     scale
         Options of the space's family: `pkgen_hf.networks.cells.network` (``channels``, ``cells``) or
         `pkgen_hf.networks.graph.network` (``task``, ``num_features``) or
+        `pkgen_hf.networks.asr.network` (``filters``, ``cells``, ``groups``, ``units``, ``dropout``) or
+        `pkgen_hf.networks.recurrent.network` (``embedding``, ``hidden``, ``layers``, probabilities of dropout) or
         `pkgen_hf.networks.mobile.network` (``channels``) or
         `pkgen_hf.networks.transnas.network` (``task``, ``channels``); `pkgen_hf.networks.size.network` has none.
 

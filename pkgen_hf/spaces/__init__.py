@@ -17,15 +17,19 @@ from .base import (
     Task,
 )
 from .nas_bench_201 import NASBench201Space
+from .nas_bench_asr import NASBenchASRSpace
 from .nas_bench_graph import NASBenchGraphSpace
 from .nas_bench_macro import NASBenchMacroSpace
+from .nas_bench_nlp import NASBenchNLPSpace
 from .nats_bench_size import NATSSizeSpace
 from .transnas_bench_101 import TransNASMacroSpace, TransNASMicroSpace
 
 _SPACES: dict[str, type[SearchSpace]] = {
     "nas-bench-201": NASBench201Space,
+    "nas-bench-asr": NASBenchASRSpace,
     "nas-bench-graph": NASBenchGraphSpace,
     "nas-bench-macro": NASBenchMacroSpace,
+    "nas-bench-nlp": NASBenchNLPSpace,
     "nats-bench-size": NATSSizeSpace,
     "transnas-bench-101-micro": TransNASMicroSpace,
     "transnas-bench-101-macro": TransNASMacroSpace,
