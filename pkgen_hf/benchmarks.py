@@ -13,7 +13,7 @@ import importlib.util
 import os
 import pickle
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from .spaces import SearchSpace, get_space
 from .spaces.nas_bench_graph import NASBenchGraphSpace
 
 SPLITS = ("validation", "test")
+MEASURES = ("_accuracy", "_score")  # endings of columns of scores: percent, or any other number that is to be high
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -214,11 +215,13 @@ class ScoreTable:
         self._columns = {
             name: torch.from_numpy(arrow[name].to_numpy(zero_copy_only=False).astype(np.float32))
             for name in table.column_names
-            if name.endswith("_accuracy")
+            if name.endswith(MEASURES)
         }
-        self.tasks = [task for task in self.space.tasks if any(self._name(task, s) in self._columns for s in SPLITS)]
+        self.tasks = [name for name, task in self.space.tasks.items() if self._name(name, task.split) in self._columns]
         self._codes, self._row_of_code = torch.sort(self.space.codes(self.indices))
         self._ordered: dict[tuple[str, str], torch.Tensor] = {}
+        self._complete: dict[str, bool] = {}
+        self._estimates: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
 
     @classmethod
     def load(cls, space: str | SearchSpace, source: str | Path | None = None) -> ScoreTable:
@@ -226,19 +229,23 @@ class ScoreTable:
         space = get_space(space)
         return cls(space, load_benchmark(space, source))
 
-    @staticmethod
-    def _name(task: str, split: str) -> str:
-        return f"{task}_{split}_accuracy"
+    def _name(self, task: str, split: str) -> str:
+        """The column of a task's scores; of the two ways to name one, the one that is there."""
+        score = f"{task}_{split}{MEASURES[1]}"
+        return score if score in self._columns else f"{task}_{split}{MEASURES[0]}"
 
-    def column(self, task: str, split: str = "validation") -> torch.Tensor:
-        """Scores of every row, ``FloatTensor (rows,)`` in percent, NaN where not measured."""
-        self.space.task(task)
+    def column(self, task: str, split: str | None = None) -> torch.Tensor:
+        """Scores of every row, ``FloatTensor (rows,)``, in percent where they are accuracies, NaN where not measured.
+
+        Without a split, those that select (`Task.split`), here and in the methods below.
+        """
+        split = split or self.space.task(task).split
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         name = self._name(task, split)
         if name not in self._columns:
-            have = [key.removesuffix("_accuracy") for key in self._columns if key.endswith("_accuracy")]
-            raise ValueError(f"this {self.space.name} table has no {split} scores of {task}; it has {', '.join(have)}")
+            have = ", ".join(self._columns)
+            raise ValueError(f"this {self.space.name} table has no {split} scores of {task}; it has {have}")
         return self._columns[name]
 
     def rows(self, indices: torch.Tensor) -> torch.Tensor:
@@ -257,8 +264,8 @@ class ScoreTable:
         at = torch.searchsorted(self._codes, codes).clamp(max=len(self._codes) - 1)
         return torch.where(self._codes[at] == codes, self._row_of_code[at], -1)
 
-    def scores(self, indices: torch.Tensor, task: str, split: str = "validation") -> torch.Tensor:
-        """Measured scores of a batch, ``FloatTensor (batch,)`` in percent, NaN where not measured."""
+    def scores(self, indices: torch.Tensor, task: str, split: str | None = None) -> torch.Tensor:
+        """Measured scores of a batch, ``FloatTensor (batch,)``, NaN where not measured."""
         rows = self.rows(indices)
         return torch.where(rows >= 0, self.column(task, split)[rows], torch.nan)
 
@@ -266,13 +273,61 @@ class ScoreTable:
         """Validation scores of a batch, a network that is invalid or was not measured being worth a guess."""
         scores = self.scores(indices, task)
         guess = torch.tensor(self.space.task(task).guess)
-        return torch.where(self.space.is_valid(indices) & ~scores.isnan(), scores, guess)
+        return torch.where(self.space.is_connected(indices) & ~scores.isnan(), scores, guess)
 
-    def ranks(self, scores: torch.Tensor, task: str, split: str = "validation") -> torch.Tensor:
+    def ranks(self, scores: torch.Tensor, task: str, split: str | None = None) -> torch.Tensor:
         """Share of the table's measured rows that score higher, ``FloatTensor (batch,)``, 0 for the best."""
+        split = split or self.space.task(task).split
         if (task, split) not in self._ordered:
             column = self.column(task, split)
             self._ordered[task, split] = column[~column.isnan()].sort().values
         ordered = self._ordered[task, split]
         ranks = 1 - torch.searchsorted(ordered, scores.contiguous(), right=True) / len(ordered)
         return torch.where(scores.isnan(), torch.nan, ranks)
+
+    # ------------------------------------------------------------------ what priors and training read
+
+    def tasks_of(self, task: str) -> list[str]:
+        """The task itself, or the table's tasks of a kind; ValueError if there is none."""
+        if task in self.space.tasks:
+            return [task]
+        found = [name for name in self.tasks if self.space.tasks[name].kind == task]
+        if not found:
+            kinds = sorted({self.space.tasks[name].kind for name in self.tasks})
+            raise unknown(f"task, or kind of task, in this {self.space.name} table", task, [*self.tasks, *kinds])
+        return found
+
+    def consensus(self, tasks: Sequence[str]) -> torch.Tensor:
+        """Agreement of several tasks, ``FloatTensor (rows,)``: one task's scores, or the mean of 100 less ranks in %.
+
+        NaN where one of them was not measured.
+        """
+        columns = [self.column(task) for task in tasks]
+        if len(tasks) == 1:
+            return columns[0]
+        ranks = [self.ranks(column, task) for column, task in zip(columns, tasks, strict=True)]
+        return 100 - 100 * torch.stack(ranks).mean(0)
+
+    def is_complete(self, task: str) -> bool:
+        """Whether (nearly) every distinct architecture of the space was measured, in at least 99 of 100 cases."""
+        if task not in self._complete:
+            measured = ~self.column(task).isnan() & self.space.is_valid(self.indices)
+            distinct = len(self.space.keys(self.indices[measured]).unique())
+            self._complete[task] = distinct >= 0.99 * self.space.num_architectures
+        return self._complete[task]
+
+    def value_function(self, task: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What contributions are measured with: scores of batches ``(batch, slots)``, ``FloatTensor (batch,)``.
+
+        A disconnected network is worth a guess, and one that was not measured what an additive fit to all that were
+        predicts.
+        """
+        from .priors import Estimate
+
+        if self.is_complete(task):
+            return lambda indices: self.values(indices, task)
+        if task not in self._estimates:
+            rows = ~self.column(task).isnan()
+            guess = self.space.task(task).guess
+            self._estimates[task] = Estimate(self.space, self.indices[rows], self.column(task)[rows], guess)
+        return self._estimates[task]

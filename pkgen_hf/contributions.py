@@ -16,6 +16,8 @@ from shapiq import ExactComputer
 
 from .spaces import SearchSpace
 
+MAX_PLAYERS = 8
+
 
 @cache
 def _shapley_matrix(num_players: int) -> torch.Tensor:
@@ -61,22 +63,43 @@ def shapley_contributions(
     value
         Scores of a batch of architectures, ``(batch, slots) -> (batch,)``.
     players
-        The slots of each component.
+        The slots of each component. More than `MAX_PLAYERS` play in several games, see `games`.
 
     Returns
     -------
     FloatTensor (batch, players)
-        In the unit of the scores; each row sums to ``V(all) - V(none)``.
+        In the unit of the scores; each row sums to ``V(all) - V(none)`` if there is one game.
     """
-    members = _coalitions(len(players))
-    owner = torch.zeros(len(players), space.num_slots, dtype=torch.bool)
-    for player, slots in enumerate(players):
-        owner[player, list(slots)] = True
-    keep = (members.float() @ owner.float()) > 0  # (coalitions, slots)
-    keep |= ~owner.any(0)
-    reduced = space.remove(indices[:, None, :], keep[None])  # (batch, coalitions, slots)
-    values = value(reduced.reshape(-1, space.num_slots)).reshape(len(indices), -1)
-    return (values.double() @ _shapley_matrix(len(players))).float()
+    contributions = torch.zeros(len(indices), len(players))
+    for game in games(space, players):
+        members = _coalitions(len(game))
+        owner = torch.zeros(len(game), space.num_slots, dtype=torch.bool)
+        for player, number in enumerate(game):
+            owner[player, list(players[number])] = True
+        keep = (members.float() @ owner.float()) > 0  # (coalitions, slots)
+        keep |= ~owner.any(0)
+        reduced = space.remove(indices[:, None, :], keep[None])  # (batch, coalitions, slots)
+        values = value(reduced.reshape(-1, space.num_slots)).reshape(len(indices), -1)
+        contributions[:, game] = (values.double() @ _shapley_matrix(len(game))).float()
+    return contributions
+
+
+def games(space: SearchSpace, players: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Numbers of the players of each game.
+
+    All of them play one game if they are at most `MAX_PLAYERS`. Otherwise those of one cell and kind of slot play
+    together, in as many games of equal size as it takes, while all others stay in place.
+    """
+    if len(players) <= MAX_PLAYERS:
+        return [list(range(len(players)))] if players else []
+    groups: dict[tuple[int, str], list[int]] = {}
+    for number, slots in enumerate(players):
+        slot = space.slots[slots[0]]
+        groups.setdefault((slot.cell, slot.kind), []).append(number)
+    parts = []
+    for group in groups.values():
+        parts += [part.tolist() for part in np.array_split(group, -(-len(group) // MAX_PLAYERS))]
+    return parts
 
 
 def operation_players(space: SearchSpace) -> list[list[int]]:

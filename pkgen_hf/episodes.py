@@ -10,23 +10,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch.nn import functional as F
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from .benchmarks import ScoreTable, load_benchmark, with_package
-from .priors import Prior, measure, task_kind
+from .modeling_denoiser import task_traits
+from .priors import FREQUENCY, LOG_FREQUENCY, Prior, measure
 from .scheduling_prior_discrete import PriorDiscreteScheduler
-from .spaces import TASK_KINDS, get_space
+from .spaces import SearchSpace, get_space
+from .transfer import average, consensus_of, task_kind
 
 GROUP = 4  # samples that share a prior, so that it is encoded once for all of them
 TARGETS = 48  # architectures that count as good
 TARGET_DECAY = 12.0  # the one of rank r is drawn with weight exp(-r / TARGET_DECAY)
-SHIFTED_SHARE = 0.35  # of the examples
-SHARES = {"measured": 0.3, "evaluated": 0.3, "other task": 0.15, "other space": 0.1, "band": 0.15}
+SHIFTED_SHARE = 0.3  # of the examples
+CONSENSUS_WEIGHT = 3.0  # of a consensus of tasks, beside a single one
+SHARES = {"measured": 0.25, "evaluated": 0.25, "other task": 0.12, "other spaces": 0.25, "band": 0.13}
+HIDDEN_SHARE = 0.3  # of the batches, in which choices are known by their description alone
+CONCEALED_SHARE = 0.4  # of the batches, in which nothing but its cost is known of one choice
+BATCH_SLOTS = 4096  # a batch of a space of many slots holds fewer architectures
 
 
 # ---------------------------------------------------------------------- tables
@@ -83,7 +88,7 @@ class Goal:
     ----------
     table : ScoreTable
     task : str
-        The benchmark's task it is, or was made of.
+        The benchmark's task it is, or was made of; of a consensus, the kind of its tasks.
     scores : FloatTensor (rows,)
         For every row of the table, NaN where unknown.
     shifted : bool
@@ -94,12 +99,29 @@ class Goal:
     scores: torch.Tensor
     shifted: bool
 
-    def value(self, indices: torch.Tensor) -> torch.Tensor:
-        """Scores of a batch of architectures, a guess where they are invalid or unknown."""
+    @property
+    def is_consensus(self) -> bool:
+        """Whether it is about several tasks."""
+        return self.task not in self.table.space.tasks
+
+    def prior(self, rows: torch.Tensor) -> Prior:
+        """Contributions measured over some rows of the table."""
+        space, indices = self.table.space, self.table.indices[rows]
+        if self.is_consensus:
+            parts = [
+                measure(space, task, indices, self.table.value_function(task))
+                for task in self.table.tasks_of(self.task)
+            ]
+            return replace(average(parts), task=self.task, num_good=len(rows))
+        if not self.shifted:
+            return measure(space, self.task, indices, self.table.value_function(self.task))
+        return measure(space, self.task, indices, self._value)
+
+    def _value(self, indices: torch.Tensor) -> torch.Tensor:
         rows = self.table.rows(indices)
         scores = torch.where(rows >= 0, self.scores[rows], torch.nan)
-        known = self.table.space.is_valid(indices) & ~scores.isnan()
-        return torch.where(known, scores, torch.tensor(self.table.space.task(self.task).guess))
+        plain = self.table.value_function(self.task)(indices)
+        return torch.where(self.table.space.is_valid(indices) & ~scores.isnan(), scores, plain)
 
     def ranked(self) -> torch.Tensor:
         """Rows of the valid architectures, best first, ``LongTensor``."""
@@ -118,22 +140,34 @@ class Goal:
 
 
 def goals_of(table: ScoreTable, num_shifted: int, generator: torch.Generator) -> list[Goal]:
-    """The table's tasks, and `num_shifted` made of them.
+    """The table's tasks, the consensus of each kind that has several, and `num_shifted` made of the tasks.
 
     In a shifted one every choice and every pair of choices has a random worth, between a nudge and a new order.
     """
     goals = [Goal(table, task, table.column(task), False) for task in table.tasks]
-    one_hot = F.one_hot(table.indices, table.space.num_choices).flatten(1).float()
-    width, slots = one_hot.shape[1], table.space.num_slots
+    singles = list(goals)
+    for kind in dict.fromkeys(task_kind(table.space, task) for task in table.tasks):
+        tasks = table.tasks_of(kind)
+        if len(tasks) > 1:
+            goals.append(Goal(table, kind, table.consensus(tasks), False))
+    space, rank = table.space, 8
     for i in range(num_shifted):
-        real = goals[i % len(table.tasks)]
+        real = singles[i % len(singles)]
         known = real.scores[~real.scores.isnan()]
-        alone = torch.randn(width, generator=generator)
-        pairs = torch.randn(width, width, generator=generator)
-        worth = one_hot @ alone / slots**0.5 + ((one_hot @ pairs) * one_hot).sum(1) / slots
+        shape = (space.num_slots, space.num_choices)
+        alone = torch.randn(*shape, generator=generator) / space.num_slots**0.5
+        factors = torch.randn(*shape, rank, generator=generator) / space.num_slots**0.5
+        signs = (torch.rand(rank, generator=generator) < 0.5).float() * 2 - 1
+        place = torch.arange(space.num_slots)
+        worth = torch.cat(
+            [
+                alone[place, part].sum(1) + (factors[place, part].sum(1).square() @ signs) / rank**0.5
+                for part in table.indices.split(50_000)
+            ]
+        )
         strength = 2 ** (4 * torch.rand(1, generator=generator) - 1.5)
         spread = known.quantile(0.9) - known.median()
-        goals.append(Goal(table, real.task, real.scores + strength * spread * worth, True))
+        goals.append(Goal(table, real.task, real.scores + strength * spread * (worth - worth.mean()), True))
     return goals
 
 
@@ -159,7 +193,7 @@ class SpaceEpisodes:
     table : ScoreTable
     features : FloatTensor (priors, slots, choices, PRIOR_FEATURES)
     stationary : FloatTensor (priors, slots, choices)
-    kinds : LongTensor (priors,), index of the kind of task
+    traits : FloatTensor (priors, TASK_TRAITS), of the kind of task
     targets : LongTensor (priors, TARGETS), rows of the table that are good for this prior, best first
     goals : LongTensor (priors,), number of the goal that ranks architectures, -1 for none
     quality : FloatTensor (goals, rows)
@@ -169,7 +203,7 @@ class SpaceEpisodes:
     table: ScoreTable
     features: torch.Tensor
     stationary: torch.Tensor
-    kinds: torch.Tensor
+    traits: torch.Tensor
     targets: torch.Tensor
     goals: torch.Tensor
     quality: torch.Tensor
@@ -189,19 +223,37 @@ def _prior_of(
 ) -> tuple[Prior, torch.Tensor]:
     """A prior of the given kind for a goal, and the rows that are good for it."""
     space, indices = goal.table.space, goal.table.indices
+    best = _padded(ranked)
     if kind == "measured":
-        best = _subsample(ranked, 100, len(ranked), generator)[:20]
-        return measure(space, goal.task, indices[best], goal.value), ranked[:TARGETS]
+        return goal.prior(_subsample(ranked, 100, len(ranked), generator)[:20]), best
     if kind == "evaluated":
         rows = _subsample(ranked, 5, 400, generator)
-        return Prior.from_evaluations(space, indices[rows], goal.scores[rows], goal.task), ranked[:TARGETS]
+        task = goal.task if goal.task in space.tasks else None
+        return replace(Prior.from_evaluations(space, indices[rows], goal.scores[rows], task), task=goal.task), best
     if kind == "band":  # architectures of any quality: the prior says which
         start = int(torch.randint(max(1, len(ranked) - TARGETS), (1,), generator=generator))
         rows = ranked[start : start + TARGETS]
-        return measure(space, goal.task, indices[rows[:20]], goal.value), rows
+        return goal.prior(rows[:20]), _padded(rows)
     known = sources[kind]
     picked = _subsample(torch.arange(len(known)), 1, 3 if kind == "other task" else len(known), generator)
-    return Prior.carried_over(space, [known[i] for i in picked.tolist()], goal.task), ranked[:TARGETS]
+    return Prior.carried_over(space, [known[i] for i in picked.tolist()], goal.task), best
+
+
+def _padded(rows: torch.Tensor) -> torch.Tensor:
+    """The first `TARGETS` rows, the last one repeated where there are fewer."""
+    return rows[torch.arange(TARGETS).clamp(max=len(rows) - 1)]
+
+
+def priors_of(table: ScoreTable) -> list[Prior]:
+    """The priors of every task of a table, and of the consensus of each kind that has several tasks."""
+    kinds = [kind for kind in dict.fromkeys(task_kind(table.space, task) for task in table.tasks)]
+    agreed = [kind for kind in kinds if len(table.tasks_of(kind)) > 1]
+    return [Prior.from_benchmark(table.space, task, _top_k(table, task), table) for task in [*table.tasks, *agreed]]
+
+
+def _top_k(table: ScoreTable, task: str) -> int:
+    known = ~table.consensus(table.tasks_of(task)).isnan() & table.space.is_valid(table.indices)
+    return min(20, int(known.sum()))
 
 
 def make_episodes(
@@ -209,19 +261,28 @@ def make_episodes(
 ) -> list[SpaceEpisodes]:
     """Priors of every kind for every goal of every table; see `TrainingArguments` for the numbers."""
     generator = torch.Generator().manual_seed(seed)
-    measured = {t.space.name: [Prior.from_benchmark(t.space, task, table=t) for task in t.tasks] for t in tables}
+    measured = {table.space.name: priors_of(table) for table in tables}
 
     def examples(table: ScoreTable, goals: list[Goal]) -> Iterator[_Example]:
-        for number, goal in enumerate(tqdm(goals, desc=f"priors of {table.space.name}", disable=quiet, leave=False)):
+        name = table.space.name
+        agreed = {goal.task for goal in goals if goal.is_consensus}
+        weights = [0.0 if g.shifted else CONSENSUS_WEIGHT if g.is_consensus else 1.0 for g in goals]
+        for number, goal in enumerate(tqdm(goals, desc=f"priors of {name}", disable=quiet, leave=False)):
+            kind_of_task = task_kind(table.space, goal.task)
+            elsewhere = [prior for other, known in measured.items() if other != name for prior in known]
             sources = {
-                "other task": [prior for prior in measured[table.space.name] if prior.task != goal.task],
-                "other space": [p for name, known in measured.items() if name != table.space.name for p in known],
+                "other task": [p for p in measured[name] if p.task != goal.task and p.task in table.space.tasks],
+                "other spaces": consensus_of(elsewhere, kind_of_task),
             }
+            if kind_of_task in agreed and not goal.is_consensus:
+                sources["other spaces"] = []  # other spaces tell of the consensus, not of a single task
             kinds = ["measured", "evaluated", "band"]
             if not goal.shifted:
                 kinds += [kind for kind, known in sources.items() if known]
             total = sum(SHARES[kind] for kind in kinds)
-            share = SHIFTED_SHARE / shifted_tasks if goal.shifted else (1 - SHIFTED_SHARE) / len(table.tasks)
+            share = SHIFTED_SHARE / shifted_tasks
+            if not goal.shifted:
+                share = (1 - SHIFTED_SHARE) * weights[number] / sum(weights)
             ranked = goal.ranked()
             for kind in kinds:
                 count = max(1, round(priors_per_task * SHARES[kind] / total / (3 if goal.shifted else 1)))
@@ -234,13 +295,13 @@ def make_episodes(
     for table in tables:
         goals = goals_of(table, shifted_tasks, generator)
         drawn = list(examples(table, goals))
-        kinds = [TASK_KINDS.index(task_kind(table.space, example.prior.task)) for example in drawn]
+        kinds = [task_kind(table.space, example.prior.task) for example in drawn]
         episodes.append(
             SpaceEpisodes(
                 table,
                 features=torch.stack([example.prior.features() for example in drawn]),
                 stationary=torch.stack([example.prior.distribution() for example in drawn]),
-                kinds=torch.tensor(kinds),
+                traits=torch.tensor([task_traits(kind) for kind in kinds]),
                 targets=torch.stack([example.rows for example in drawn]),
                 goals=torch.tensor([example.goal for example in drawn]),
                 quality=torch.stack([goal.quality() for goal in goals]),
@@ -296,8 +357,10 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
         Returns
         -------
         dict
-            ``space`` (): number of the space; ``prior_features`` (batch / GROUP, slots, choices, PRIOR_FEATURES) and
-            ``task_kinds`` (batch / GROUP,), one for each GROUP consecutive samples; ``clean`` and ``noisy``
+            ``space`` (): number of the space; ``hidden`` (): whether identities of choices are withheld;
+            ``concealed`` (slots, choices): which have no description either;
+            ``prior_features`` (batch / GROUP, slots, choices, PRIOR_FEATURES) and ``task_traits``
+            (batch / GROUP, TASK_TRAITS), one for each GROUP consecutive samples; ``clean`` and ``noisy``
             (batch, slots); ``timesteps`` (batch,); ``ranked`` (batch, slots), architectures to be scored, and their
             ``quality`` (batch,), NaN where there is none.
         """
@@ -305,7 +368,9 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
         which = int(torch.randint(len(self.episodes), (1,), generator=generator))
         episodes = self.episodes[which]
         space, rows = episodes.table.space, episodes.table.indices
-        groups, batch = self.batch_size // GROUP, self.batch_size
+        hidden = torch.rand((), generator=generator) < HIDDEN_SHARE
+        groups = max(1, min(self.batch_size, BATCH_SLOTS // space.num_slots) // GROUP)
+        batch = groups * GROUP
 
         prior = torch.multinomial(episodes.weights, groups, replacement=True, generator=generator)
         dropped = torch.rand(groups, generator=generator) < self.prior_dropout
@@ -313,7 +378,9 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
         uniform = space.choice_mask / space.sizes[:, None]
         features = torch.where(dropped[:, None, None, None], 0.0, episodes.features[prior])
         stationary = torch.where(flat[:, None, None], uniform, episodes.stationary[prior])
-        kinds = episodes.kinds[prior]
+        traits = episodes.traits[prior]
+        concealed = self._concealed(episodes, generator)
+        features, stationary = _conceal(features, stationary, concealed, space)
         prior, dropped = prior.repeat_interleave(GROUP), dropped.repeat_interleave(GROUP)
 
         weights = torch.exp(-torch.arange(TARGETS) / TARGET_DECAY)
@@ -333,10 +400,39 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
         return {
             "space": torch.tensor(which),
             "prior_features": features,
-            "task_kinds": kinds,
+            "hidden": hidden,
+            "concealed": concealed,
+            "task_traits": traits,
             "clean": clean,
             "noisy": noisy,
             "timesteps": timesteps,
             "ranked": rows[ranked],
             "quality": quality,
         }
+
+    @staticmethod
+    def _concealed(episodes: SpaceEpisodes, generator: torch.Generator) -> torch.Tensor:
+        """Where the choice that is concealed stands, ``BoolTensor (slots, choices)``; in some batches nowhere."""
+        space = episodes.table.space
+        names = sorted({c.identity for slot in space.slots if slot.kind == "operation" for c in slot.choices})
+        drawn = torch.rand((), generator=generator)
+        if not names or drawn >= CONCEALED_SHARE:
+            return torch.zeros_like(space.choice_mask)
+        return torch.from_numpy(space.identities == names[int(drawn / CONCEALED_SHARE * len(names))])
+
+
+def _conceal(
+    features: torch.Tensor, stationary: torch.Tensor, concealed: torch.Tensor, space: SearchSpace
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Priors ``(priors, slots, choices, ...)`` that know nothing of some choices, as carried over from elsewhere."""
+    if not concealed.any():
+        return features, stationary
+    present = (features.abs().sum((1, 2, 3)) > 0).float()
+    unknown_choice = torch.zeros_like(features)
+    chance = (1 / space.sizes.float())[None, :, None] * present[:, None, None]
+    unknown_choice[..., FREQUENCY] = chance
+    unknown_choice[..., LOG_FREQUENCY] = (chance + 0.02).log() / 4 * present[:, None, None]
+    unknown_choice[..., LOG_FREQUENCY + 1 :] = features[..., LOG_FREQUENCY + 1 :]
+    features = torch.where(concealed[None, ..., None], unknown_choice, features)
+    stationary = torch.where(concealed, (1 / space.sizes.float())[:, None], stationary)
+    return features, stationary / stationary.sum(-1, keepdim=True)

@@ -11,9 +11,17 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 from torch.nn import functional as F
 
-from .priors import PRIOR_FEATURES, Prior, task_kind
-from .spaces import RELATIONS, TASK_KINDS, SearchSpace
+from .priors import LOG_FREQUENCY, PRIOR_FEATURES, Prior
+from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace
 from .spaces.base import CHOICE_FEATURES, SLOT_FEATURES
+from .transfer import task_kind
+
+TRUST = 4.0  # in the prior's frequencies, whose logarithm is a feature divided by 4
+
+
+def task_traits(kind: str) -> list[float]:
+    """What a kind of task has of `TASK_TRAITS`."""
+    return [float(trait in TASK_KINDS[kind]) for trait in TASK_TRAITS]
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,8 @@ class Condition:
     relations : LongTensor (slots, slots)
     prior_features : FloatTensor (batch, slots, choices, PRIOR_FEATURES)
         One prior for each group of consecutive samples: the batch of samples is a multiple of this one.
-    task_kinds : LongTensor (batch,)
+    task_traits : FloatTensor (batch, TASK_TRAITS)
+        What the kind of each task has of `TASK_TRAITS`, 0 or 1.
     """
 
     choice_features: torch.Tensor
@@ -39,7 +48,7 @@ class Condition:
     slot_features: torch.Tensor
     relations: torch.Tensor
     prior_features: torch.Tensor
-    task_kinds: torch.Tensor
+    task_traits: torch.Tensor
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:
         """With tensors on `device`, and floating-point ones in `dtype`."""
@@ -125,7 +134,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.prior = nn.Sequential(nn.Linear(PRIOR_FEATURES, width), nn.ReLU(), nn.Linear(width, width))
         self.mix = nn.Sequential(nn.ReLU(), nn.Linear(width, 2 * width))
         self.bias = nn.Linear(width, 1)
-        self.task = nn.Embedding(len(TASK_KINDS), width)
+        self.task = nn.Linear(len(TASK_TRAITS), width, bias=False)
         self.time = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.relation = nn.Embedding(len(RELATIONS), num_layers * num_heads)
         self.blocks = nn.ModuleList(_Block(width, num_heads) for _ in range(num_layers))
@@ -133,6 +142,9 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.readout = nn.Linear(width, width)
         self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
         nn.init.zeros_(self.relation.weight)
+        nn.init.zeros_(self.task.weight)  # here and below: what was never seen changes nothing
+        nn.init.zeros_(self.choice.weight)
+        nn.init.zeros_(self.slot[0].weight[:, : len(SLOT_KINDS)])
         nn.init.normal_(self.identity.weight, std=0.1)
 
     def describe(self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None) -> Condition:
@@ -142,7 +154,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         ids = torch.zeros_like(space.choice_mask, dtype=torch.long)
         for s, slot in enumerate(space.slots):
             ids[s, : len(slot.choices)] = torch.tensor([known.get(choice.identity, 0) for choice in slot.choices])
-        kinds = [TASK_KINDS.index(task_kind(space, task if task in space.tasks else prior.task)) for prior in priors]
+        kinds = [task_kind(space, prior.task if task is None else task) for prior in priors]
         condition = Condition(
             choice_features=space.choice_features,
             choice_ids=ids,
@@ -150,7 +162,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             slot_features=space.slot_features,
             relations=space.relations,
             prior_features=torch.stack([prior.features() for prior in priors]),
-            task_kinds=torch.tensor(kinds),
+            task_traits=torch.tensor([task_traits(kind) for kind in kinds]),
         )
         return condition.to(self.device, self.dtype)
 
@@ -162,13 +174,14 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         heads = self.num_heads
         attention = self.relation(condition.relations)  # (slots, slots, layers * heads)
         attention = attention.permute(2, 0, 1).unflatten(0, (-1, heads))
-        bias = self.bias(F.relu(choices)).squeeze(-1).masked_fill(~condition.choice_mask, -torch.inf)
+        bias = self.bias(F.relu(choices)).squeeze(-1) + TRUST * condition.prior_features[..., LOG_FREQUENCY]
+        bias = bias.masked_fill(~condition.choice_mask, -torch.inf)
         return EncodedCondition(
             tokens=tokens + where,
             choices=choices / math.sqrt(self.width),
             bias=bias,
             attention=attention,
-            task=self.task(condition.task_kinds),
+            task=self.task(condition.task_traits),
         )
 
     def _hidden(self, sample: torch.Tensor, timestep: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:

@@ -21,9 +21,10 @@ from .architecture import Architecture
 from .errors import unknown
 from .modeling_denoiser import ArchitectureDenoiser, EncodedCondition
 from .prior_files import load_priors, save_priors
-from .priors import Prior, select_prior
+from .priors import Prior
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
-from .spaces import SearchSpace, get_space
+from .spaces import TASK_KINDS, SearchSpace, get_space
+from .transfer import select_prior
 
 MAX_BATCH = 4096
 PRIORS_FOLDER = "priors"
@@ -190,7 +191,7 @@ class PKGenPipeline(DiffusionPipeline):
 
     def select_prior(self, space: SearchSpace, task: str | None, prior: Prior | None) -> Prior:
         """The given prior, checked to be of the space, or the best of the checkpoint's own for the task."""
-        if task is not None:
+        if task is not None and task not in TASK_KINDS:
             space.task(task)
         if prior is None:
             return select_prior(self.priors, space, task)
@@ -224,7 +225,8 @@ class PKGenPipeline(DiffusionPipeline):
         space
             A search space or its name; see `list_spaces`.
         task
-            A data set of the space. None uses the average prior of the space.
+            A data set of the space, or a kind of task such as ``"image-classification"``. None uses the average prior
+            of the space.
         prior
             Prior knowledge to use in place of the checkpoint's own.
         num_architectures

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from .contributions import operation_players, shapley_contributions, subgraph_players
@@ -19,9 +17,10 @@ if TYPE_CHECKING:
     from .architecture import Architecture
     from .benchmarks import ScoreTable
 
-EVIDENCE = ("measured", "partly measured", "carried over", "absent")
+EVIDENCE = ("measured", "partly measured", "carried over", "from other spaces", "absent")
 SELECTIONS = ("best", "worst", "random")
-PRIOR_FEATURES = 9
+PRIOR_FEATURES = 6 + len(EVIDENCE) - 1
+FREQUENCY, LOG_FREQUENCY = 4, 5  # numbers of the features frequency and log(frequency + 0.02) / 4
 UNIFORM_SHARE = 0.1  # of the stationary distribution, so that every choice stays reachable
 MIN_EVALUATIONS = 5
 
@@ -45,10 +44,11 @@ class Prior:
     space
         The search space.
     task
-        The data set, or None for an average over data sets.
+        The data set; a kind of task, for a consensus over data sets of that kind; None for an average over data sets.
     evidence
         ``"measured"``: every reduced network was measured; ``"partly measured"``: some were, the others come from
-        an additive fit to the evaluations; ``"carried over"``: from other tasks or spaces; ``"absent"``.
+        an additive fit to the evaluations; ``"carried over"``: from other tasks of the space; ``"from other spaces"``;
+        ``"absent"``.
     contributions
         Mean Shapley value of each (slot, choice) as an operation, ``FloatTensor (slots, choices)`` in percent points,
         NaN where no good architecture has it or the slot cannot be removed.
@@ -95,12 +95,17 @@ class Prior:
         selection: str = "best",
         generator: torch.Generator | None = None,
     ) -> Prior:
-        """Exact contributions over the `top_k` architectures by validation score, from the benchmark's measurements.
+        """Contributions over the `top_k` architectures by validation score, from the benchmark's measurements.
+
+        They are exact where the benchmark measured (nearly) the whole space. Where it measured a sample, a reduced
+        network that is not in it is worth what an additive fit predicts, and the evidence is "partly measured".
 
         Parameters
         ----------
         space, task
-            A search space with a table, and one of its tasks; None averages over all tasks of the table.
+            A search space with a table, and one of its tasks. A kind of task, e.g. ``"image-classification"``, takes
+            the architectures that are best by their average rank over the table's tasks of that kind, and averages
+            contributions over these tasks. None averages over all tasks of the table.
         top_k
             How many architectures.
         table
@@ -111,6 +116,7 @@ class Prior:
             For ``"random"``.
         """
         from .benchmarks import ScoreTable
+        from .transfer import average
 
         space = get_space(space)
         if not isinstance(table, ScoreTable):
@@ -118,7 +124,8 @@ class Prior:
         if task is None:
             parts = [cls.from_benchmark(space, name, top_k, table, selection, generator) for name in table.tasks]
             return replace(average(parts), task=None)
-        column = table.column(task)
+        tasks = table.tasks_of(task)
+        column = table.consensus(tasks)
         rows = (~column.isnan() & space.is_valid(table.indices)).nonzero()[:, 0]
         if not 1 <= top_k <= len(rows):
             raise ValueError(f"top_k must be 1 to {len(rows)} for {task} of {space.name}, got {top_k}")
@@ -128,9 +135,16 @@ class Prior:
             rows = rows[torch.randperm(len(rows), generator=generator)[:top_k]]
         else:
             rows = rows[column[rows].argsort(descending=selection == "best")[:top_k]]
-        prior = measure(space, task, table.indices[rows], lambda batch: table.values(batch, task))
-        labels = int((~column.isnan()).sum())
-        return replace(prior, labels_read=labels, detail=f"{selection} {top_k} of {labels:,} by validation score")
+        parts = []
+        for name in tasks:
+            part = measure(space, name, table.indices[rows], table.value_function(name))
+            whole = table.is_complete(name)
+            parts.append(replace(part, evidence="measured" if whole else "partly measured"))
+        labels = sum(int((~table.column(name).isnan()).sum()) for name in tasks)
+        by = f"{space.task(tasks[0]).split} score" if len(tasks) == 1 else f"average rank over {', '.join(tasks)}"
+        detail = f"{selection} {top_k} of {int((~column.isnan()).sum()):,} by {by}"
+        prior = parts[0] if len(parts) == 1 else average(parts)
+        return replace(prior, task=task, labels_read=labels, num_good=top_k, detail=detail)
 
     @classmethod
     def from_evaluations(
@@ -181,7 +195,7 @@ class Prior:
                 f"all {len(values)} scores are {float(values[0])}: they say nothing about what contributes"
             )
         guess = space.task(task).guess if task is not None else float(values.min())
-        estimate = _Estimate(space, indices, values, guess)
+        estimate = Estimate(space, indices, values, guess)
         good = indices[values.argsort(descending=True)[: min(top_k, max(3, len(values) // 4))]]
         prior = measure(space, task, good, estimate)
         evidence = "measured" if estimate.num_measured == estimate.num_asked else "partly measured"
@@ -195,21 +209,32 @@ class Prior:
     def carried_over(cls, space: str | SearchSpace, priors: Sequence[Prior], task: str | None = None) -> Prior:
         """A prior for a space or task without measurements, from priors of others.
 
-        Priors of the same space are averaged. From another space, every (slot, choice) takes the contributions and
-        frequencies of the choices that are alike (by what they are), in slots that sit alike.
+        Priors of the same space are averaged, and those of other spaces are left out if there are any. From another
+        space, every (slot, choice) takes what the choices that are alike (by what they are) have in the slots that
+        sit most alike; where nothing is alike, what the other space's good architectures show of costly choices.
 
         Raises
         ------
         ValueError
             If `priors` is empty.
         """
+        from .transfer import average, carry, likeness
+
         space = get_space(space)
         if not priors:
             raise ValueError("carried_over needs at least one prior")
-        parts = [prior if prior.space.name == space.name else _carry(space, prior) for prior in priors]
-        names = ", ".join(f"{prior.space.name}/{prior.task or 'all'}" for prior in priors[:4])
-        more = f" and {len(priors) - 4} more" if len(priors) > 4 else ""
-        return replace(average(parts), task=task, evidence="carried over", detail=f"from {names}{more}", subgraphs=())
+        here = [prior for prior in priors if prior.space.name == space.name]
+        if here:
+            used, carried, evidence = here, average(here), "carried over"
+        else:
+            used, evidence = list(priors), "from other spaces"
+            alike = [float(likeness(prior.space, space).sum((2, 3))[space.choice_mask].mean()) for prior in used]
+            carried = average([carry(space, prior) for prior in used], [share + 0.05 for share in alike])
+        names = ", ".join(f"{prior.space.name}/{prior.task or 'all'}" for prior in used[:4])
+        more = f" and {len(used) - 4} more" if len(used) > 4 else ""
+        if all(prior.evidence == "absent" for prior in used):
+            evidence = "absent"
+        return replace(carried, task=task, evidence=evidence, detail=f"from {names}{more}", subgraphs=())
 
     @classmethod
     def absent(cls, space: str | SearchSpace, task: str | None = None) -> Prior:
@@ -251,7 +276,7 @@ class Prior:
         for values in (self.contributions, self.subgraph_contributions):
             columns += [(values / self.scale).clamp(-4, 4).nan_to_num(0.0), (~values.isnan()).float()]
         columns += [self.frequencies * present, (self.frequencies + 0.02).log() * present / 4]
-        columns += [mask * float(self.evidence == kind) for kind in EVIDENCE[:3]]
+        columns += [mask * float(self.evidence == kind) for kind in EVIDENCE[:-1]]
         return torch.stack(columns, dim=-1) * mask[..., None]
 
     # ------------------------------------------------------------------ files
@@ -279,8 +304,23 @@ class Prior:
         return draw_prior(self, path)
 
 
-class _Estimate:
-    """Scores of reduced networks as far as evaluations tell; counts what it was asked."""
+class Estimate:
+    """Scores of networks as far as evaluations tell: measured, or by an additive fit (ridge regression on choices).
+
+    Parameters
+    ----------
+    space
+        The search space.
+    indices, scores
+        The evaluations, ``LongTensor (n, slots)`` and ``FloatTensor (n,)``.
+    guess
+        What a disconnected network is worth.
+
+    Attributes
+    ----------
+    num_asked, num_measured : int
+        Connected networks whose value was asked for, and those of them that were evaluated.
+    """
 
     def __init__(self, space: SearchSpace, indices: torch.Tensor, scores: torch.Tensor, guess: float) -> None:
         self.space, self.scores = space, scores
@@ -289,22 +329,29 @@ class _Estimate:
         self.keys, self.known = space.keys(indices)[order], scores[order]
         design = self._one_hot(indices)
         self.mean = scores.mean()
-        gram = design.T @ design + torch.eye(design.shape[1])
-        self.weights = torch.linalg.solve(gram, design.T @ (scores - self.mean))
+        if len(design) > design.shape[1]:
+            gram = design.T @ design + torch.eye(design.shape[1])
+            self.weights = torch.linalg.solve(gram, design.T @ (scores - self.mean))
+        else:  # the same by the smaller system
+            gram = design @ design.T + torch.eye(len(design))
+            self.weights = design.T @ torch.linalg.solve(gram, scores - self.mean)
         self.num_asked = self.num_measured = 0
 
     def _one_hot(self, indices: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.one_hot(indices, self.space.num_choices).flatten(1).float()
 
     def __call__(self, indices: torch.Tensor) -> torch.Tensor:
-        fit = (self._one_hot(indices) @ self.weights + self.mean).clamp(self.guess, self.best)
+        """Scores of ``LongTensor (batch, slots)``, ``FloatTensor (batch,)``."""
+        weights = self.weights.reshape(self.space.num_slots, self.space.num_choices)
+        fit = weights[torch.arange(self.space.num_slots), indices].sum(1) + self.mean
+        fit = fit.clamp(self.guess, self.best)
         keys = self.space.keys(indices)
         at = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
         measured = self.keys[at] == keys
-        valid = self.space.is_valid(indices)
-        self.num_asked += int(valid.sum())
-        self.num_measured += int((valid & measured).sum())
-        return torch.where(valid, torch.where(measured, self.known[at], fit), torch.tensor(self.guess))
+        connected = self.space.is_connected(indices)
+        self.num_asked += int(connected.sum())
+        self.num_measured += int((connected & measured).sum())
+        return torch.where(connected, torch.where(measured, self.known[at], fit), torch.tensor(self.guess))
 
 
 def to_indices(
@@ -365,90 +412,3 @@ def measure(
         scale=max(float(gain) / len(players), 1e-3),
         num_good=len(good),
     )
-
-
-def average(priors: Sequence[Prior]) -> Prior:
-    """The mean of priors of one space, each in its own scale."""
-    scale = float(np.mean([prior.scale for prior in priors]))
-    evidence = EVIDENCE[max(EVIDENCE.index(prior.evidence) for prior in priors)]
-    return replace(
-        priors[0],
-        evidence=evidence,
-        contributions=torch.stack([prior.contributions / prior.scale for prior in priors]).nanmean(0) * scale,
-        subgraph_contributions=torch.stack([p.subgraph_contributions / p.scale for p in priors]).nanmean(0) * scale,
-        frequencies=torch.stack([prior.frequencies for prior in priors]).mean(0),
-        subgraphs=tuple(subgraph for prior in priors for subgraph in prior.subgraphs),
-        scale=scale,
-        num_good=sum(prior.num_good for prior in priors),
-        labels_read=sum(prior.labels_read for prior in priors),
-        detail="; ".join(dict.fromkeys(prior.detail for prior in priors)),
-    )
-
-
-@cache
-def _likeness(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
-    """How alike each target (slot, choice) and source (slot, choice) are, ``(slots, choices, slots', choices')``.
-
-    Product of a kernel on where slots sit and one on what choices are; 0 between slots of different kind.
-    """
-    where = torch.cdist(target.slot_features, source.slot_features).square()
-    same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots])
-    slots = (-where / 0.3).exp() * same_kind
-    flat_target, flat_source = target.choice_features.flatten(0, 1), source.choice_features.flatten(0, 1)
-    what = torch.cdist(flat_target, flat_source).square()
-    choices = (-what / 0.3).exp().reshape(*target.choice_mask.shape, *source.choice_mask.shape)
-    likeness = slots[:, None, :, None] * choices
-    return likeness * target.choice_mask[:, :, None, None] * source.choice_mask
-
-
-def _carry(space: SearchSpace, prior: Prior) -> Prior:
-    weights = _likeness(prior.space, space)
-
-    def carry(values: torch.Tensor) -> torch.Tensor:
-        known = ~values.isnan()
-        total = torch.einsum("skul,ul->sk", weights, known.float())
-        mean = torch.einsum("skul,ul->sk", weights, values.nan_to_num()) / total
-        return torch.where(total > 0.05, mean, torch.nan)
-
-    # a choice is as frequent here as the choices alike were there, and at chance where nothing is alike
-    mask = space.choice_mask
-    chance = prior.space.choice_mask / prior.space.sizes[:, None]
-    total = weights.sum((2, 3)) + 0.05
-    ratio = (torch.einsum("skul,ul->sk", weights, prior.frequencies / chance.clamp(min=1e-9)) + 0.05) / total
-    frequencies = torch.where(mask, ratio, 0.0)
-    return replace(
-        prior,
-        space=space,
-        evidence="carried over",
-        contributions=carry(prior.contributions),
-        subgraph_contributions=carry(prior.subgraph_contributions),
-        frequencies=frequencies / frequencies.sum(1, keepdim=True),
-        subgraphs=(),
-    )
-
-
-def select_prior(priors: Sequence[Prior], space: SearchSpace, task: str | None) -> Prior:
-    """The best prior at hand for a space and task.
-
-    The task's own, else carried over from the space's other tasks, else from other spaces (those with tasks of the
-    same kind if there are any), else absent. Without a task, the average over the space's tasks.
-    """
-    here = [prior for prior in priors if prior.space.name == space.name]
-    own = [prior for prior in here if prior.task == task]
-    if own:
-        return own[0]
-    kind = task_kind(space, task)
-    alike = [prior for prior in here if task_kind(space, prior.task) == kind] or here
-    if alike and task is None:
-        return replace(average(alike), task=None)
-    elsewhere = [prior for prior in priors if task_kind(prior.space, prior.task) == kind] or list(priors)
-    if alike or elsewhere:
-        return Prior.carried_over(space, alike or elsewhere, task)
-    return Prior.absent(space, task)
-
-
-def task_kind(space: SearchSpace, task: str | None) -> str:
-    """The kind of a task; of the space's first task if None, ``"other"`` if the space has none."""
-    if task is None:
-        return next((known.kind for known in space.tasks.values()), "other")
-    return space.task(task).kind

@@ -21,12 +21,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from .benchmarks import ScoreTable
-from .episodes import EpisodeDataset, labels_read, make_episodes
+from .episodes import EpisodeDataset, labels_read, make_episodes, priors_of
 from .errors import unknown
-from .modeling_denoiser import ArchitectureDenoiser, Condition
+from .modeling_denoiser import TRUST, ArchitectureDenoiser, Condition
 from .pipeline_pkgen import PKGenPipeline
-from .priors import Prior
+from .priors import LOG_FREQUENCY, Prior
 from .scheduling_prior_discrete import PriorDiscreteScheduler
+from .spaces.base import COST_FEATURES
 
 
 @dataclass
@@ -85,6 +86,7 @@ class TrainingArguments:
 
 
 RECORD = "training.json"  # beside the trained pipeline: how it was made
+LEVEL_WEIGHT = 0.02
 NOT_RECORDED = (
     "output_dir",
     "report_to",
@@ -111,7 +113,7 @@ def training_loss(
 
     Both go through the denoiser in one call, each group of samples with the architectures ranked under its prior.
     """
-    groups = len(condition.task_kinds)
+    groups = len(condition.task_traits)
 
     def beside(noisy: torch.Tensor, ranked: torch.Tensor) -> torch.Tensor:
         return torch.cat([noisy.unflatten(0, (groups, -1)), ranked.unflatten(0, (groups, -1))], dim=1).flatten(0, 1)
@@ -120,11 +122,19 @@ def training_loss(
     logits, scores = denoiser(beside(batch["noisy"], batch["ranked"]), times, condition)
     logits = logits.unflatten(0, (groups, 2, -1))[:, 0]
     cross_entropy = F.cross_entropy(logits.flatten(0, 2).float(), batch["clean"].flatten())
+    # Only differences of logits count for the cross-entropy; a choice that no space has trained gets the level at
+    # which the others are on average, so that level is kept at what the prior says.
+    mask = condition.choice_mask
+    raw = logits - TRUST * condition.prior_features[..., LOG_FREQUENCY][:, None]
+    level = (raw.masked_fill(~mask, 0).sum(-1) / mask.sum(-1)).square().mean()
     scores = scores.unflatten(0, (groups, 2, -1))[:, 1].flatten()
     known = ~batch["quality"].isnan()
     error = (scores.float() - batch["quality"].nan_to_num()).square() * known
     ranking = error.sum() / known.sum().clamp(min=1)
-    return cross_entropy + score_weight * ranking, {"cross_entropy": cross_entropy, "ranking": ranking}
+    return cross_entropy + score_weight * ranking + LEVEL_WEIGHT * level, {
+        "cross_entropy": cross_entropy,
+        "ranking": ranking,
+    }
 
 
 def _vocabulary(tables: Sequence[ScoreTable]) -> list[str]:
@@ -227,8 +237,15 @@ def train(
     denoiser.train()
     for batch in batches:
         with accelerator.accumulate(denoiser):
+            here = static[int(batch["space"])]
+            description = here.choice_features.clone()
+            description[..., :-COST_FEATURES][batch["concealed"]] = 0
             condition = replace(
-                static[int(batch["space"])], prior_features=batch["prior_features"], task_kinds=batch["task_kinds"]
+                here,
+                choice_features=description,
+                choice_ids=torch.where(batch["hidden"] | batch["concealed"], 0, here.choice_ids),
+                prior_features=batch["prior_features"],
+                task_traits=batch["task_traits"],
             )
             loss, parts = training_loss(denoiser, condition, batch, arguments.score_weight)
             accelerator.backward(loss)
@@ -254,7 +271,7 @@ def train(
     if ema is not None:
         ema.copy_to(model.parameters())
     pipeline = PKGenPipeline(model.eval(), scheduler)
-    pipeline.priors = [Prior.from_benchmark(t.space, task, table=t) for t in tables for task in t.tasks]
+    pipeline.priors = [prior for table in tables for prior in priors_of(table)]
     if accelerator.is_main_process:
         folder = Path(arguments.output_dir) / "pipeline"
         pipeline.save_pretrained(folder)

@@ -439,6 +439,14 @@ class SearchSpace:
             names[s, : len(slot.choices)] = [choice.name for choice in slot.choices]
         return names
 
+    @cached_property
+    def identities(self) -> np.ndarray:
+        """What each choice is in the words of `Choice.identity`, object array (slots, choices)."""
+        names = np.full((self.num_slots, self.num_choices), "", dtype=object)
+        for s, slot in enumerate(self.slots):
+            names[s, : len(slot.choices)] = [choice.identity for choice in slot.choices]
+        return names
+
     def from_strings(self, strings: Sequence[str]) -> torch.Tensor:
         """Read the benchmark's own strings.
 
