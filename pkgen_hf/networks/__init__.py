@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..errors import unknown
-from . import asr, cells, graph, mobile, recurrent, size, transnas
+from . import asr, cells, graph, mobile, nas_bench_101, recurrent, size, transnas
 
 if TYPE_CHECKING:
     from ..architecture import Architecture
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "nas-bench-101": nas_bench_101.network,
     "nas-bench-201": cells.network,
     "nas-bench-asr": asr.network,
     "nas-bench-graph": graph.network,
@@ -37,6 +38,7 @@ def build(architecture: Architecture, num_classes: int | None = None, **scale: A
         Width of the output; by default that of the task.
     scale
         Options of the space's family: `pkgen_hf.networks.cells.network` (``channels``, ``cells``) or
+        `pkgen_hf.networks.nas_bench_101.network` (``channels``, ``stacks``, ``modules``) or
         `pkgen_hf.networks.graph.network` (``task``, ``num_features``) or
         `pkgen_hf.networks.asr.network` (``filters``, ``cells``, ``groups``, ``units``, ``dropout``) or
         `pkgen_hf.networks.recurrent.network` (``embedding``, ``hidden``, ``layers``, probabilities of dropout) or

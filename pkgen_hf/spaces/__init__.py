@@ -16,6 +16,7 @@ from .base import (
     Slot,
     Task,
 )
+from .nas_bench_101 import NASBench101Space
 from .nas_bench_201 import NASBench201Space
 from .nas_bench_asr import NASBenchASRSpace
 from .nas_bench_graph import NASBenchGraphSpace
@@ -25,6 +26,7 @@ from .nats_bench_size import NATSSizeSpace
 from .transnas_bench_101 import TransNASMacroSpace, TransNASMicroSpace
 
 _SPACES: dict[str, type[SearchSpace]] = {
+    "nas-bench-101": NASBench101Space,
     "nas-bench-201": NASBench201Space,
     "nas-bench-asr": NASBenchASRSpace,
     "nas-bench-graph": NASBenchGraphSpace,

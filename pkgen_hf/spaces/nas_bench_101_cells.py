@@ -1,0 +1,188 @@
+"""Cells of NAS-Bench-101 as integers: pruned, brought into canonical form, enumerated and drawn.
+
+A cell is two tensors. Of ``masks``, ``LongTensor (batch, 7)``, bit u of column v is set if an edge leads from vertex u
+to vertex v; vertex 0 is the input, vertex 6 the output. ``operations``, ``LongTensor (batch, 5)``, are those of
+vertices 1 to 5: 1, 2 or 3, and 0 where there is no vertex.
+
+The canonical form of a cell is the one that the benchmark's generator meets first: of all numberings of its vertices
+that of the smallest adjacency matrix (read as a number whose bit i is edge i of `EDGES`), and then of the first
+operations in order. Its key is that form in 31 bits: 21 for the edges, then 2 for each operation.
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+from typing import TypeVar
+
+import torch
+from torch.nn import functional as F
+
+VERTICES, MAX_EDGES, NUM_OPERATIONS = 7, 9, 3
+OUTPUT = VERTICES - 1
+INNER = range(1, OUTPUT)
+EDGES = tuple((u, v) for v in range(1, VERTICES) for u in range(v))  # u->v is number u + v (v - 1) / 2
+OPERATION_BITS = 2 * len(INNER)
+_CHUNK = 4096
+_Integer = TypeVar("_Integer", int, torch.Tensor)
+_TOO_LARGE = 40  # bit of a numbering in which some edge does not lead upwards
+
+
+def first_edge(vertex: _Integer) -> _Integer:
+    """Number in `EDGES` of the edge from the input to `vertex`, an int or a tensor of them."""
+    return vertex * (vertex - 1) // 2
+
+
+def pack(edges: int, operations: list[int]) -> int:
+    """The number of a cell, as `unpack` takes it: bits of `EDGES`, and operations of vertices 1, 2, ..."""
+    number = edges << OPERATION_BITS
+    for v, operation in zip(INNER, operations, strict=False):
+        number |= operation << 2 * (OUTPUT - 1 - v)
+    return number
+
+
+def unpack(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masks and operations of keys, or of other numbers of the same form, ``LongTensor (batch,)``."""
+    masks = [numbers >> OPERATION_BITS + first_edge(v) & (1 << v) - 1 for v in range(VERTICES)]
+    operations = [numbers >> 2 * (OUTPUT - 1 - v) & 3 for v in INNER]
+    return torch.stack(masks, dim=1), torch.stack(operations, dim=1)
+
+
+def prune(masks: torch.Tensor, operations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cells without the vertices that are on no path from input to output; a disconnected cell becomes empty."""
+    reached = torch.ones_like(masks[:, 0])
+    for v in range(1, VERTICES):
+        reached |= ((masks[:, v] & reached) != 0).long() << v
+    needed = torch.full_like(reached, 1 << OUTPUT)
+    for v in range(OUTPUT, 0, -1):
+        needed |= masks[:, v] * (needed >> v & 1)
+    live = (reached & needed)[:, None]
+    is_live = live >> torch.arange(VERTICES, device=masks.device) & 1
+    return masks & live * is_live, operations * is_live[:, 1:OUTPUT]
+
+
+def count_edges(masks: torch.Tensor) -> torch.Tensor:
+    """Edges of each cell, ``LongTensor (batch,)``."""
+    edges = masks & 1
+    for u in INNER:
+        edges += masks >> u & 1
+    return edges.sum(1)
+
+
+@cache
+def numberings() -> torch.Tensor:
+    """All orders of the inner vertices: new place of each old vertex, ``LongTensor (120, 7)``."""
+    return torch.tensor([(0, *order, OUTPUT) for order in itertools.permutations(INNER)])
+
+
+@cache
+def _renumbered() -> torch.Tensor:
+    """What a vertex adds to its cell's number under each numbering, ``(rows, 120)``; `_numbers` says which row.
+
+    In 64-bit floats, which hold such integers exactly and for which there is a fast kernel.
+    """
+    tables = []
+    for v in range(1, VERTICES):
+        target = numberings()[:, v]
+        table = torch.zeros(1 << v, NUM_OPERATIONS + 1, len(target), dtype=torch.long)
+        for u in range(v):
+            source = numberings()[:, u]
+            bit = OPERATION_BITS + first_edge(target) + source
+            has_edge = (torch.arange(1 << v) >> u & 1).bool()
+            table[has_edge] += 1 << torch.where(source < target, bit, _TOO_LARGE)
+        if v < OUTPUT:
+            table += torch.arange(NUM_OPERATIONS + 1)[:, None] << 2 * (OUTPUT - 1 - target)
+        tables.append(table.flatten(0, 1))
+    return torch.cat(tables).double()
+
+
+def _numbers(masks: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
+    """Numbers of pruned cells under each of `numberings`, ``DoubleTensor (batch, 120)``."""
+    tables = torch.arange(1, VERTICES, device=masks.device)
+    rows = (masks[:, 1:] + (1 << tables) - 2) * (NUM_OPERATIONS + 1)  # vertex v has 2^v masks
+    rows[:, :-1] += operations
+    return F.embedding_bag(rows, _renumbered().to(masks.device), mode="sum")
+
+
+def cell_keys(masks: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
+    """Keys of pruned cells, equal just for isomorphic ones, ``LongTensor (batch,)``; 0 just for empty ones."""
+    keys = torch.empty_like(masks[:, 0])
+    for start in range(0, len(keys), _CHUNK):  # for the sake of memory, and of caches
+        part = slice(start, start + _CHUNK)
+        keys[part] = _numbers(masks[part], operations[part]).amin(1).long()
+    return keys
+
+
+# ---------------------------------------------------------------------- all cells
+
+
+@cache
+def topologies() -> torch.Tensor:
+    """All cells up to isomorphism, operations aside: canonical masks, ``LongTensor (topologies, 7)``."""
+    matrices = torch.arange(1 << len(EDGES), dtype=torch.int32)
+    edges = torch.zeros_like(matrices)
+    for number in range(len(EDGES)):
+        edges += matrices >> number & 1
+    masks, none = unpack(matrices[edges <= MAX_EDGES].long() << OPERATION_BITS)
+    there = masks[:, 1:] != 0
+    in_order = (there[:, 1:-1] <= there[:, :-2]).all(1) & there[:, -1]  # absent vertices come last
+    masks, none = masks[in_order], none[in_order]
+    masks = masks[(masks == prune(masks, none)[0]).all(1)]
+    keys = cell_keys(masks, torch.zeros_like(masks[:, 1:OUTPUT]))
+    return unpack(keys.unique())[0]
+
+
+def all_keys() -> torch.Tensor:
+    """Keys of all cells, sorted, ``LongTensor (423624,)``: every choice of operations for each of `topologies`."""
+    choices = torch.cartesian_prod(*[torch.arange(1, NUM_OPERATIONS + 1)] * len(INNER))
+    found = []
+    for part in topologies().split(64):
+        masks, operations = part.repeat_interleave(len(choices), 0), choices.repeat(len(part), 1)
+        found.append(cell_keys(masks, operations * (masks[:, 1:OUTPUT] != 0)).unique())
+    return torch.cat(found).unique()
+
+
+@cache
+def _cycles() -> torch.Tensor:
+    """The first vertex of each inner vertex's cycle under each of `numberings`, ``LongTensor (120, 5)``."""
+    first = at = torch.arange(VERTICES).expand(len(numberings()), -1)
+    for _ in INNER:
+        at = numberings().gather(1, at)
+        first = torch.minimum(first, at)
+    return first[:, 1:OUTPUT]
+
+
+@cache
+def symmetries() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All pairs of a topology and one of its symmetries, with the number of cells that a pair stands for.
+
+    Of n symmetries of a topology, one with c cycles stands for ``3^c / n`` cells (Burnside's lemma), so that the sum
+    over all pairs is the number of cells.
+
+    Returns
+    -------
+    Indices into `topologies`, indices into `numberings`, and the numbers, each ``(pairs,)``.
+    """
+    masks = topologies()
+    numbers = _numbers(masks, torch.zeros_like(masks[:, 1:OUTPUT]))
+    is_symmetry = numbers == numbers.amin(1, keepdim=True)
+    topology, numbering = is_symmetry.nonzero().T
+    is_first = _cycles()[numbering] == torch.arange(1, OUTPUT)
+    cycles = (is_first & (masks[topology, 1:OUTPUT] != 0)).sum(1)
+    return topology, numbering, 3.0 ** cycles.double() / is_symmetry.sum(1)[topology]
+
+
+def sample_keys(num: int, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Keys of random cells, each with the same probability, ``LongTensor (num,)``.
+
+    A topology and one of its symmetries are drawn in proportion to the number of choices of operations that the
+    symmetry leaves as they are, and then one of these choices.
+    """
+    topology, numbering, weights = symmetries()
+    total = weights.cumsum(0)
+    drawn = torch.rand(num, generator=generator, dtype=torch.float64) * total[-1]
+    pair = torch.searchsorted(total, drawn, right=True).clamp(max=len(total) - 1)
+    masks = topologies()[topology[pair]]
+    operations = torch.randint(1, NUM_OPERATIONS + 1, (num, len(INNER)), generator=generator)
+    operations = operations.gather(1, _cycles()[numbering[pair]] - 1)
+    return cell_keys(masks, operations * (masks[:, 1:OUTPUT] != 0))
