@@ -16,6 +16,7 @@ from .base import (
     Slot,
     Task,
 )
+from .mnasnet import MnasNetSpace
 from .nas_bench_101 import NASBench101Space
 from .nas_bench_201 import NASBench201Space
 from .nas_bench_asr import NASBenchASRSpace
@@ -26,6 +27,7 @@ from .nats_bench_size import NATSSizeSpace
 from .transnas_bench_101 import TransNASMacroSpace, TransNASMicroSpace
 
 _SPACES: dict[str, type[SearchSpace]] = {
+    "mnasnet": MnasNetSpace,
     "nas-bench-101": NASBench101Space,
     "nas-bench-201": NASBench201Space,
     "nas-bench-asr": NASBenchASRSpace,
