@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..errors import unknown
-from . import asr, cells, graph, mnasnet, mobile, nas_bench_101, recurrent, size, transnas
+from . import asr, cells, darts, graph, mnasnet, mobile, nas_bench_101, recurrent, size, transnas
 
 if TYPE_CHECKING:
     from ..architecture import Architecture
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "darts": darts.network,
     "mnasnet": mnasnet.network,
     "nas-bench-101": nas_bench_101.network,
     "nas-bench-201": cells.network,
@@ -43,6 +44,8 @@ def build(architecture: Architecture, num_classes: int | None = None, **scale: A
         `pkgen_hf.networks.graph.network` (``task``, ``num_features``) or
         `pkgen_hf.networks.asr.network` (``filters``, ``cells``, ``groups``, ``units``, ``dropout``) or
         `pkgen_hf.networks.recurrent.network` (``embedding``, ``hidden``, ``layers``, probabilities of dropout) or
+        `pkgen_hf.networks.darts.network` (``channels``, ``cells``, ``stem``, ``affine``, ``auxiliary``,
+        ``drop_path_prob``) or
         `pkgen_hf.networks.mnasnet.network` (``channels``, ``dropout``, ``drop_path_prob``) or
         `pkgen_hf.networks.mobile.network` (``channels``) or
         `pkgen_hf.networks.transnas.network` (``task``, ``channels``); `pkgen_hf.networks.size.network` has none.
@@ -61,7 +64,7 @@ def build(architecture: Architecture, num_classes: int | None = None, **scale: A
     for option, value in {"num_classes": num_classes, **scale}.items():
         if option != "num_classes" and option not in options:
             raise unknown(f"option of {name} networks", option, options)
-        if isinstance(value, int) and value < 1:
+        if type(value) is int and value < 1:
             raise ValueError(f"{option} must be at least 1, got {value}")
     return _BUILDERS[name](architecture, num_classes, **scale)
 

@@ -16,6 +16,7 @@ from .base import (
     Slot,
     Task,
 )
+from .darts import DARTSSpace
 from .mnasnet import MnasNetSpace
 from .nas_bench_101 import NASBench101Space
 from .nas_bench_201 import NASBench201Space
@@ -27,6 +28,7 @@ from .nats_bench_size import NATSSizeSpace
 from .transnas_bench_101 import TransNASMacroSpace, TransNASMicroSpace
 
 _SPACES: dict[str, type[SearchSpace]] = {
+    "darts": DARTSSpace,
     "mnasnet": MnasNetSpace,
     "nas-bench-101": NASBench101Space,
     "nas-bench-201": NASBench201Space,

@@ -1,0 +1,273 @@
+"""The networks of DARTS (Liu et al., ICLR 2019) and NAS-Bench-301 (Zela et al., ICLR 2022), in plain torch.
+
+With ``affine=True``, ``channels=36`` and ``cells=20`` a network is the one in which DARTS evaluates a genotype on
+CIFAR-10; with ``stem="imagenet"``, ``channels=48`` and ``cells=14`` the one for ImageNet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..errors import unknown
+from ..spaces.base import Choice
+from ..spaces.darts import (
+    CELL_WIDENING,
+    CHANNELS,
+    LAYERS,
+    OPERATIONS,
+    STEM_WIDENING,
+    CellShape,
+    DARTSSpace,
+    cell_shapes,
+)
+from .mnasnet import drop_path
+
+if TYPE_CHECKING:
+    from ..architecture import Architecture
+
+STEMS = ("cifar", "imagenet")
+Edge = tuple[int, Choice]  # the node it reads, and its operation
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1, affine: bool = True) -> nn.Sequential:
+    """ReLU, 1x1 convolution, normalisation."""
+    layers = [nn.ReLU(), nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs, affine=affine)]
+    return nn.Sequential(*layers)
+
+
+def _separable(width: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
+    """ReLU, depthwise and 1x1 convolution, normalisation."""
+    padding = dilation * (kernel // 2)
+    return [
+        nn.ReLU(),
+        nn.Conv2d(width, width, kernel, stride, padding, dilation, groups=width, bias=False),
+        nn.Conv2d(width, width, 1, bias=False),
+        nn.BatchNorm2d(width, affine=affine),
+    ]
+
+
+class FactorizedReduce(nn.Module):
+    """Halves the resolution: two 1x1 convolutions of every other pixel, the second moved by one; sides must be even.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels.
+    affine
+        Whether the normalisation has weights.
+    """
+
+    def __init__(self, inputs: int, outputs: int, affine: bool = True) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.even = nn.Conv2d(inputs, half, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(inputs, outputs - half, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(outputs, affine=affine)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(batch, inputs, height, width)`` to ``(batch, outputs, height / 2, width / 2)``."""
+        features = F.relu(features)
+        return self.norm(torch.cat([self.even(features), self.odd(features[:, :, 1:, 1:])], dim=1))
+
+
+def operation(choice: Choice, width: int, stride: int, affine: bool) -> nn.Module:
+    """The operation that a choice stands for, on features of `width` channels.
+
+    With `affine` it is the one of DARTS's evaluation. Otherwise its normalisations have no weights, and one more
+    follows a pooling: so they are in DARTS's search, and in the networks of NAS-Bench-301 by their published sizes.
+    """
+    if choice.kind == "identity":
+        return nn.Identity() if stride == 1 else FactorizedReduce(width, width, affine)
+    if choice.kind == "pooling":
+        pooling: nn.Module = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        if choice.aggregation == "max":
+            pooling = nn.MaxPool2d(3, stride, padding=1)
+        return pooling if affine else nn.Sequential(pooling, nn.BatchNorm2d(width, affine=False))
+    layers = _separable(width, choice.kernel, stride, choice.dilation, affine)
+    if choice.dilation == 1:
+        layers += _separable(width, choice.kernel, 1, 1, affine)
+    return nn.Sequential(*layers)
+
+
+class Cell(nn.Module):
+    """Four nodes, each the sum of two operations; puts out all four.
+
+    Parameters
+    ----------
+    edges
+        Eight; the first two come into node 2, and so on.
+    shape
+        Channels and strides.
+    affine
+        See `operation`.
+    drop_path_prob
+        Of dropping what an operation puts out, in training; identities are kept.
+    """
+
+    def __init__(self, edges: Sequence[Edge], shape: CellShape, affine: bool, drop_path_prob: float) -> None:
+        super().__init__()
+        self.before = (FactorizedReduce if shape.shrinks else _convolution)(shape.before, shape.width)
+        self.inputs = _convolution(shape.inputs, shape.width)
+        self.sources = [source for source, _ in edges]
+        self.operations = nn.ModuleList(
+            operation(choice, shape.width, 2 if shape.reduces and source < 2 else 1, affine)
+            for source, choice in edges
+        )
+        self.drop_path_prob = drop_path_prob
+
+    def forward(self, before: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """``(batch, channels, height, width)`` of the two cells before, to the same of four times the cell's width."""
+        nodes = [self.before(before), self.inputs(inputs)]
+        parts: list[torch.Tensor] = []
+        for source, layer in zip(self.sources, self.operations, strict=True):
+            part = layer(nodes[source])
+            if self.training and self.drop_path_prob > 0 and not isinstance(layer, nn.Identity):
+                part = drop_path(part, self.drop_path_prob)
+            parts.append(part)
+            if len(parts) % 2 == 0:
+                nodes.append(parts[-2] + parts[-1])
+        return torch.cat(nodes[2:], dim=1)
+
+
+def _auxiliary_head(inputs: int, num_classes: int, is_large: bool) -> nn.Sequential:
+    """A classifier of the features after two thirds of the cells, for maps of 8 x 8 (or 7 x 7 if `is_large`)."""
+    layers = [
+        nn.ReLU(),
+        nn.AvgPool2d(5, stride=2 if is_large else 3, count_include_pad=False),  # to 2 x 2
+        nn.Conv2d(inputs, 128, 1, bias=False),
+        nn.BatchNorm2d(128),
+        nn.ReLU(),
+        nn.Conv2d(128, 768, 2, bias=False),
+        # The authors' network for large images has none here, and trained so.
+        nn.Identity() if is_large else nn.BatchNorm2d(768),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(768, num_classes),
+    ]
+    return nn.Sequential(*layers)
+
+
+class DARTSNetwork(nn.Module):
+    """Stem, cells of which those after a third and two thirds reduce, and a linear classifier.
+
+    Parameters
+    ----------
+    normal, reduction
+        Edges of the two cells.
+    num_classes
+        Width of the output.
+    channels
+        Of the first cells' nodes.
+    cells
+        Number of cells.
+    stem
+        ``"cifar"`` keeps the resolution, ``"imagenet"`` divides it by 8.
+    affine
+        See `operation`.
+    auxiliary
+        Whether, in training, a second classifier reads the features after two thirds of the cells.
+    drop_path_prob
+        Of dropping what an operation puts out, in training.
+    """
+
+    def __init__(
+        self,
+        normal: Sequence[Edge],
+        reduction: Sequence[Edge],
+        num_classes: int,
+        channels: int,
+        cells: int,
+        stem: str,
+        affine: bool,
+        auxiliary: bool,
+        drop_path_prob: float,
+    ) -> None:
+        super().__init__()
+        is_large = stem == "imagenet"
+        if is_large:
+            self.stem = nn.Sequential(
+                nn.Conv2d(3, channels // 2, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(channels // 2),
+                nn.ReLU(),
+                nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+            )
+            self.stem_end: nn.Module = nn.Sequential(
+                nn.ReLU(),
+                nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+            )
+        else:
+            width = STEM_WIDENING * channels
+            self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+            self.stem_end = nn.Identity()
+        shapes = cell_shapes(channels, cells, is_large)
+        self.cells = nn.ModuleList(
+            Cell(reduction if shape.reduces else normal, shape, affine, drop_path_prob) for shape in shapes
+        )
+        self.auxiliary_cell = 2 * cells // 3
+        self.auxiliary: nn.Module | None = None
+        if auxiliary:
+            inputs = CELL_WIDENING * shapes[self.auxiliary_cell].width
+            self.auxiliary = _auxiliary_head(inputs, num_classes, is_large)
+        self.classifier = nn.Linear(CELL_WIDENING * shapes[-1].width, num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Logits of images.
+
+        Parameters
+        ----------
+        images
+            ``(batch, 3, height, width)``, of sides divisible by 4, or by 32 after the stem for ImageNet. With the
+            auxiliary classifier 32, or 224.
+
+        Returns
+        -------
+        Tensor (batch, num_classes); in training with an auxiliary classifier a pair, the second being its logits.
+        """
+        before = self.stem(images)
+        inputs = self.stem_end(before)
+        second = None
+        for number, cell in enumerate(self.cells):
+            before, inputs = inputs, cell(before, inputs)
+            if number == self.auxiliary_cell and self.auxiliary is not None and self.training:
+                second = self.auxiliary(inputs)
+        logits = self.classifier(inputs.mean((2, 3)))
+        return logits if second is None else (logits, second)
+
+
+def network(
+    architecture: Architecture,
+    num_classes: int | None = None,
+    channels: int = CHANNELS,
+    cells: int = LAYERS,
+    stem: str = "cifar",
+    affine: bool = False,
+    auxiliary: bool = False,
+    drop_path_prob: float = 0.0,
+) -> DARTSNetwork:
+    """The network of a genotype; by default at the scale of NAS-Bench-301, for the 10 classes of CIFAR-10.
+
+    See `DARTSNetwork` for the options.
+
+    Raises
+    ------
+    ValueError
+        For an unknown stem.
+    """
+    if stem not in STEMS:
+        raise unknown("stem", stem, STEMS)
+    space = cast(DARTSSpace, architecture.space)
+    with torch.device("cpu"):  # so that the network itself may be built on the meta device
+        sources, operations = space.edges(torch.tensor([architecture.indices]))
+    normal, reduction = (
+        [(source, OPERATIONS[number]) for source, number in zip(a, b, strict=True)]
+        for a, b in zip(sources[0].flatten(1).tolist(), operations[0].flatten(1).tolist(), strict=True)
+    )
+    classes = num_classes or space.task("cifar10").num_classes
+    return DARTSNetwork(normal, reduction, classes, channels, cells, stem, affine, auxiliary, drop_path_prob)

@@ -1,0 +1,370 @@
+"""The DARTS space: genotypes, isomorphism, costs against the table of NAS-Bench-301, and networks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
+
+from pkgen_hf import Architecture, get_space
+from pkgen_hf.networks import darts
+from pkgen_hf.spaces.darts import NODES, OPERATIONS, DARTSSpace, cell_shapes, count_cells
+
+SPACE = cast(DARTSSpace, get_space("darts"))
+DARTS_V2 = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
+    "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], "
+    "normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), "
+    "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], "
+    "reduce_concat=range(2, 6))"
+)
+COMPACT_V2 = (
+    "[[[0, 3], [1, 3], [0, 3], [1, 3], [1, 3], [0, 2], [0, 2], [2, 5]], "
+    "[[0, 0], [1, 0], [2, 2], [1, 0], [0, 0], [2, 2], [2, 2], [1, 0]]]"
+)
+
+
+def some(num: int) -> torch.Tensor:
+    return SPACE.sample(num, torch.Generator().manual_seed(0))
+
+
+def from_edges(sources: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
+    """Rows of edges, by their text."""
+    edges = torch.stack([sources, operations], dim=-1).flatten(2, 3)
+    return SPACE.from_strings([json.dumps(row) for row in edges.tolist()])
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+# ---------------------------------------------------------------------- space
+
+
+def test_slots_are_pairs_and_operations() -> None:
+    assert SPACE.num_slots == 24 and SPACE.num_nodes == 6
+    assert SPACE.sizes.tolist() == [size for i in NODES for size in (i * (i - 1), 7, 7)] * 2
+    assert SPACE.num_encodings == (2 * 6 * 12 * 20) ** 2 * 7**16 > 2**63
+    assert [slot.cell for slot in SPACE.slots] == [0] * 12 + [1] * 12
+    for slot in SPACE.slots:
+        assert slot.reads == tuple(range(slot.writes))
+        if slot.kind == "connection":
+            pairs = [tuple(map(int, choice.name.split(","))) for choice in slot.choices]
+            assert set(pairs) == set(itertools.permutations(range(slot.writes), 2))
+            half = len(pairs) // 2
+            assert all(a < b for a, b in pairs[:half]) and [(b, a) for a, b in pairs[:half]] == pairs[half:]
+            for (a, b), choice in zip(pairs, slot.choices, strict=True):
+                scale = slot.writes - 1
+                assert (choice.level, choice.spread) == pytest.approx(((a + b) / 2 / scale, abs(a - b) / scale))
+    rows = some(2000)
+    assert torch.equal(SPACE.check(rows), rows) and SPACE.is_valid(rows).all()
+    assert len(SPACE.codes(rows).unique()) == 2000
+
+
+def test_edges_read_earlier_nodes() -> None:
+    sources, operations = SPACE.edges(some(2000))
+    assert sources.shape == operations.shape == (2000, 2, 4, 2)
+    assert (sources >= 0).all() and (sources < torch.tensor(NODES)[:, None]).all()
+    assert (sources[..., 0] != sources[..., 1]).all()
+    assert torch.equal(from_edges(sources, operations), some(2000))
+
+
+def test_remove_leaves_skips_and_connections() -> None:
+    rows = some(100)
+    removed = SPACE.remove(rows, torch.zeros_like(rows, dtype=torch.bool))
+    connections = torch.tensor([slot.kind == "connection" for slot in SPACE.slots])
+    assert torch.equal(removed[:, connections], rows[:, connections])
+    assert {OPERATIONS[k].name for k in removed[:, ~connections].flatten().tolist()} == {"skip_connect"}
+
+
+# ---------------------------------------------------------------------- isomorphism
+
+
+def test_canonical_form_does_not_depend_on_numbers_of_nodes_and_order_of_inputs() -> None:
+    rows = some(2000)
+    canonical = SPACE.canonical(rows)
+    assert torch.equal(SPACE.canonical(canonical), canonical) and torch.equal(SPACE.check(canonical), canonical)
+    for cost in (SPACE.parameters, SPACE.flops):
+        assert torch.equal(cost(canonical), cost(rows))
+    sources, operations = SPACE.edges(canonical)
+    assert (sources[..., 0] < sources[..., 1]).all()
+    # inputs in a random order
+    sources, operations = SPACE.edges(rows)
+    order = torch.rand(sources.shape, generator=torch.Generator().manual_seed(1)).argsort(-1)
+    turned = from_edges(sources.gather(-1, order), operations.gather(-1, order))
+    assert not torch.equal(turned, rows)
+    assert torch.equal(SPACE.canonical(turned), canonical) and torch.equal(SPACE.keys(turned), SPACE.keys(rows))
+    # nodes of one cell numbered anew, wherever each still comes after what it reads
+    moved = 0
+    for places, cell in itertools.product(itertools.permutations(NODES), (0, 1)):
+        number = torch.tensor([0, 1, *places])
+        back = number[2:].argsort()  # the old node (less 2) at each place
+        new_sources, new_operations = sources.clone(), operations.clone()
+        new_sources[:, cell] = number[sources[:, cell]][:, back]
+        new_operations[:, cell] = operations[:, cell, back]
+        allowed = (new_sources < torch.tensor(NODES)[:, None]).flatten(1).all(1)
+        other = from_edges(new_sources[allowed], new_operations[allowed])
+        assert torch.equal(SPACE.canonical(other), canonical[allowed]), places
+        moved += int(allowed.sum())
+    assert moved > 5 * len(rows)
+
+
+def test_cells_up_to_isomorphism_are_counted() -> None:
+    """All cells of two operations by their canonical form, and the count of all of seven from the formula."""
+    wirings = itertools.product(*(itertools.combinations(range(node), 2) for node in NODES))
+    labels = torch.cartesian_prod(*[torch.arange(2)] * 8)  # (256, 8)
+    sources = torch.tensor(list(wirings)).repeat_interleave(len(labels), dim=0)  # (180 * 256, 4, 2)
+    operations = labels.repeat(180, 1).unflatten(1, (4, 2))
+    rows = torch.zeros(len(sources), 24, dtype=torch.long)
+    first = [slot.choices for slot in SPACE.slots[:12:3]]
+    index = [{choice.name: k for k, choice in enumerate(choices)} for choices in first]
+    for node in range(4):
+        names = [f"{a},{b}" for a, b in sources[:, node].tolist()]
+        rows[:, 3 * node] = torch.tensor([index[node][name] for name in names])
+        rows[:, 3 * node + 1 : 3 * node + 3] = operations[:, node]
+    assert len(rows.unique(dim=0)) == 180 * 256
+    assert len(SPACE.canonical(rows).unique(dim=0)) == count_cells(2) == 17_531
+    unlabelled = SPACE.canonical(rows[:: len(labels)])
+    assert len(unlabelled.unique(dim=0)) == count_cells(1)
+    assert SPACE.num_architectures == count_cells(7) ** 2 == 382_128_166**2
+
+
+def test_isomorphic_cells_compute_the_same() -> None:
+    """Operations moved along, a cell's nodes are the same up to their order."""
+    torch.manual_seed(0)
+    shape = cell_shapes(4, 8)[0]
+    row = some(1)
+    while torch.equal(SPACE.edges(SPACE.canonical(row))[0].sort(-1)[0], SPACE.edges(row)[0].sort(-1)[0]):
+        row = SPACE.sample(1)
+    built = []
+    for indices in (row, SPACE.canonical(row)):
+        sources, operations = (part[0, 0].flatten().tolist() for part in SPACE.edges(indices))
+        edges = [(source, OPERATIONS[number]) for source, number in zip(sources, operations, strict=True)]
+        cell = darts.Cell(edges, shape, affine=False, drop_path_prob=0.0)
+        for parameter in cell.parameters():  # equal operations get equal weights, so they need not be matched
+            values = torch.arange(parameter.numel(), dtype=torch.float)
+            parameter.data = (values * 0.7).sin().reshape(parameter.shape)
+        built.append(cell)
+    before, inputs = torch.randn(2, shape.before, 8, 8), torch.randn(2, shape.inputs, 8, 8)
+    outputs = [cell(before, inputs).unflatten(1, (4, 4)) for cell in built]
+    used = set()
+    for node in range(4):
+        distance = (outputs[1] - outputs[0][:, node, None]).abs().amax((0, 2, 3, 4))
+        used.add(int(distance.argmin()))
+        assert distance.min() < 1e-4
+    assert used == set(range(4))
+
+
+# ---------------------------------------------------------------------- strings
+
+
+def test_every_string_comes_back() -> None:
+    rows = some(1000)
+    strings, compact = SPACE.to_strings(rows), SPACE.to_compact_strings(rows)
+    assert torch.equal(SPACE.from_strings(strings), rows)
+    assert torch.equal(SPACE.from_strings(compact), rows)
+    assert torch.equal(SPACE.from_strings([text.replace(" ", "") for text in strings]), rows)
+    assert torch.equal(SPACE.from_strings([text.replace("range(2, 6)", "[2, 3, 4, 5]") for text in strings]), rows)
+    assert torch.equal(SPACE.from_strings([text.replace("'", '"') for text in strings]), rows)
+    assert torch.equal(SPACE.from_strings([text.replace("[", "[\n  ") for text in compact]), rows)
+    assert [json.dumps(json.loads(text)) for text in compact] == compact
+
+
+def test_published_genotype_is_read_as_it_is_written() -> None:
+    rows = SPACE.from_strings([DARTS_V2, COMPACT_V2])
+    assert torch.equal(rows[0], rows[1])
+    assert SPACE.to_strings(rows) == [DARTS_V2] * 2 and SPACE.to_compact_strings(rows) == [COMPACT_V2] * 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Genotype()",
+        "[]",
+        "[1, 2]",
+        "[[], []]",
+        "[" * 100_000,
+        "[[[0, 3]]",
+        '[[["a"]], []]',
+        COMPACT_V2.replace(", [2, 5]", ""),
+        COMPACT_V2[:-1] + ", []]",
+        DARTS_V2[:-1],
+        DARTS_V2 + ")",
+        DARTS_V2.replace("normal=", "normal=__import__('os').name or "),
+        DARTS_V2.replace("('dil_conv_3x3', 2)", ""),
+        DARTS_V2.replace("normal_concat=range(2, 6)", "normal_concat=[3, 4, 5]"),
+        DARTS_V2.replace("'dil_conv_3x3'", "dil_conv_3x3"),
+        DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', -1)"),
+        "|".join(["0,1", "skip_connect", "skip_connect"] * 8),
+    ],
+)
+def test_malformed_string_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a darts string; one looks like") as caught:
+        SPACE.from_strings([DARTS_V2, text])
+    assert SPACE.example in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hints"),
+    [
+        (DARTS_V2.replace("dil_conv_3x3", "dil_conv_3"), ["Did you mean 'dil_conv_3x3'", "'normal node 5, second'"]),
+        (DARTS_V2.replace("dil_conv_3x3", "none"), ["Allowed: max_pool_3x3, avg_pool_3x3, skip_connect"]),
+        (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 5)"), ["'normal inputs of 5'", "'0,5'"]),
+        (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 0)"), ["'normal inputs of 5'", "'0,0'"]),
+        (COMPACT_V2.replace("[2, 5]", "[2, 7]"), ["'7'", "'normal node 5, second'"]),
+        (COMPACT_V2.replace("[2, 5]", "[2, true]"), ["'True'", "'normal node 5, second'"]),
+        (COMPACT_V2.replace("[2, 5]", "[5, 5]"), ["'0,5'", "'normal inputs of 5'"]),
+    ],
+)
+def test_wrong_part_is_named(text: str, hints: list[str]) -> None:
+    with pytest.raises(ValueError, match="unknown choice in slot") as caught:
+        SPACE.from_strings([text])
+    for hint in hints:
+        assert hint in str(caught.value)
+
+
+# ---------------------------------------------------------------------- costs
+
+
+def test_strings_and_costs_are_those_of_the_shared_table(shared_benchmarks: Path) -> None:
+    table = pq.read_table(shared_benchmarks / "nas-bench-301.parquet")
+    texts = table["architecture"].to_pylist()
+    rows = SPACE.from_strings(texts)
+    assert len(rows) == 11_946 and SPACE.to_compact_strings(rows) == texts
+    strings = SPACE.to_strings(rows)
+    assert torch.equal(SPACE.from_strings(strings), rows)
+    for cost, column in [(SPACE.parameters(rows), "parameters_m"), (SPACE.flops(rows, "cifar10"), "flops_m")]:
+        published = table[column].to_numpy().astype(np.float32)
+        known = ~np.isnan(published)
+        assert known.sum() == 725
+        assert np.array_equal((cost.numpy() / 1e6).astype(np.float32)[known], published[known]), column
+
+
+class OperationCount:
+    """Operations as the published numbers count them, by what the modules of a network read and put out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.total = 0
+        for module in network.modules():
+            module.register_forward_hook(self)
+
+    def __call__(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            self.total += output.numel() * module.weight[0].numel()
+        elif isinstance(module, nn.BatchNorm2d):
+            self.total += output.numel() * (2 if module.affine else 1)
+        elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+            self.total += 9 * output.numel()
+        elif isinstance(module, nn.ReLU | darts.FactorizedReduce):  # the latter has a ReLU within
+            self.total += inputs[0].numel()
+
+
+def test_costs_are_those_of_the_network() -> None:
+    rows = torch.cat([SPACE.sizes[None] - 1, torch.zeros(1, 24, dtype=torch.long), some(8)])
+    parameters, flops = SPACE.parameters(rows).tolist(), SPACE.flops(rows).tolist()
+    for i, architecture in enumerate(Architecture.from_batch(SPACE, rows)):
+        with torch.device("meta"):
+            network = architecture.build().eval()
+            counter = OperationCount(network)
+            network(torch.empty(1, 3, 32, 32))
+        assert count(network) == parameters[i], str(architecture)
+        assert counter.total + 512 * (8 + 1) ** 2 == flops[i], str(architecture)  # and the mean
+
+
+def test_published_networks_have_their_published_sizes() -> None:
+    """What the authors' code reports of DARTS_V2: 3.349342 and 4.718752 million, auxiliary classifiers not counted."""
+    architecture = Architecture.from_string(SPACE, DARTS_V2)
+    with torch.device("meta"):
+        small = architecture.build(channels=36, cells=20, affine=True)
+        large = architecture.build(num_classes=1000, channels=48, cells=14, affine=True, stem="imagenet")
+        both = architecture.build(
+            num_classes=1000, channels=48, cells=14, affine=True, stem="imagenet", auxiliary=True
+        )
+        first, second = both(torch.empty(2, 3, 224, 224))
+    assert count(small) == 3_349_342 and count(large) == 4_718_752
+    assert first.shape == second.shape == (2, 1000)
+
+
+# ---------------------------------------------------------------------- networks
+
+
+def test_reductions_stand_after_thirds() -> None:
+    shapes = cell_shapes(16, 8)
+    assert [k for k, shape in enumerate(shapes) if shape.reduces] == [2, 5]
+    assert [shape.width for shape in shapes] == [16, 16, 32, 32, 32, 64, 64, 64]
+    assert [k for k, shape in enumerate(shapes) if shape.shrinks] == [3, 6]
+    assert [shape[:2] for shape in shapes[:4]] == [(48, 48), (48, 64), (64, 64), (64, 128)]
+    assert [k for k, shape in enumerate(cell_shapes(16, 14, is_large=True)) if shape.shrinks] == [0, 5, 10]
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("choice", OPERATIONS, ids=lambda choice: choice.name)
+def test_operations_keep_channels(choice: Any, affine: bool) -> None:
+    features = torch.randn(2, 6, 8, 8)
+    for stride in (1, 2):
+        layer = darts.operation(choice, 6, stride, affine)
+        assert layer(features).shape == (2, 6, 8 // stride, 8 // stride)
+        norms = [module for module in layer.modules() if isinstance(module, nn.BatchNorm2d)]
+        assert all(norm.affine == affine for norm in norms)
+        assert len(norms) == (2 if "sep" in choice.name else 1) - (
+            (choice.kind == "identity" and stride == 1) or (choice.kind == "pooling" and affine)
+        )
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"affine": True, "auxiliary": True}, {"stem": "imagenet", "cells": 4}], ids=lambda o: str(len(o))
+)
+def test_network_trains_and_is_saved(options: dict[str, Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    architecture = Architecture.from_batch(SPACE, some(1))[0]
+    network = architecture.build(num_classes=5, channels=4, **options)
+    images = torch.randn(4, 3, 32, 32) if options.get("stem") is None else torch.randn(4, 3, 64, 64)
+    logits = network(images)
+    losses = [F.cross_entropy(part, torch.arange(4)) for part in (logits if isinstance(logits, tuple) else [logits])]
+    assert len(losses) == 1 + ("auxiliary" in options)
+    torch.stack(losses).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+    network.eval()
+    assert network(images).shape == (4, 5)
+    save_file(network.state_dict(), tmp_path / "network.safetensors")
+    other = architecture.build(num_classes=5, channels=4, **options).eval()
+    assert not torch.equal(other(images), network(images))
+    other.load_state_dict(load_file(tmp_path / "network.safetensors"))
+    assert torch.equal(other(images), network(images))
+
+
+def test_paths_are_dropped_in_training_alone() -> None:
+    torch.manual_seed(0)
+    skip, pool = OPERATIONS[2], OPERATIONS[1]
+    cell = darts.Cell([(0, skip), (1, pool)] * 4, cell_shapes(4, 8)[0], affine=True, drop_path_prob=0.5)
+    before, inputs = torch.randn(64, 12, 4, 4), torch.randn(64, 12, 4, 4)
+    kept = cell.before(before)
+    parts = (cell(before, inputs)[:, :4] - kept).flatten(1)
+    dropped = (parts == 0).all(1)
+    assert 16 < int(dropped.sum()) < 48  # the pooling is dropped, the identity never
+    whole = cell.operations[1](cell.inputs(inputs)).flatten(1)
+    torch.testing.assert_close(parts[~dropped], 2 * whole[~dropped], rtol=1e-4, atol=1e-5)
+    cell.eval()
+    expected = cell.before(before) + cell.operations[1](cell.inputs(inputs))
+    torch.testing.assert_close(cell(before, inputs)[:, :4], expected)
+
+
+def test_wrong_options_are_refused() -> None:
+    architecture = Architecture.from_string(SPACE, DARTS_V2)
+    with pytest.raises(ValueError, match="unknown stem: 'imagnet'. Did you mean 'imagenet'"):
+        architecture.build(stem="imagnet")
+    with pytest.raises(ValueError, match="channels must be at least 1, got 0"):
+        architecture.build(channels=0)
+    with torch.device("meta"):
+        assert count(architecture.build(auxiliary=False)) == 909_866
