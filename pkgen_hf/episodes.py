@@ -32,6 +32,7 @@ SHARES = {"measured": 0.25, "evaluated": 0.25, "other task": 0.12, "other spaces
 HIDDEN_SHARE = 0.3  # of the batches, in which choices are known by their description alone
 CONCEALED_SHARE = 0.4  # of the batches, in which nothing but its cost is known of one choice
 BATCH_SLOTS = 4096  # a batch of a space of many slots holds fewer architectures
+MANY_SLOTS = 32  # a space of more has fewer priors and batches, in proportion
 
 
 # ---------------------------------------------------------------------- tables
@@ -285,7 +286,8 @@ def make_episodes(
                 share = (1 - SHIFTED_SHARE) * weights[number] / sum(weights)
             ranked = goal.ranked()
             for kind in kinds:
-                count = max(1, round(priors_per_task * SHARES[kind] / total / (3 if goal.shifted else 1)))
+                count = priors_per_task * SHARES[kind] / total / (3 if goal.shifted else 1)
+                count = max(1, round(count * min(1, MANY_SLOTS / table.space.num_slots)))
                 for _ in range(count):
                     prior, rows = _prior_of(kind, goal, ranked, sources, generator)
                     weight = share * SHARES[kind] / total / count
@@ -365,7 +367,8 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
             ``quality`` (batch,), NaN where there is none.
         """
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
-        which = int(torch.randint(len(self.episodes), (1,), generator=generator))
+        shares = torch.tensor([min(1.0, MANY_SLOTS / part.table.space.num_slots) for part in self.episodes])
+        which = int(torch.multinomial(shares, 1, generator=generator))
         episodes = self.episodes[which]
         space, rows = episodes.table.space, episodes.table.indices
         hidden = torch.rand((), generator=generator) < HIDDEN_SHARE

@@ -11,19 +11,21 @@ import torch
 from .benchmarks import ScoreTable
 from .pipeline_pkgen import PKGenPipeline
 from .priors import Prior
+from .spaces import SearchSpace
+from .surrogate import Surrogate
 
 Generate = Callable[[int, torch.Generator], tuple[torch.Tensor, float]]
 """From a number and a generator to architectures ``(n, slots)``, best first by its own ranking, and their validity."""
 
 
 def from_pipeline(
-    pipe: PKGenPipeline, table: ScoreTable, task: str, prior: Prior | None = None, **call: Any
+    pipe: PKGenPipeline, space: SearchSpace, task: str, prior: Prior | None = None, **call: Any
 ) -> Generate:
     """Generation by the pipeline, samples as they come."""
 
     def generate(num: int, generator: torch.Generator) -> tuple[torch.Tensor, float]:
         out = pipe(
-            space=table.space,
+            space=space,
             task=task,
             prior=prior,
             num_architectures=num,
@@ -45,12 +47,12 @@ def from_prior(prior: Prior, temperature: float = 1.0) -> Generate:
     return generate
 
 
-def from_uniform(table: ScoreTable) -> Generate:
+def from_uniform(space: SearchSpace) -> Generate:
     """Uniform random architectures, in the order they were drawn."""
 
     def generate(num: int, generator: torch.Generator) -> tuple[torch.Tensor, float]:
-        indices = table.space.sample(num, generator)
-        return indices, float(table.space.is_valid(indices).float().mean())
+        indices = space.sample(num, generator)
+        return indices, float(space.is_valid(indices).float().mean())
 
     return generate
 
@@ -65,7 +67,7 @@ def _by_frequency(prior: Prior, indices: torch.Tensor) -> tuple[torch.Tensor, fl
 def evaluate(
     name: str,
     generate: Generate,
-    table: ScoreTable,
+    table: ScoreTable | Surrogate,
     task: str,
     labels_read: dict[str, int],
     num: int = 1000,
@@ -76,14 +78,15 @@ def evaluate(
     Returns
     -------
     dict
-        A row of a results table. Scores are in percent: ``validation`` is the mean over everything generated, invalid
-        architectures being worth a guess, with ``validation_std`` over seeds; ``best_of_1``, ``best_of_5`` and
-        ``best_of_n`` are the best validation score among the first distinct ones by the generator's own order (1, 5,
-        all); ``median_rank`` is in percent of the table. ``test`` and ``test_of_selected`` are there if the table has
-        test scores: the mean over everything, and the score of the one that validation picks of the first five.
-        ``unique`` is the share of distinct architectures. ``seconds`` is the time to generate one batch of `num`.
+        A row of a results table. ``validation`` is the mean of the scores that select (see `Task.split`; in percent if
+        they are accuracies) over everything generated, invalid architectures being worth a guess, with
+        ``validation_std`` over seeds; ``best_of_1``, ``best_of_5`` and ``best_of_n`` are the best of these scores among
+        the first distinct ones by the generator's own order (1, 5, all); ``median_rank`` is in percent of the table.
+        ``test`` and ``test_of_selected`` are there if the table has test scores beside: the mean over everything, and
+        the score of the one that validation picks of the first five. ``unique`` is the share of distinct
+        architectures. ``seconds`` is the time to generate one batch of `num`.
     """
-    has_test = f"{task}_test_accuracy" in table.column_names
+    has_test = isinstance(table, ScoreTable) and table.has(task, "test") and table.space.task(task).split != "test"
     rows: list[dict[str, float]] = []
     for seed in range(seeds):
         generator = torch.Generator().manual_seed(seed)
@@ -104,6 +107,7 @@ def evaluate(
             "seconds": seconds,
         }
         if has_test:
+            assert isinstance(table, ScoreTable)
             test = table.scores(indices, task, "test")
             row["test"] = float(test.nanmean())
             row["test_of_selected"] = float(test[first[:5]][scores[first[:5]].argmax()])

