@@ -34,6 +34,8 @@ from .spaces.nas_bench_graph import NASBenchGraphSpace
 SPLITS = ("validation", "test")
 MEASURES = ("_accuracy", "_score")  # endings of columns of scores: percent, or any other number that is to be high
 
+_CHUNK = 65_536  # rows that are read at a time; all of a large table would take ten times its memory
+
 
 def _package_folder(module: str, package: str, benchmark: str) -> Path:
     found = importlib.util.find_spec(module)
@@ -213,7 +215,9 @@ class ScoreTable:
     def __init__(self, space: str | SearchSpace, table: datasets.Dataset) -> None:
         self.space = get_space(space)
         arrow = table.with_format("arrow")[:]
-        self.indices = self.space.from_strings(arrow["architecture"].to_pylist())
+        starts = range(0, max(1, arrow.num_rows), _CHUNK)
+        strings = (arrow["architecture"].slice(start, _CHUNK).to_pylist() for start in starts)
+        self.indices = torch.cat([self.space.from_strings(part) for part in strings])
         self.column_names = list(table.column_names)
         self._columns = {
             name: torch.from_numpy(arrow[name].to_numpy(zero_copy_only=False).astype(np.float32))
@@ -269,7 +273,7 @@ class ScoreTable:
 
     @cached_property
     def _keys(self) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = self.indices.split(65_536)  # a whole table at a time would take ten times its memory
+        parts = self.indices.split(_CHUNK)
         return torch.cat([self.space.keys(part) for part in parts]).sort(stable=True)
 
     def scores(self, indices: torch.Tensor, task: str, split: str | None = None) -> torch.Tensor:
@@ -337,5 +341,6 @@ class ScoreTable:
         if task not in self._estimates:
             rows = ~self.column(task).isnan()
             guess = self.space.task(task).guess
-            self._estimates[task] = Estimate(self.space, self.indices[rows], self.column(task)[rows], guess)
+            scores = self.column(task)[rows]
+            self._estimates[task] = Estimate(self.space, self.indices[rows], scores, guess, look_up=False)
         return self._estimates[task]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import io
 import os
@@ -17,6 +18,7 @@ import torch
 
 from pkgen_hf import benchmarks
 from pkgen_hf.benchmarks import ScoreTable, load_benchmark
+from pkgen_hf.sources.pickles import PlainUnpickler, read_plain
 from pkgen_hf.spaces import SearchSpace, get_space
 
 CELLS = get_space("nas-bench-201")
@@ -179,7 +181,8 @@ def test_table_may_have_further_columns(tmp_path: Path) -> None:
 
 
 def test_own_space_has_a_table_of_its_own(tmp_path: Path) -> None:
-    space = SearchSpace("own", CELLS.slots[:2], {"cifar10": CELLS.task("cifar10")}, "none")
+    task = dataclasses.replace(CELLS.task("cifar10"), split="test")
+    space = SearchSpace("own", CELLS.slots[:2], {"cifar10": task}, "none")
     table = pa.table({"architecture": ["none|none", "none|skip_connect"], "cifar10_test_accuracy": [10.0, 20.0]})
     pq.write_table(table, tmp_path / "table.parquet")
     loaded = ScoreTable(space, datasets.Dataset(table))
@@ -196,7 +199,7 @@ def test_unknown_names_are_refused(cell_table: ScoreTable) -> None:
             ask("cifar-100")
     with pytest.raises(ValueError, match="'valid'.*Did you mean 'validation'.*test"):
         cell_table.column("cifar10", "valid")
-    with pytest.raises(ValueError, match="no test scores of cifar10.*it has cifar10_validation, cifar100_validation"):
+    with pytest.raises(ValueError, match="no test scores of cifar10.*it has cifar10_validation_accuracy, cifar100_validation_accuracy"):
         cell_table.column("cifar10", "test")
     with pytest.raises(ValueError, match=r"shape \(batch, 6\)"):
         cell_table.rows(torch.zeros(3, 7))
@@ -312,7 +315,7 @@ def test_pickles_that_call_something_are_refused(protocol: int, tmp_path: Path) 
     ):
         path.write_bytes(pickle.dumps(payload, protocol))
         with pytest.raises(pickle.UnpicklingError, match="only plain data is read"):
-            benchmarks._read_plain(path)
+            read_plain(path)
     assert not touched.exists()
 
 
@@ -321,5 +324,5 @@ def test_pickles_of_plain_data_are_read(protocol: int, tmp_path: Path) -> None:
     number = np.float64(0.25) if protocol > 2 else 0.25  # before, bytes were written as a call
     data = {"012345": {"val_acc": {0: 90.5, 1: 91.0}, "time": [1, 2.5, None]}, 17: (True, "x", number)}
     (tmp_path / "table.bench").write_bytes(pickle.dumps(data, protocol))
-    assert benchmarks._read_plain(tmp_path / "table.bench") == data
-    assert benchmarks._PlainUnpickler(io.BytesIO(pickle.dumps(data, protocol))).load() == data
+    assert read_plain(tmp_path / "table.bench") == data
+    assert PlainUnpickler(io.BytesIO(pickle.dumps(data, protocol))).load() == data
