@@ -1,18 +1,47 @@
-"""Readers of the files in which benchmarks are published, into standard tables (see `pkgen_hf.sources.tables`)."""
+"""Readers of the files in which benchmarks are published, into standard tables (see `pkgen_hf.sources.tables`).
+
+Each is described where it is written: `tables` (Parquet of other columns), `nas_bench_101`, `nats_bench`, `json_files`
+(NAS-Bench-Macro, NAS-Bench-301 by NAS-Bench-Suite-Zero, Accel-NASBench, NAS-Bench-NLP), `transnas` and `asr`. Pickles
+are read without running anything that they ask for.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from ..spaces import SearchSpace
+from . import asr, nas_bench_101, nats_bench, transnas
 from .folders import join, read_files
+from .json_files import read_accel, read_macro, read_recurrent, read_suite_zero
 from .tables import score_column, standard
 
+# What the files of a benchmark's own form are called, and their reader.
+_OFFICIAL: dict[str, tuple[str, Callable[[SearchSpace, Sequence[Path], bool], pa.Table]]] = {
+    "darts": ("*.json", read_suite_zero),
+    "mnasnet": ("*.json", read_accel),
+    "nas-bench-101": ("*.tfrecord", nas_bench_101.read),
+    "nas-bench-201": ("*.pickle.pbz2", nats_bench.read),
+    "nas-bench-asr": ("*.pickle", asr.read),
+    "nas-bench-macro": ("*.json", read_macro),
+    "nas-bench-nlp": ("*.json", read_recurrent),
+    "nats-bench-size": ("*.pickle.pbz2", nats_bench.read),
+    "transnas-bench-101-macro": ("*.pth", transnas.read),
+    "transnas-bench-101-micro": ("*.pth", transnas.read),
+}
 
-def read_source(space: SearchSpace, path: Path) -> pa.Table:
+
+def official_pattern(space: SearchSpace) -> str | None:
+    """What the files of the benchmark's own form are called, e.g. ``"*.tfrecord"``; None where none is read."""
+    return _OFFICIAL[space.name][0] if space.name in _OFFICIAL else None
+
+
+def read_source(space: SearchSpace, path: Path, quiet: bool = True) -> pa.Table:
     """The standard table of a space from a file or folder of any form that is known.
+
+    Of a folder all Parquet files are read, or, if it has none, all that are called as the benchmark's own files.
 
     Raises
     ------
@@ -21,10 +50,17 @@ def read_source(space: SearchSpace, path: Path) -> pa.Table:
     ValueError
         For what is not readable, or of no known form.
     """
+    pattern = official_pattern(space)
+    own = pattern is not None and (path.match(pattern) if path.is_file() else not any(path.glob("**/*.parquet")))
+    if own:
+        assert pattern is not None
+        files = [path] if path.is_file() else sorted(path.glob(f"**/{pattern}"))
+        if files:
+            return _OFFICIAL[space.name][1](space, files, quiet)
     files = [path] if path.is_file() else sorted(path.glob("**/*.parquet"))
     if not files:
-        raise FileNotFoundError(f"no .parquet file in {path}")
+        raise FileNotFoundError(f"no .parquet file in {path}" + (f", and no {pattern}" if pattern else ""))
     return standard(space, read_files(files, path))
 
 
-__all__ = ["join", "read_source", "score_column", "standard"]
+__all__ = ["join", "official_pattern", "read_source", "score_column", "standard"]

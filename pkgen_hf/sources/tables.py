@@ -79,10 +79,11 @@ def _graphs(space: SearchSpace, table: pa.Table) -> pa.Table:
     for start in range(0, table.num_rows, _CHUNK):
         part = table.slice(start, _CHUNK)
         bits, names = (part[name].combine_chunks() for name in ("module_adjacency", "module_operations"))
-        ends = bits.offsets.to_numpy()
-        flat = bits.values.to_numpy()
-        matrices = [flat[a:b] for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
-        rows = space.from_matrices(matrices, names.to_pylist())
+        matrices = _pieces(bits.values.to_numpy(), bits.offsets)
+        # As Python's own strings, each once: to_pylist takes many times as long.
+        words = names.values if pa.types.is_dictionary(names.values.type) else names.values.dictionary_encode()
+        vocabulary = np.array(words.dictionary.to_pylist(), dtype=object)
+        rows = space.from_matrices(matrices, _pieces(vocabulary[words.indices.to_numpy()].tolist(), names.offsets))
         strings.append(pa.array(space.to_strings(rows)))
     columns: dict[str, Any] = {"architecture": pa.chunked_array(strings, pa.string())}
     for split in ("validation", "test"):
@@ -91,6 +92,12 @@ def _graphs(space: SearchSpace, table: pa.Table) -> pa.Table:
     if "trainable_parameters" in table.column_names:
         columns["cifar10_parameters"] = table["trainable_parameters"]
     return pa.table(columns)
+
+
+def _pieces(values: Any, offsets: pa.Array) -> list[Any]:
+    """The lists of an Arrow column of lists, cut from all of its values."""
+    ends = offsets.to_pylist()
+    return [values[a:b] for a, b in zip(ends, ends[1:], strict=False)]
 
 
 def _named(rename: Mapping[str, str]) -> Callable[[SearchSpace, pa.Table], pa.Table]:
