@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .errors import unknown
 from .spaces import SearchSpace, get_space, list_spaces
 
 if TYPE_CHECKING:
@@ -80,15 +81,36 @@ class Architecture:
         return cls(space, space.from_strings([text])[0].tolist())
 
     @classmethod
-    def from_json(cls, text: str) -> Architecture:
-        """Read what `to_json` wrote."""
+    def from_json(cls, text: str, space: str | SearchSpace | None = None) -> Architecture:
+        """Read what `to_json` wrote.
+
+        Parameters
+        ----------
+        text
+            JSON with the name of the space and the architecture's string.
+        space
+            The space it is of; needed for a space of your own only.
+
+        Raises
+        ------
+        ValueError
+            For text of another form, or a space that is not known or not the one given.
+        """
         try:
             record = json.loads(text)
-            space, string = record["space"], record["architecture"]
-            if not (isinstance(space, str) and isinstance(string, str)):
+            name, string = record["space"], record["architecture"]
+            if not (isinstance(name, str) and isinstance(string, str)):
                 raise TypeError("both are strings")
         except (TypeError, KeyError, json.JSONDecodeError) as error:
             raise ValueError(f'expected JSON like {{"space": ..., "architecture": ...}}, got {text!r}') from error
+        if space is None:
+            if name not in list_spaces():
+                refusal = unknown("search space", name, list_spaces())
+                raise ValueError(f"{refusal} If it is a space of your own, pass it: from_json(text, space=...).")
+            return cls.from_string(name, string)
+        space = get_space(space)
+        if name != space.name:
+            raise ValueError(f"{text!r} is an architecture of {name}, not of {space.name}")
         return cls.from_string(space, string)
 
     def to_json(self) -> str:
@@ -102,7 +124,7 @@ class Architecture:
         raise AttributeError(f"an Architecture cannot be changed; {name!r} cannot be deleted")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        known = self.space.name in list_spaces()
+        known = self.space.name in list_spaces() and self.space is get_space(self.space.name)
         return Architecture, (self.space.name if known else self.space, self.indices)
 
     def __str__(self) -> str:

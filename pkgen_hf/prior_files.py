@@ -13,7 +13,7 @@ import torch
 
 from .errors import unknown
 from .priors import EVIDENCE, Prior, Subgraph
-from .spaces import SearchSpace, get_space
+from .spaces import SearchSpace, get_space, list_spaces
 
 _COLUMNS = {
     "space": pa.string(),
@@ -87,15 +87,22 @@ def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
     return path
 
 
-def load_priors(path: str | Path) -> list[Prior]:
+def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Prior]:
     """Read the priors of a Parquet file.
+
+    Parameters
+    ----------
+    path
+        As from `save_priors`.
+    spaces
+        Spaces of your own that the file may name; those that `list_spaces` has need not be passed.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a table of priors, or is of a space or choice that is not known.
+        If the file is not a table of priors, is of a space or choice that is not known, or lacks choices of the space.
     """
     path = Path(path)
     if not path.is_file():
@@ -110,7 +117,20 @@ def load_priors(path: str | Path) -> list[Prior]:
     groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         groups.setdefault((row["space"], row["task"]), []).append(row)
-    return [_from_rows(get_space(space), task, rows) for (space, task), rows in groups.items()]
+    return [_from_rows(_find_space(name, spaces, path), task, rows) for (name, task), rows in groups.items()]
+
+
+def _find_space(name: str, own: Sequence[SearchSpace], path: Path) -> SearchSpace:
+    for space in own:
+        if space.name == name:
+            return space
+    if name not in list_spaces():
+        error = unknown(f"search space in {path}", name, [*(space.name for space in own), *list_spaces()])
+        raise ValueError(
+            f"{error} If it is a space of your own, pass it: Prior.load(path, space=...) or "
+            f"load_priors(path, spaces=[...])."
+        )
+    return get_space(name)
 
 
 def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]]) -> Prior:
@@ -118,6 +138,7 @@ def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]])
     shape = (space.num_slots, space.num_choices)
     contributions, subgraph = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
     frequencies = torch.zeros(shape)
+    missing = space.choice_mask.clone()
     graphs = []
     for row in rows:
         for name in row["slots"]:
@@ -132,9 +153,16 @@ def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]])
             at = (slots[0], choices[0])
             contributions[at], subgraph[at] = row["contribution"], row["subgraph_contribution"]
             frequencies[at] = row["frequency"]
+            missing[at] = False
         else:
             count = round(row["frequency"] * row["num_good"])
             graphs.append(Subgraph(tuple(slots), tuple(choices), row["contribution"], count))
+    if missing.any():
+        s, k = missing.nonzero()[0].tolist()
+        raise ValueError(
+            f"this prior of {space.name} says nothing of choice {space.slots[s].choices[k].name!r} in slot "
+            f"{space.slots[s].name!r}: it was saved for a space of other choices"
+        )
     head = rows[0]
     if head["evidence"] not in EVIDENCE:
         raise unknown("evidence", head["evidence"], EVIDENCE)

@@ -289,13 +289,24 @@ class Prior:
         return save_priors([self], path)
 
     @classmethod
-    def load(cls, path: str | Path) -> Prior:
-        """Read the single prior of a Parquet file."""
+    def load(cls, path: str | Path, space: str | SearchSpace | None = None) -> Prior:
+        """Read the single prior of a Parquet file.
+
+        Parameters
+        ----------
+        path
+            As from `save`.
+        space
+            The space it is of; needed for a space of your own only.
+        """
         from .prior_files import load_priors
 
-        priors = load_priors(path)
+        wanted = None if space is None else get_space(space)
+        priors = load_priors(path, [] if wanted is None else [wanted])
         if len(priors) != 1:
             raise ValueError(f"{path} holds {len(priors)} priors; use load_priors")
+        if wanted is not None and priors[0].space is not wanted:
+            raise ValueError(f"{path} holds a prior of {priors[0].space.name}, not of {wanted.name}")
         return priors[0]
 
     def plot(self, path: str | Path) -> Path:
@@ -316,6 +327,9 @@ class Estimate:
         The evaluations, ``LongTensor (n, slots)`` and ``FloatTensor (n,)``.
     guess
         What a disconnected network is worth.
+    look_up
+        Whether a network that was evaluated is worth its own score; without, everything is worth what the fit says,
+        which is quicker and hardly differs where few of the networks asked for were evaluated.
 
     Attributes
     ----------
@@ -323,8 +337,10 @@ class Estimate:
         Connected networks whose value was asked for, and those of them that were evaluated.
     """
 
-    def __init__(self, space: SearchSpace, indices: torch.Tensor, scores: torch.Tensor, guess: float) -> None:
-        self.space, self.scores = space, scores
+    def __init__(
+        self, space: SearchSpace, indices: torch.Tensor, scores: torch.Tensor, guess: float, look_up: bool = True
+    ) -> None:
+        self.space, self.scores, self.look_up = space, scores, look_up
         self.guess, self.best = min(guess, float(scores.min())), float(scores.max())
         order = space.keys(indices).argsort(stable=True)
         self.keys, self.known = space.keys(indices)[order], scores[order]
@@ -346,13 +362,15 @@ class Estimate:
         weights = self.weights.reshape(self.space.num_slots, self.space.num_choices)
         fit = weights[torch.arange(self.space.num_slots), indices].sum(1) + self.mean
         fit = fit.clamp(self.guess, self.best)
-        keys = self.space.keys(indices)
-        at = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
-        measured = self.keys[at] == keys
         connected = self.space.is_connected(indices)
         self.num_asked += int(connected.sum())
-        self.num_measured += int((connected & measured).sum())
-        return torch.where(connected, torch.where(measured, self.known[at], fit), torch.tensor(self.guess))
+        if self.look_up:
+            keys = self.space.keys(indices)
+            at = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
+            measured = self.keys[at] == keys
+            self.num_measured += int((connected & measured).sum())
+            fit = torch.where(measured, self.known[at], fit)
+        return torch.where(connected, fit, torch.tensor(self.guess))
 
 
 def to_indices(

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -101,6 +102,14 @@ class Choice:
             raise unknown("aggregation", self.aggregation, AGGREGATIONS)
         if self.activation not in ACTIVATIONS:
             raise unknown("activation", self.activation, ACTIVATIONS)
+        limits = {"kernel": 0, "expansion": 0, "dilation": 1, "stride": 1, "widening": 1}
+        for field, least in limits.items():
+            value = getattr(self, field)
+            if value < least:
+                raise ValueError(f"{field} of choice {self.name!r} must be at least {least}, got {value}")
+        for field, value in {"level": self.level, "spread": self.spread}.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{field} of choice {self.name!r} must be 0 to 1, got {value}")
 
     @property
     def identity(self) -> str:
@@ -156,9 +165,14 @@ class Slot:
     reads
         Nodes the slot may take its input from (node 0 is the input).
     writes
-        The node the slot contributes to.
+        The node the slot contributes to, after all that it reads.
     cell
         Number of the cell it is in, where an architecture has several.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, no choices or two of one name, or a node to read that is not before the one to write.
     """
 
     name: str
@@ -171,9 +185,26 @@ class Slot:
     def __post_init__(self) -> None:
         if self.kind not in SLOT_KINDS:
             raise unknown("kind of slot", self.kind, SLOT_KINDS)
+        if not self.choices:
+            raise ValueError(f"slot {self.name!r} needs distinct choices, at least one; got none")
+        for choice in self.choices:
+            if not isinstance(choice, Choice):
+                raise ValueError(f"choices of slot {self.name!r} are Choice objects, got {choice!r}")
         names = [choice.name for choice in self.choices]
-        if len(set(names)) != len(names) or not names:
-            raise ValueError(f"slot {self.name!r} needs distinct choices, got {names}")
+        twice = _repeated(names)
+        if twice is not None:
+            raise ValueError(f"slot {self.name!r} needs distinct choices, got {names}: {twice!r} is there twice")
+        if not isinstance(self.reads, Sequence):
+            raise ValueError(f"slot {self.name!r} reads a tuple of nodes, e.g. ({self.reads},), got {self.reads!r}")
+        wrong = [node for node in self.reads if not 0 <= node < self.writes]
+        if wrong or self.writes < 1:
+            node = f"node {wrong[0]}" if wrong else "nothing"
+            raise ValueError(
+                f"slot {self.name!r} reads {node} and writes node {self.writes}: nodes count from 0, the input, and a "
+                f"slot writes a later node than those it reads"
+            )
+        object.__setattr__(self, "choices", tuple(self.choices))
+        object.__setattr__(self, "reads", tuple(self.reads))
 
 
 @dataclass(frozen=True)
@@ -196,6 +227,36 @@ class Task:
     def __post_init__(self) -> None:
         if self.kind not in TASK_KINDS:
             raise unknown("kind of task", self.kind, TASK_KINDS)
+        if self.split not in ("validation", "test"):
+            raise unknown("split", self.split, ("validation", "test"))
+        if not math.isfinite(self.guess):
+            raise ValueError(f"the score of guessing must be a finite number, got {self.guess}")
+        for field in ("num_classes", "image_size", "num_features"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} of a task cannot be below 0, got {getattr(self, field)}")
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """The first name that is there a second time, if any."""
+    return next((name for i, name in enumerate(names) if name in names[:i]), None)
+
+
+class Graph(NamedTuple):
+    """How an architecture, or a part of it such as a cell, is drawn.
+
+    Parameters
+    ----------
+    title
+        Of the part.
+    nodes
+        Text and kind of each: one of `CHOICE_KINDS`, or "" for inputs, outputs and sums. The last is the output.
+    edges
+        Numbers of two nodes, and text and kind of the operation between them ("" if there is none); without circles.
+    """
+
+    title: str
+    nodes: list[tuple[str, str]]
+    edges: list[tuple[int, int, str, str]]
 
 
 def _relation(a: Slot, b: Slot) -> str:
@@ -233,6 +294,12 @@ class SearchSpace:
     null_choice
         Name of the choice that stands for "nothing here" (or the names, where slots differ), used to remove an
         operation when contributions are measured.
+
+    Raises
+    ------
+    ValueError
+        For a name that cannot be part of a file's, no slots or two of one name, a task that is not a `Task`, a null
+        choice that no slot has, or names of choices that the strings of this class cannot hold.
     """
 
     def __init__(
@@ -244,16 +311,38 @@ class SearchSpace:
     ) -> None:
         self.name = name
         self.slots = tuple(slots)
-        if not self.slots:
-            raise ValueError(f"{name} needs at least one slot")
-        names = [slot.name for slot in self.slots]
-        if len(set(names)) < len(names):
-            raise ValueError(f"{name} needs slots of distinct names, got {names}")
         self.tasks = dict(tasks)
         self.null_choice = (null_choice,) if isinstance(null_choice, str) else tuple(null_choice)
+        self._check_parts()
         self.num_slots = len(self.slots)
         self.num_choices = max(len(slot.choices) for slot in self.slots)
         self.num_nodes = 1 + max(slot.writes for slot in self.slots)
+
+    def _check_parts(self) -> None:
+        """Raise one clear ValueError for the first part that cannot be; see the class."""
+        if not self.name or set(self.name) & set("/\\"):
+            raise ValueError(f"the name of a space is part of file names: not empty, no slashes; got {self.name!r}")
+        if not self.slots:
+            raise ValueError(f"{self.name} needs at least one slot")
+        for part in self.slots:
+            if not isinstance(part, Slot):
+                raise ValueError(f"slots of {self.name} are Slot objects, got {part!r}")
+        twice = _repeated([slot.name for slot in self.slots])
+        if twice is not None:
+            raise ValueError(f"{self.name} has two slots called {twice!r}; each needs a name of its own")
+        for name, task in self.tasks.items():
+            if not isinstance(task, Task):
+                raise ValueError(f"task {name!r} of {self.name} must be a Task, got {task!r}")
+        names = list(dict.fromkeys(choice.name for slot in self.slots for choice in slot.choices))
+        for null in self.null_choice:
+            if null not in names:
+                raise unknown(f"null choice of {self.name}, which no slot has", null, names)
+        if not self.null_choice:
+            raise ValueError(f"{self.name} needs a null choice, which stands for nothing here; one of {names}")
+        if type(self).split_string is SearchSpace.split_string:
+            for name in names:
+                if "|" in name:
+                    raise ValueError(f"choice {name!r} of {self.name}: strings of the space put | between choices")
 
     def __repr__(self) -> str:
         return f"SearchSpace({self.name!r}, {self.num_slots} slots, {self.num_encodings:,} encodings)"
@@ -494,6 +583,12 @@ class SearchSpace:
     def malformed(self, text: str) -> ValueError:
         """The error for a string that is not of this space's form."""
         return ValueError(f"{text!r} is not a {self.name} string; one looks like {self.example!r}")
+
+    # ------------------------------------------------------------------ pictures
+
+    def graphs(self, indices: Sequence[int]) -> list[Graph]:
+        """What to draw of one architecture, part by part; none where that can be seen from the slots."""
+        return []
 
     # ------------------------------------------------------------------ tasks and costs
 
