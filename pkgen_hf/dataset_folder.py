@@ -21,12 +21,13 @@ import torch
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
-from tqdm.auto import tqdm
+from rich.console import Console
 
 from .benchmarks import MEASURES, SPLITS, load_benchmark, package_of
 from .dataset_origins import Origin, origin
 from .hub import checkpoint_folder, replace_folder
 from .prior_files import load_priors
+from .sources import source_files
 from .spaces import SearchSpace, get_space
 
 PRIORS = "priors"
@@ -110,7 +111,7 @@ def build_benchmark(
     folder
         Where to write; an earlier data set there is replaced once the new one is complete, anything else is refused.
     quiet
-        No progress bar.
+        No progress on standard error.
 
     Raises
     ------
@@ -122,27 +123,25 @@ def build_benchmark(
     """
     space = get_space(name)
     about, folder = origin(space.name), _may_write(folder)
-    with tqdm(total=3, desc=f"{space.name}: reading", disable=quiet) as progress:
-        table = _as_published(load_benchmark(space, source).with_format("arrow")[:])
-        progress.update()
-        progress.set_description(f"{space.name}: checking {table.num_rows:,} rows")
-        check_table(space, table)
-        progress.update()
-        progress.set_description(f"{space.name}: writing")
-        configs = {kind: table.select(names) for kind, names in config_columns(space, table.column_names).items()}
-        text = _BENCHMARK_CARD.format(
-            title=about.title,
-            measured=about.measured,
-            space=space.name,
-            rows=f"{table.num_rows:,} rows" + (", the whole space" if about.whole else ""),
-            default=next(iter(configs)),
-            columns=_describe(configs),
-            url=about.url,
-            sources=_sources(space, source),
-            citation=about.citation,
-        )
-        rows = _write(folder, configs, about.title, about.license, text)
-        progress.update()
+    say = Console(stderr=True, quiet=quiet, highlight=False).print
+    say(f"{space.name}: reading")
+    table = _as_published(load_benchmark(space, source, quiet=quiet).with_format("arrow")[:])
+    say(f"{space.name}: checking {table.num_rows:,} rows")
+    check_table(space, table)
+    say(f"{space.name}: writing")
+    configs = {kind: table.select(names) for kind, names in config_columns(space, table.column_names).items()}
+    text = _BENCHMARK_CARD.format(
+        title=about.title,
+        measured=about.measured,
+        space=space.name,
+        rows=f"{table.num_rows:,} rows" + (", the whole space" if about.whole else ""),
+        default=next(iter(configs)),
+        columns=_describe(configs),
+        url=about.url,
+        sources=_sources(space, source),
+        citation=about.citation,
+    )
+    rows = _write(folder, configs, about.title, about.license, text)
     return Built(folder, rows)
 
 
@@ -153,7 +152,9 @@ def build_priors(checkpoint: str | Path, folder: str | Path, quiet: bool = False
     if not files:
         raise ValueError(f"the checkpoint {checkpoint} has no priors")
     configs = {}
-    for file in tqdm(files, desc="reading priors", disable=quiet):
+    say = Console(stderr=True, quiet=quiet, highlight=False).print
+    for file in files:
+        say(f"priors: reading {file.stem}")
         names = {prior.space.name for prior in load_priors(file)}
         if len(names) != 1:
             raise ValueError(f"{file} holds priors of {', '.join(sorted(names)) or 'no space'}, expected one space")
@@ -266,12 +267,9 @@ def _sources(space: SearchSpace, source: str | Path | None) -> str:
         paths = sorted(root / file for file in package.files or [] if file.suffix in (".pkl", ".bench"))
         return f"The PyPI package `{package.metadata['Name']}` {package.version}:\n\n" + _list_files(paths, root)
     path = Path(source)
-    if path.is_file():
-        return _list_files([path], path.parent)
-    if path.is_dir():
-        inside = (file for file in path.rglob("*") if file.is_file())
-        seen = sorted(file for file in inside if not any(p.startswith(".") for p in file.relative_to(path).parts))
-        return _list_files(seen, path)
+    if path.exists():
+        files, _ = source_files(space, path)
+        return _list_files(files, path if path.is_dir() else path.parent)
     return f"- the Hub data set `{source}`"
 
 

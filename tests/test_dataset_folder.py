@@ -131,7 +131,7 @@ def test_same_source_same_folder(source: Path, tmp_path: Path) -> None:
         k: v for k, v in contents(one).items() if k != "README.md"
     }
     card = (again / "README.md").read_text()
-    assert card.count(", SHA-256 `") == len(contents(one))
+    assert card.count(".parquet`, SHA-256 `") == card.count(", SHA-256 `") == len(contents(one)) - 1
 
 
 @pytest.mark.parametrize(("name", "rows"), [("nas-bench-201", 15_625), ("nas-bench-graph", 26_206)])

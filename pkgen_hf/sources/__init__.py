@@ -33,15 +33,28 @@ _OFFICIAL: dict[str, tuple[str, Callable[[SearchSpace, Sequence[Path], bool], pa
 }
 
 
-def official_pattern(space: SearchSpace) -> str | None:
-    """What the files of the benchmark's own form are called, e.g. ``"*.tfrecord"``; None where none is read."""
-    return _OFFICIAL[space.name][0] if space.name in _OFFICIAL else None
+def source_files(space: SearchSpace, path: Path) -> tuple[list[Path], bool]:
+    """The files that `read_source` reads, and whether they are of the benchmark's own form.
+
+    Of a folder all Parquet files, or, if it has none, all that are called as the benchmark's own files are.
+
+    Raises
+    ------
+    FileNotFoundError
+        For a folder without either.
+    """
+    pattern = _OFFICIAL[space.name][0] if space.name in _OFFICIAL else None
+    if path.is_file():
+        return [path], pattern is not None and path.match(pattern)
+    tables = sorted(path.glob("**/*.parquet"))
+    own = sorted(path.glob(f"**/{pattern}")) if pattern and not tables else []
+    if not tables and not own:
+        raise FileNotFoundError(f"no .parquet file in {path}" + (f", and no {pattern}" if pattern else ""))
+    return tables or own, not tables
 
 
 def read_source(space: SearchSpace, path: Path, quiet: bool = True) -> pa.Table:
     """The standard table of a space from a file or folder of any form that is known.
-
-    Of a folder all Parquet files are read, or, if it has none, all that are called as the benchmark's own files.
 
     Raises
     ------
@@ -50,17 +63,10 @@ def read_source(space: SearchSpace, path: Path, quiet: bool = True) -> pa.Table:
     ValueError
         For what is not readable, or of no known form.
     """
-    pattern = official_pattern(space)
-    own = pattern is not None and (path.match(pattern) if path.is_file() else not any(path.glob("**/*.parquet")))
-    if own:
-        assert pattern is not None
-        files = [path] if path.is_file() else sorted(path.glob(f"**/{pattern}"))
-        if files:
-            return _OFFICIAL[space.name][1](space, files, quiet)
-    files = [path] if path.is_file() else sorted(path.glob("**/*.parquet"))
-    if not files:
-        raise FileNotFoundError(f"no .parquet file in {path}" + (f", and no {pattern}" if pattern else ""))
+    files, is_own = source_files(space, path)
+    if is_own:
+        return _OFFICIAL[space.name][1](space, files, quiet)
     return standard(space, read_files(files, path))
 
 
-__all__ = ["join", "official_pattern", "read_source", "score_column", "standard"]
+__all__ = ["join", "read_source", "score_column", "source_files", "standard"]
