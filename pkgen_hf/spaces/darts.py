@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .base import Choice, SearchSpace, Slot, Task, _join
+from .base import Choice, Graph, SearchSpace, Slot, Task, _join
 
 OPERATIONS = (
     Choice("max_pool_3x3", "pooling", kernel=3, aggregation="max"),
@@ -302,6 +303,21 @@ class DARTSSpace(SearchSpace):
         columns = np.stack([_DIGITS[sources], _DIGITS[operations]], axis=2).reshape(len(sources), -1)
         inner = [", ", "], ["] * 8
         return _join(columns, ["[[[", *inner[:-1], "]], [[", *inner[:-1]], "]]]").tolist()
+
+    # ------------------------------------------------------------------ pictures
+
+    def graphs(self, indices: Sequence[int]) -> list[Graph]:
+        """Both cells with operations on edges; what the two cells before put out is called as in the paper."""
+        nodes = [("cₖ₋₂", ""), ("cₖ₋₁", ""), *((str(node - NODES[0]), "") for node in NODES), ("cₖ", "")]
+        parts = []
+        reads, operations = (part[0].tolist() for part in self.edges(torch.tensor([indices])))
+        for cell, name in enumerate(CELLS):
+            edges = [(node, len(nodes) - 1, "", "") for node in NODES]
+            for node, sources, numbers in zip(NODES, reads[cell], operations[cell], strict=True):
+                for source, choice in zip(sources, (OPERATIONS[number] for number in numbers), strict=True):
+                    edges.append((source, node, choice.name, choice.kind))
+            parts.append(Graph(f"{name} cell", nodes, edges))
+        return parts
 
     # ------------------------------------------------------------------ costs
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ..errors import unknown
-from .base import Choice, SearchSpace, Slot, Task
+from .base import Choice, Graph, SearchSpace, Slot, Task
 from .nas_bench_101_cells import (
     EDGES,
     INNER,
@@ -283,6 +283,13 @@ class NASBench101Space(SearchSpace):
         """
         low = (1 << OPERATION_BITS) - 1
         return [(_matrix(key), ["input", *_names(key & low), "output"]) for key in self.keys(indices).tolist()]
+
+    def graphs(self, indices: Sequence[int]) -> list[Graph]:
+        """The canonical cell, without vertices that are on no path from input to output."""
+        matrix, names = self.to_matrices(torch.tensor([indices]))[0]
+        kinds = {choice.name: choice.kind for choice in OPERATIONS}
+        edges = [(u, v, "", "") for u, v in np.argwhere(matrix).tolist()]
+        return [Graph("", [(name, kinds.get(name, "")) for name in names], edges)]
 
     def _masks(self, matrices: Sequence[np.ndarray], n: int, at: np.ndarray) -> np.ndarray:
         """Incoming edges of the n vertices as bits, ``(batch, n)``; errors say which of the cells `at` is wrong."""

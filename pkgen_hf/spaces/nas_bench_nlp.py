@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ..errors import unknown
-from .base import Choice, SearchSpace, Slot, Task
+from .base import Choice, Graph, SearchSpace, Slot, Task
 from .recipes import (
     ARITY,
     BLEND,
@@ -147,6 +147,23 @@ class NASBenchNLPSpace(SearchSpace):
                 nodes.append((names[-1], OPERATIONS[operation].name, read))
             batch.append(nodes)
         return batch
+
+    def graphs(self, indices: Sequence[int]) -> list[Graph]:
+        """The recipe without what is left out: what it reads, its nodes, and the new hidden states."""
+        recipe = self.recipes(torch.tensor([indices]))[0]
+        kinds = {choice.name: choice.kind for choice in OPERATIONS}
+        read = {source for _, _, inputs in recipe for source in inputs}
+        nodes = [(name, "") for name in SOURCES[:FIRST_NODE] if name in read or name == "x"]
+        number = {name: k for k, (name, _) in enumerate(nodes)}
+        edges = []
+        for name, operation, inputs in recipe:
+            number[name] = len(nodes)
+            nodes.append((operation, kinds[operation]))
+            edges += [(number[source], number[name], "", "") for source in dict.fromkeys(inputs)]
+        for name in sorted((name for name in number if name.startswith("h_new")), reverse=True) or ["h_new_0"]:
+            edges += [(number[name], len(nodes), "", "")] if name in number else []
+            nodes.append((name, ""))
+        return [Graph("", nodes, edges)]
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         # The benchmark writes hidden states last, whoever reads them.
