@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from .benchmarks import ScoreTable, load_benchmark, with_package
 from .modeling_denoiser import task_traits
-from .priors import FREQUENCY, LOG_FREQUENCY, Prior, measure
+from .priors import FREQUENCY, LOG_FREQUENCY, Estimate, Prior, measure
 from .scheduling_prior_discrete import PriorDiscreteScheduler
 from .spaces import SearchSpace, get_space
 from .transfer import average, consensus_of, task_kind
@@ -31,7 +31,7 @@ CONSENSUS_WEIGHT = 3.0  # of a consensus of tasks, beside a single one
 SHARES = {"measured": 0.25, "evaluated": 0.25, "other task": 0.12, "other spaces": 0.25, "band": 0.13}
 HIDDEN_SHARE = 0.3  # of the batches, in which choices are known by their description alone
 CONCEALED_SHARE = 0.4  # of the batches, in which nothing but its cost is known of one choice
-BATCH_SLOTS = 4096  # a batch of a space of many slots holds fewer architectures
+BATCH_SLOTS = 1536  # a batch of a space of many slots holds fewer architectures
 MANY_SLOTS = 32  # a space of more has fewer priors and batches, in proportion
 
 
@@ -99,6 +99,7 @@ class Goal:
     task: str
     scores: torch.Tensor
     shifted: bool
+    _fit: Estimate | None = None
 
     @property
     def is_consensus(self) -> bool:
@@ -116,13 +117,19 @@ class Goal:
             return replace(average(parts), task=self.task, num_good=len(rows))
         if not self.shifted:
             return measure(space, self.task, indices, self.table.value_function(self.task))
-        return measure(space, self.task, indices, self._value)
+        if self.table.is_complete(self.task):
+            return measure(space, self.task, indices, self._value)
+        if self._fit is None:
+            known = ~self.scores.isnan()
+            guess = space.task(self.task).guess
+            self._fit = Estimate(space, self.table.indices[known], self.scores[known], guess, look_up=False)
+        return measure(space, self.task, indices, self._fit)
 
     def _value(self, indices: torch.Tensor) -> torch.Tensor:
         rows = self.table.rows(indices)
         scores = torch.where(rows >= 0, self.scores[rows], torch.nan)
-        plain = self.table.value_function(self.task)(indices)
-        return torch.where(self.table.space.is_valid(indices) & ~scores.isnan(), scores, plain)
+        guess = self.table.space.task(self.task).guess
+        return torch.where(self.table.space.is_valid(indices) & ~scores.isnan(), scores, guess)
 
     def ranked(self) -> torch.Tensor:
         """Rows of the valid architectures, best first, ``LongTensor``."""

@@ -80,7 +80,7 @@ def evaluate(
     dict
         A row of a results table. ``validation`` is the mean of the scores that select (see `Task.split`; in percent if
         they are accuracies) over everything generated, invalid architectures being worth a guess, with
-        ``validation_std`` over seeds; ``best_of_1``, ``best_of_5`` and ``best_of_n`` are the best of these scores among
+        ``validation_std`` over seeds; ``best_of_1``, ``best_of_5`` and ``best_of_n`` are the best of them among
         the first distinct ones by the generator's own order (1, 5, all); ``median_rank`` is in percent of the table.
         ``test`` and ``test_of_selected`` are there if the table has test scores beside: the mean over everything, and
         the score of the one that validation picks of the first five. ``unique`` is the share of distinct

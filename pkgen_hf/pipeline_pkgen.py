@@ -211,7 +211,7 @@ class PKGenPipeline(DiffusionPipeline):
         num_architectures: int = 8,
         distinct: bool = True,
         num_inference_steps: int = 6,
-        guidance_scale: float = 1.0,
+        guidance_scale: float = 3.0,
         temperature: float = 0.5,
         generator: GeneratorArg = None,
         return_dict: bool = True,

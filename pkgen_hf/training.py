@@ -60,8 +60,8 @@ class TrainingArguments:
     sources: dict[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     seed: int = 0
-    max_train_steps: int = 4000
-    train_batch_size: int = 256
+    max_train_steps: int = 2500
+    train_batch_size: int = 128
     gradient_accumulation_steps: int = 1
     learning_rate: float = 1.5e-3
     lr_warmup_steps: int = 100
@@ -71,8 +71,8 @@ class TrainingArguments:
     width: int = 64
     num_layers: int = 4
     num_heads: int = 4
-    priors_per_task: int = 96
-    shifted_tasks: int = 24
+    priors_per_task: int = 64
+    shifted_tasks: int = 12
     prior_dropout: float = 0.12
     score_weight: float = 1.0
     mixed_precision: str = "no"

@@ -1,4 +1,4 @@
-"""Write the results tables of README.md from results/*.json: python recipes/report.py [--check]"""
+"""Write the results: all tables to results/README.md, a summary into README.md: python recipes/report.py [--check]"""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results: written by recipes/report.py -->", "<!-- end of results -->"
 TITLES = {
-    "new-data-set": "New data set: no label of the target data set was read",
-    "same-benchmark": "Same benchmark: the bundled checkpoint",
+    "same-benchmark": "Same benchmark: the bundled checkpoint on spaces and data sets it was trained on",
+    "new-data-set": "New data set: no label of the target data sets was read",
+    "new-space": "New space: no label of the target space, nor of one measured with it, was read",
     "prior-matters": "The prior matters: one checkpoint, several priors",
 }
 
@@ -22,52 +23,96 @@ def number(row: dict[str, Any], column: str, digits: int = 2) -> str:
     return f"{row[column]:.{digits}f} ± {row[f'{column}_std']:.{digits}f}"
 
 
+def table(lines: list[list[str]], header: list[str]) -> list[str]:
+    """A Markdown table."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *lines)]
+
+
 def section(record: dict[str, Any]) -> str:
     """The Markdown of one results file."""
-    first = record["rows"][0]
-    lines = [
-        f"### {TITLES[record['protocol']]} ({record['space']})",
+    first, training = record["rows"][0], record["training"]
+    text = [
+        f"### {record['space']}",
         "",
         f"`{record['command']}`: n = {first['n']:,}, {first['seeds']} seeds; denoiser of "
-        f"{record['training']['parameters']:,} parameters, trained in {record['training']['seconds']:,.0f} s on "
-        f"{record['training']['device']}.",
-        "",
-        "| data set | method | mean of all | median rank, % | first-ranked | best of 5 | test, mean of all "
-        "| unique, % | seconds | labels read |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"{training['parameters']:,} parameters, trained in {training['seconds']:,.0f} s on {training['device']}.",
     ]
-    for row in record["rows"]:
-        cells = [
+    if record.get("held_out"):
+        text[-1] += f" Held out: {', '.join(record['held_out'])}."
+    for task, error in record.get("surrogate_error", {}).items():
+        if error:
+            text[-1] += (
+                f" {task} is scored by a surrogate fitted to {error['n']:,} networks (5-fold cross-validation: mean "
+                f"absolute error {error['mean_absolute_error']:.2f}, R² {error['r2']:.3f}, Kendall's tau "
+                f"{error['kendall_tau']:.3f}); ranks are among 20,000 uniform random architectures."
+            )
+    header = ["data set", "scores", "method", "mean of all", "median rank, %", "first-ranked", "best of 5"]
+    header += ["test, mean of all", "test of selected", "valid, %", "unique, %", "seconds", "labels read"]
+    lines = [
+        [
             row["task"],
+            row["scores"],
             row["method"],
             number(row, "validation"),
             number(row, "median_rank", 3),
             number(row, "best_of_1"),
             number(row, "best_of_5"),
-            number(row, "test") if "test" in row else "not in the table",
+            number(row, "test") if "test" in row else "",
+            number(row, "test_of_selected") if "test" in row else "",
+            f"{100 * row['validity']:.1f}",
             f"{100 * row['unique']:.1f}",
             f"{row['seconds']:.2f}",
             f"{sum(row['labels_read'].values()):,}",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        for row in record["rows"]
+    ]
+    return "\n".join([*text, "", *table(lines, header), ""])
+
+
+def summary(records: list[dict[str, Any]]) -> str:
+    """PKGen beside its own prior, as sharp as it samples, and chance: means of all, and median ranks in %."""
+    header = ["space", "data set", "PKGen", "rank", "best of 5", "prior alone", "rank", "uniform", "rank"]
+    parts = []
+    for protocol, title in TITLES.items():
+        lines = []
+        for record in records:
+            if record["protocol"] != protocol or protocol == "prior-matters":
+                continue
+            for task in dict.fromkeys(row["task"] for row in record["rows"]):
+                by = {row["method"]: row for row in record["rows"] if row["task"] == task}
+                own, prior, chance = by["PKGen"], by["prior alone, temperature 0.5"], by["uniform random"]
+                note = {"validation": "", "test": " (test)", "surrogate": " (surrogate)"}[own["scores"]]
+                cells = [record["space"], task + note, number(own, "validation"), f"{own['median_rank']:.2f}"]
+                cells += [number(own, "best_of_5")]
+                for row in (prior, chance):
+                    cells += [f"{row['validation']:.2f}", f"{row['median_rank']:.2f}"]
+                lines.append(cells)
+        if lines:
+            parts += [f"**{title}**", "", *table(lines, header), ""]
+    return "\n".join(parts)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if README.md is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if a file is out of date")
     options = parser.parse_args()
     records = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("*.json"))]
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(START)
+    before, rest = (ROOT / "README.md").read_text().split(START)
     after = rest.split(END)[1]
-    text = before + START + "\n\n" + "\n".join(section(record) for record in records) + "\n" + END + after
-    if options.check:
-        if text != readme.read_text():
-            sys.exit("README.md is out of date: run python recipes/report.py")
-        return
-    readme.write_text(text)
-    print(f"wrote {len(records)} tables into README.md")
+    whole = ["# Results", "", "Written by `python recipes/report.py` from the JSON files beside it.", ""]
+    for protocol, title in TITLES.items():
+        here = [section(record) for record in records if record["protocol"] == protocol]
+        whole += [f"## {title}", "", *here] if here else []
+    texts = {
+        ROOT / "README.md": f"{before}{START}\n\n{summary(records)}\n{END}{after}",
+        ROOT / "results" / "README.md": "\n".join(whole),
+    }
+    for path, text in texts.items():
+        if not options.check:
+            path.write_text(text)
+            print(f"wrote {path.relative_to(ROOT)}")
+        elif not path.is_file() or text != path.read_text():
+            sys.exit(f"{path.relative_to(ROOT)} is out of date: run python recipes/report.py")
 
 
 if __name__ == "__main__":
