@@ -159,6 +159,88 @@ def test_rank_of_what_was_not_measured_is_not_the_best(cell_table: ScoreTable) -
     assert rank[0].isnan()
 
 
+# ---------------------------------------------------------------------- tasks, splits and what priors read
+
+
+def seven_tasks(num: int = 4_096) -> ScoreTable:
+    """Cells of TransNAS-Bench-101 with random scores on four of its tasks; those of the last are of another split."""
+    space = get_space("transnas-bench-101-micro")
+    names = ["jigsaw_validation_accuracy", "class_scene_validation_accuracy", "normal_validation_score"]
+    numbers = np.random.default_rng(0).uniform(0, 100, (4, num)).astype(np.float32)
+    columns = dict(zip([*names, "autoencoder_test_score"], numbers, strict=True))
+    table = pa.table(
+        {"architecture": space.to_strings(space.all_indices()[:num]), **columns, "jigsaw_note": numbers[0]}
+    )
+    return ScoreTable(space, datasets.Dataset(table))
+
+
+def test_tasks_are_those_with_scores_that_select() -> None:
+    table = seven_tasks()
+    assert table.tasks == ["class_scene", "jigsaw", "normal"]  # in the order of the space
+    assert table.has("autoencoder", "test") and not table.has("autoencoder", "validation")
+    assert not table.has("jigsaw", "test")
+    assert table.tasks_of("jigsaw") == ["jigsaw"] and table.tasks_of("autoencoder") == ["autoencoder"]
+    assert table.tasks_of("image-classification") == ["class_scene", "jigsaw"]
+    assert table.tasks_of("dense-regression") == ["normal"]
+    with pytest.raises(ValueError, match="'image-classificatio'.*Did you mean 'image-classification'.*class_scene"):
+        table.tasks_of("image-classificatio")
+    with pytest.raises(ValueError, match="image-segmentation"):  # a kind of the space, but not of the table
+        table.tasks_of("image-segmentation")
+
+
+def test_split_is_the_one_that_selects_unless_named() -> None:
+    space = get_space("nas-bench-macro")
+    rows = space.all_indices()[:3]
+    columns = {"cifar10_test_accuracy": [90.0, 91.0, 92.0], "cifar10_validation_accuracy": [1.0, 2.0, None]}
+    table = ScoreTable(space, datasets.Dataset(pa.table({"architecture": space.to_strings(rows), **columns})))
+    assert space.task("cifar10").split == "test" and table.tasks == ["cifar10"]
+    assert table.column("cifar10").tolist() == table.column("cifar10", "test").tolist() == [90, 91, 92]
+    assert table.scores(rows, "cifar10").tolist() == [90, 91, 92]
+    assert table.scores(rows, "cifar10", "validation").nan_to_num(-1).tolist() == [1, 2, -1]
+    assert table.ranks(torch.tensor([91.0]), "cifar10").tolist() == pytest.approx([1 / 3])
+    assert table.ranks(torch.tensor([1.5]), "cifar10", "validation").tolist() == pytest.approx([1 / 2])
+
+
+def test_consensus_is_the_mean_rank() -> None:
+    table = seven_tasks(500)
+    one, two = table.column("class_scene"), table.column("jigsaw")
+    assert torch.equal(table.consensus(["jigsaw"]), two)
+    agreed = table.consensus(["class_scene", "jigsaw"])
+    better = sum((column[None, :] > column[:, None]).float().mean(1) for column in (one, two)) / 2
+    torch.testing.assert_close(agreed, 100 - 100 * better, rtol=0, atol=1e-3)
+    both = table.consensus(["class_scene", "class_scene"])
+    assert torch.equal(both.argsort(), one.argsort()) and float(both.max()) == 100
+
+
+def test_consensus_is_not_known_where_a_task_was_not_measured(graph_table: ScoreTable) -> None:
+    agreed = graph_table.consensus(["cora", "proteins"])
+    assert torch.equal(agreed.isnan(), graph_table.column("proteins").isnan())
+
+
+def test_complete_is_what_measured_nearly_every_distinct_architecture(
+    cell_table: ScoreTable, graph_table: ScoreTable
+) -> None:
+    assert all(cell_table.is_complete(task) for task in cell_table.tasks)
+    assert graph_table.is_complete("cora") and not graph_table.is_complete("proteins")
+    for num, complete in [(4_096, True), (4_000, False)]:
+        assert seven_tasks(num).is_complete("jigsaw") is complete
+
+
+def test_value_is_measured_where_all_was_and_fitted_elsewhere(graph_table: ScoreTable) -> None:
+    whole, part = seven_tasks(), seven_tasks(2_000)
+    rows = whole.space.all_indices()
+    assert torch.equal(whole.value_function("jigsaw")(rows), whole.values(rows, "jigsaw"))
+    fit = part.value_function("jigsaw")
+    assert part.value_function("jigsaw") is fit  # fitted once
+    values, connected = fit(rows), whole.space.is_connected(rows)
+    assert values.isfinite().all() and len(values[connected].unique()) > 100
+    assert (values[~connected] == values.min()).all()
+    # of cells whose scores do follow their operations it knows those that were not measured
+    known = ~graph_table.column("proteins").isnan()
+    scores = graph_table.value_function("proteins")(graph_table.indices[known])
+    assert np.corrcoef(scores, graph_table.column("proteins")[known])[0, 1] > 0.7
+
+
 # ---------------------------------------------------------------------- sources
 
 
@@ -199,7 +281,9 @@ def test_unknown_names_are_refused(cell_table: ScoreTable) -> None:
             ask("cifar-100")
     with pytest.raises(ValueError, match="'valid'.*Did you mean 'validation'.*test"):
         cell_table.column("cifar10", "valid")
-    with pytest.raises(ValueError, match="no test scores of cifar10.*it has cifar10_validation_accuracy, cifar100_validation_accuracy"):
+    with pytest.raises(
+        ValueError, match="no test scores of cifar10.*it has cifar10_validation_accuracy, cifar100_validation_accuracy"
+    ):
         cell_table.column("cifar10", "test")
     with pytest.raises(ValueError, match=r"shape \(batch, 6\)"):
         cell_table.rows(torch.zeros(3, 7))
@@ -314,15 +398,14 @@ def test_pickles_that_call_something_are_refused(protocol: int, tmp_path: Path) 
         Path(touched),
     ):
         path.write_bytes(pickle.dumps(payload, protocol))
-        with pytest.raises(pickle.UnpicklingError, match="only plain data is read"):
+        with pytest.raises(ValueError, match="only plain data is read"):
             read_plain(path)
     assert not touched.exists()
 
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_pickles_of_plain_data_are_read(protocol: int, tmp_path: Path) -> None:
-    number = np.float64(0.25) if protocol > 2 else 0.25  # before, bytes were written as a call
-    data = {"012345": {"val_acc": {0: 90.5, 1: 91.0}, "time": [1, 2.5, None]}, 17: (True, "x", number)}
+    data = {"012345": {"val_acc": {0: 90.5, 1: 91.0}, "time": [1, 2.5, None]}, 17: (True, "x", np.float64(0.25))}
     (tmp_path / "table.bench").write_bytes(pickle.dumps(data, protocol))
     assert read_plain(tmp_path / "table.bench") == data
     assert PlainUnpickler(io.BytesIO(pickle.dumps(data, protocol))).load() == data

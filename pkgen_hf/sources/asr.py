@@ -62,7 +62,7 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
     if not strings:
         raise ValueError(f"{files[0].parent} holds no file nb-asr-e{EPOCHS}-<seed>.pickle of trainings")
     table: dict[str, Any] = {
-        "architecture": own_strings(space, list(strings.values())),
+        "architecture": own_strings(space, list(strings.values()), files[0].parent),
         "timit_validation_score": floats([np.mean(validation[model]) for model in strings]),
         "timit_test_score": floats([np.mean(test[model]) for model in strings]),
     }

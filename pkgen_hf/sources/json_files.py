@@ -65,7 +65,7 @@ def read_macro(space: SearchSpace, files: Sequence[Path], quiet: bool = True) ->
     strings, rows = list(records), list(records.values())
     return pa.table(
         {
-            "architecture": own_strings(space, strings),
+            "architecture": own_strings(space, strings, files[0].parent),
             "cifar10_test_accuracy": floats([row["mean_acc"] for row in rows]),
             "cifar10_test_accuracy_runs": pa.array([row["test_acc"] for row in rows], pa.list_(pa.float32())),
             "cifar10_parameters": pa.array([round(row["params"]) for row in rows], pa.int64()),
@@ -87,7 +87,7 @@ def read_suite_zero(space: SearchSpace, files: Sequence[Path], quiet: bool = Tru
         for text, row in content.get("nasbench301", content)["cifar10"].items():
             rows[text.translate(str.maketrans("()", "[]"))] = row
     columns: dict[str, Any] = {
-        "architecture": own_strings(space, list(rows)),
+        "architecture": own_strings(space, list(rows), files[0]),
         "cifar10_validation_accuracy": floats([row.get("val_accuracy") for row in rows.values()]),
     }
     for name, column in [("params", "cifar10_parameters_m"), ("flops", "cifar10_flops_m")]:
@@ -119,7 +119,7 @@ def read_accel(space: SearchSpace, files: Sequence[Path], quiet: bool = True) ->
         rows.append(row)
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: [np.nan if row.get(name) is None else row[name] for row in rows] for name in names}
-    return merge_runs(own_strings(space, strings), columns)
+    return merge_runs(own_strings(space, strings, files[0].parent), columns)
 
 
 @_of_form("NAS-Bench-NLP's logs")
@@ -151,4 +151,4 @@ def read_recurrent(space: SearchSpace, files: Sequence[Path], quiet: bool = True
         first += len(logs)
         for name, column in zip(("validation_score", "test_score", "parameters"), numbers, strict=True):
             columns[f"{task}_{name}"] = column
-    return merge_runs(own_strings(space, texts), columns)
+    return merge_runs(own_strings(space, texts, files[0].parent), columns)

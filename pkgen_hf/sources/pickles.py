@@ -45,7 +45,12 @@ def load_plain(file: IO[bytes], where: str | Path) -> Any:
 def read_plain(path: Path) -> Any:
     """What the pickle at `path` holds, whether compressed by bz2 (``.pbz2``) or not."""
     with bz2.open(path) if path.suffix == ".pbz2" else path.open("rb") as file:
-        return load_plain(file, path)
+        content = load_plain(file, path)
+        try:
+            file.read(1)  # to the end of the compressed stream, whose checksum is last
+        except (EOFError, OSError) as error:
+            raise ValueError(f"{path} is truncated or damaged: {error}") from error
+        return content
 
 
 def read_torch_zip(path: Path) -> Any:

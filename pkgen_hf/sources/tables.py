@@ -9,6 +9,7 @@ them, with the name of their task in front: ``<task>_parameters``, ``<task>_flop
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,14 @@ def floats(values: Any) -> pa.Array:
     return pa.array(numbers.astype(np.float32), from_pandas=True)
 
 
-def own_strings(space: SearchSpace, strings: Sequence[str]) -> list[str]:
-    """The same architectures in the strings that the space writes, `_CHUNK` at a time."""
+def own_strings(space: SearchSpace, strings: Sequence[str], where: str | Path = "the table") -> list[str]:
+    """The same architectures in the strings that the space writes; errors say `where` they were read."""
     written: list[str] = []
-    for start in range(0, len(strings), _CHUNK):
-        written += space.to_strings(space.from_strings(strings[start : start + _CHUNK]))
+    try:
+        for start in range(0, len(strings), _CHUNK):
+            written += space.to_strings(space.from_strings(strings[start : start + _CHUNK]))
+    except ValueError as error:
+        raise ValueError(f"{where} holds an architecture that is not one of {space.name}: {error}") from error
     return written
 
 

@@ -38,7 +38,7 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
     content = read_torch_zip(file)
     try:
         results: dict[str, dict[str, Any]] = content["data"][space.name.rsplit("-", 1)[-1]]
-        columns: dict[str, Any] = {"architecture": own_strings(space, list(results))}
+        columns: dict[str, Any] = {"architecture": own_strings(space, list(results), file)}
         for task, measure in _MEASURES.items():
             runs = [result.get(task) for result in results.values()]
             for split, prefix in _PREFIXES.items():
