@@ -183,7 +183,7 @@ def write_transnas(folder: Path) -> Path:
 
 def write_asr(folder: Path) -> Path:
     """Two seeds of the full training, a shorter one, a device and costs."""
-    cells = {"a": [[1, 0], [0, 0, 1], [2, 1, 0, 0]], "b": [[0, 1], [1, 1, 0], [0, 1, 0, 1]]}
+    cells = {"a": [(1, 0), (0, 0, 1), (2, 1, 0, 0)], "b": [(0, 1), (1, 1, 0), (0, 1, 0, 1)]}
     shape = {"version": 2, "search_space": {"ops": [], "nodes": 3}}
     for seed, epochs in [(1234, 40), (1235, 40), (1234, 10)]:
         columns = ["model_hash", "val_per", "test_per", "arch_vec"]

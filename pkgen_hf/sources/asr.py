@@ -47,7 +47,7 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
             columns = header["columns"]
             if header["dataset_type"] == "training" and header["epochs"] == EPOCHS:
                 for row in rows:
-                    strings.setdefault(row[0], str(row[-1]))
+                    strings.setdefault(row[0], str([list(node) for node in row[-1]]))
                     validation.setdefault(row[0], []).append(_percent(min(row[columns.index("val_per")])))
                     test.setdefault(row[0], []).append(_percent(row[columns.index("test_per")]))
             elif header["dataset_type"] == "benchmarking":
