@@ -254,6 +254,33 @@ def test_folder_is_all_of_its_files(tmp_path: Path) -> None:
     assert load_benchmark("nas-bench-201", str(tmp_path)).num_rows == 20
 
 
+def test_configs_of_a_hub_data_set_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder, configs = tmp_path / "published", []
+    for task in ("cifar10", "cifar100"):
+        (folder / task).mkdir(parents=True)
+        table = small_table().rename_columns(["architecture", f"{task}_validation_accuracy"])
+        pq.write_table(table, folder / task / "train.parquet")
+        configs.append(f"- config_name: {task}\n  data_files: {task}/*.parquet\n")
+    (folder / "README.md").write_text(f"---\nconfigs:\n{''.join(configs)}---\n")
+    joined = benchmarks._load_from_hub(str(folder), None)
+    assert joined.column_names == ["architecture", "cifar10_validation_accuracy", "cifar100_validation_accuracy"]
+    assert joined["architecture"].to_pylist() == small_table()["architecture"].to_pylist()
+    assert load_benchmark("nas-bench-201", folder).column_names == joined.column_names
+
+
+def test_isomorphic_network_of_any_form_is_found() -> None:
+    """Though neither its own string nor its canonical form is in the table."""
+    space = get_space("nas-bench-macro")
+    alike = ["11101101", "11110101", "11101110", "11110110"]  # where in a stage an identity stands makes no difference
+    rows = space.from_strings(alike)
+    assert len(space.keys(rows).unique()) == 1 and torch.equal(space.canonical(rows)[0], rows[3])
+    table = pa.table({"architecture": alike[:1], "cifar10_test_accuracy": [90.0]})
+    scores = ScoreTable(space, datasets.Dataset(table))
+    assert (scores.scores(rows, "cifar10") == 90).all()
+    assert (scores.rows(space.from_strings(["11111111", "00101101"])) == -1).all()
+
+
 def test_table_may_have_further_columns(tmp_path: Path) -> None:
     table = small_table()
     table = table.append_column("source", pa.array(["my own"] * 20)).append_column("epochs", pa.array(range(20)))
