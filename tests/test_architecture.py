@@ -27,7 +27,7 @@ def sampled(space: str, num: int = 200) -> tuple[torch.Tensor, list[Architecture
 @pytest.fixture
 def own() -> SearchSpace:
     choices = (Choice("none", "zero"), Choice("conv", "convolution", kernel=3))
-    return SearchSpace("own", [Slot("a", "operation", choices, (0,), 1)] * 3, {}, "none")
+    return SearchSpace("own", [Slot(name, "operation", choices, (0,), 1) for name in "abc"], {}, "none")
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -41,6 +41,13 @@ def test_strings_and_json_come_back(space: str) -> None:
         again = Architecture.from_json(architecture.to_json())
         assert again.indices == architecture.indices == tuple(row)
         assert again.space is architecture.space is get_space(space)
+
+
+def test_json_may_be_of_an_own_space(own: SearchSpace) -> None:
+    architecture = Architecture(own, [0, 1, 0])
+    assert Architecture.from_json(architecture.to_json(), own).indices == (0, 1, 0)
+    with pytest.raises(ValueError, match="unknown search space: 'own'.*pass it: from_json"):
+        Architecture.from_json(architecture.to_json())
 
 
 @pytest.mark.parametrize(

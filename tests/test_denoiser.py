@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from pkgen_hf.benchmarks import ScoreTable
-from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+from pkgen_hf.modeling_denoiser import ArchitectureDenoiser, Condition, task_traits
 from pkgen_hf.priors import Prior
-from pkgen_hf.spaces import TASK_KINDS, Choice, SearchSpace, Slot, Task, get_space
+from pkgen_hf.spaces import TASK_KINDS, TASK_TRAITS, Choice, SearchSpace, Slot, Task, get_space, list_spaces
+from pkgen_hf.spaces.base import CHOICE_FEATURES, SLOT_FEATURES
 
 CELLS = get_space("nas-bench-201")
 GRAPHS = get_space("nas-bench-graph")
@@ -64,7 +65,7 @@ def own() -> SearchSpace:
         Slot("b", "operation", (new, skip), (0, 1), 2),
         Slot("c", "operation", (new, other, Choice("none", "zero"), skip), (2,), 3),
     ]
-    return SearchSpace("own", slots, {"things": Task("dense-prediction", 0.0, 2)}, "none")
+    return SearchSpace("own", slots, {"things": Task("dense-regression", 0.0, 2)}, "none")
 
 
 def randn(*shape: int) -> torch.Tensor:
@@ -87,7 +88,7 @@ def test_logits_are_of_the_choices_that_exist(denoiser: ArchitectureDenoiser, pr
 def test_everything_that_is_told_has_an_effect(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
     space = prior.space
     rows, condition = space.sample(8, seeded()), denoiser.describe(space, prior)
-    other_task = replace(condition, task_kinds=(condition.task_kinds + 1) % len(TASK_KINDS))
+    other_task = replace(condition, task_traits=1 - condition.task_traits)
     changed_rows = rows.clone()
     changed_rows[:, 0] = (rows[:, 0] + 1) % len(space.slots[0].choices)
     logits, score = denoiser(rows, 300.0, condition)
@@ -145,32 +146,50 @@ def test_priors_of_a_batch_are_those_one_by_one(
 
 
 def test_order_of_slots_does_not_matter(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
-    """The same space with its slots in another order gives the same logits in that order."""
-    space = prior.space
+    """The same descriptions in another order give the same logits in that order: a slot is what it is said to be."""
+    space, condition = prior.space, denoiser.describe(prior.space, prior)
     order = torch.randperm(space.num_slots, generator=seeded(3))
     assert not torch.equal(order, order.sort().values)
-    moved = SearchSpace("moved", [space.slots[s] for s in order], space.tasks, space.null_choice)
-    moved_prior = replace(
-        prior,
-        space=moved,
-        contributions=prior.contributions[order],
-        subgraph_contributions=prior.subgraph_contributions[order],
-        frequencies=prior.frequencies[order],
+    moved = Condition(
+        choice_features=condition.choice_features[order],
+        choice_ids=condition.choice_ids[order],
+        choice_mask=condition.choice_mask[order],
+        slot_features=condition.slot_features[order],
+        relations=condition.relations[order][:, order],
+        prior_features=condition.prior_features[:, order],
+        task_traits=condition.task_traits,
     )
     rows = space.sample(20, seeded())
-    logits, score = denoiser(rows, 300.0, denoiser.describe(space, prior))
-    moved_logits, moved_score = denoiser(rows[:, order], 300.0, denoiser.describe(moved, moved_prior))
+    logits, score = denoiser(rows, 300.0, condition)
+    moved_logits, moved_score = denoiser(rows[:, order], 300.0, moved)
     torch.testing.assert_close(moved_logits, logits[:, order], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(moved_score, score, rtol=1e-4, atol=1e-4)
-    # which is no accident: without the description following, they differ
-    still = denoiser(rows[:, order], 300.0, denoiser.describe(moved, replace(prior, space=moved)))[0]
-    assert (still - logits[:, order])[space.choice_mask[order].expand_as(still)].abs().max() > 1e-2
+    # which is no accident: without all of the description following, they differ
+    for name in ("slot_features", "relations", "prior_features"):
+        other = denoiser(rows[:, order], 300.0, replace(moved, **{name: getattr(condition, name)}))[0]
+        difference = (other - logits[:, order])[condition.choice_mask[order].expand_as(other)]
+        assert difference.abs().max() > 1e-3, name
 
 
 def test_order_of_choices_does_not_matter(denoiser: ArchitectureDenoiser, cells: Prior) -> None:
+    """A space whose choices are listed in another order is the same space, costs included."""
+
+    class Moved(SearchSpace):
+        def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+            return CELLS.flops(order[indices], task)
+
+        def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+            return CELLS.parameters(order[indices], task)
+
+        def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
+            return CELLS.is_valid(order[indices])
+
+        def sample(self, num: int, generator: torch.Generator | None = None) -> torch.Tensor:
+            return order.argsort()[CELLS.sample(num, generator)]
+
     order = torch.tensor([3, 1, 4, 0, 2])
     slots = [replace(slot, choices=tuple(slot.choices[k] for k in order)) for slot in CELLS.slots]
-    moved = SearchSpace("moved", slots, CELLS.tasks, "none")
+    moved = Moved("moved", slots, CELLS.tasks, "none")
     moved_prior = replace(
         cells,
         space=moved,
@@ -210,16 +229,61 @@ def test_own_space_with_unknown_choices_works(denoiser: ArchitectureDenoiser, ow
         assert (logits[:, 0, 1] - logits[:, 0, 2]).abs().min() > 1e-4
 
 
-def test_task_kind_is_that_of_the_task_or_the_prior(denoiser: ArchitectureDenoiser, own: SearchSpace) -> None:
-    def kinds(space: SearchSpace, priors: Prior | list[Prior], task: str | None = None) -> list[str]:
-        return [TASK_KINDS[k] for k in denoiser.describe(space, priors, task).task_kinds.tolist()]
+def test_traits_are_those_of_the_task_or_the_prior(denoiser: ArchitectureDenoiser, own: SearchSpace) -> None:
+    def traits(space: SearchSpace, priors: Prior | list[Prior], task: str | None = None) -> list[set[str]]:
+        rows = denoiser.describe(space, priors, task).task_traits.tolist()
+        return [{trait for trait, has in zip(TASK_TRAITS, row, strict=True) if has} for row in rows]
 
-    two = SearchSpace("two", own.slots, {"a": Task("other", 0, 2), "b": Task("dense-prediction", 0, 2)}, "none")
-    a, b, neither = (Prior.absent(two, task) for task in ("a", "b", None))
-    assert kinds(two, [a, b, neither]) == ["other", "dense-prediction", "other"]  # the first task's, without one
-    assert kinds(two, [a, b, neither], "b") == ["dense-prediction"] * 3
-    assert kinds(GRAPHS, Prior.absent(GRAPHS)) == ["node-classification"]
-    assert kinds(SearchSpace("bare", own.slots, {}, "none"), Prior.absent(own)) == ["other"]
+    dense = {"image", "regression", "dense"}
+    two = SearchSpace("two", own.slots, {"a": Task("other", 0, 2), "b": Task("dense-regression", 0, 2)}, "none")
+    a, b, neither, kind = (Prior.absent(two, task) for task in ("a", "b", None, "image-classification"))
+    assert traits(two, [a, b, neither]) == [set(), dense, set()]  # the first task's, without one
+    assert traits(two, [kind]) == [{"image", "classification"}]  # a kind of task stands for itself
+    assert traits(two, [a, b, neither], "b") == [dense] * 3
+    assert traits(two, a, "language-modelling") == [{"sequence", "text"}]
+    assert traits(GRAPHS, Prior.absent(GRAPHS)) == [{"graph", "classification"}]
+    assert traits(SearchSpace("bare", own.slots, {}, "none"), Prior.absent(own)) == [set()]
+
+
+def test_kinds_of_tasks_differ_in_their_traits() -> None:
+    rows = [tuple(task_traits(kind)) for kind in TASK_KINDS]
+    assert len(set(rows)) == len(TASK_KINDS) and torch.tensor(rows).any(0).all()
+
+
+def test_what_a_task_is_worth_is_the_sum_of_its_traits(denoiser: ArchitectureDenoiser, cells: Prior) -> None:
+    """A kind that training never saw is told by the traits it shares with those it did."""
+    tasks = {}
+    for kind in ("image-classification", "image-regression", "dense-regression", "image-segmentation", "other"):
+        tasks[kind] = denoiser.encode(denoiser.describe(CELLS, cells, kind)).task[0]
+    assert not tasks["other"].any()
+    dense = tasks["dense-regression"] - tasks["image-regression"]
+    torch.testing.assert_close(tasks["image-segmentation"] - tasks["image-classification"], dense)
+
+
+def test_a_new_denoiser_is_blind_to_tasks(cells: Prior) -> None:
+    denoiser = ArchitectureDenoiser(width=16, num_layers=1, num_heads=2)
+    rows = CELLS.sample(4, seeded())
+    one, other = (denoiser(rows, 100.0, denoiser.describe(CELLS, cells, kind)) for kind in ("cifar10", "other"))
+    assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_every_space_can_be_described(name: str, cells: Prior) -> None:
+    """All that the denoiser is told is finite, and so is what it says of 8 architectures."""
+    torch.manual_seed(0)
+    denoiser = randomised(ArchitectureDenoiser(width=16, num_layers=1, num_heads=2, vocabulary=IDENTITIES))
+    space = get_space(name)
+    rows = space.sample(8, seeded())
+    priors = [Prior.carried_over(space, [cells], next(iter(space.tasks))), Prior.absent(space)]
+    condition = denoiser.describe(space, priors)
+    assert condition.choice_features.shape == (space.num_slots, space.num_choices, CHOICE_FEATURES)
+    assert condition.slot_features.shape == (space.num_slots, SLOT_FEATURES)
+    for field in fields(condition):
+        assert getattr(condition, field.name).isfinite().all(), field.name
+    assert condition.slot_features.abs().max() <= 10 and condition.choice_features.abs().max() <= 10
+    assert not condition.choice_features[~space.choice_mask].any()
+    logits, score = denoiser(rows, 500.0, condition)
+    assert torch.equal(logits.isfinite(), space.choice_mask.expand_as(logits)) and score.isfinite().all()
 
 
 def test_dropping_the_prior_is_having_none(denoiser: ArchitectureDenoiser, prior: Prior) -> None:

@@ -1,4 +1,4 @@
-"""Priors: exact Shapley values by their axioms and by brute force, own evaluations, transfer, and files."""
+"""Priors: exact Shapley values by their axioms and by brute force, own evaluations, and files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import torch
 
 from pkgen_hf.architecture import Architecture
 from pkgen_hf.benchmarks import ScoreTable
-from pkgen_hf.contributions import operation_players, shapley_contributions, subgraph_players
+from pkgen_hf.contributions import MAX_PLAYERS, games, operation_players, shapley_contributions, subgraph_players
 from pkgen_hf.prior_files import load_priors, save_priors
-from pkgen_hf.priors import EVIDENCE, PRIOR_FEATURES, Prior, _likeness, average, select_prior, to_indices
-from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space
+from pkgen_hf.priors import EVIDENCE, PRIOR_FEATURES, Estimate, Prior, to_indices
+from pkgen_hf.spaces import get_space, list_spaces
 from pkgen_hf.spaces.nas_bench_201 import CONV1, CONV3, NONE, POOL, SKIP
 
 CELLS = get_space("nas-bench-201")
@@ -181,6 +181,44 @@ def test_contributions_are_linear_in_the_scores() -> None:
     assert_equal(parts[2], 2 * parts[0] - parts[1], 1e-5)
 
 
+@pytest.mark.parametrize("name", list_spaces())
+@pytest.mark.parametrize("players_of", [operation_players, subgraph_players])
+def test_every_player_is_in_one_game(name: str, players_of: Callable[..., list[list[int]]]) -> None:
+    """Of at most 8 players; several games are of one cell and kind of slot each, and of nearly equal size."""
+    space = get_space(name)
+    players = players_of(space)
+    parts = games(space, players)
+    assert sorted(sum(parts, [])) == list(range(len(players)))
+    assert all(1 <= len(part) <= MAX_PLAYERS for part in parts)
+    groups: dict[tuple[int, str], list[int]] = {}
+    for part in parts if len(players) > MAX_PLAYERS else []:
+        kinds = {(space.slots[players[i][0]].cell, space.slots[players[i][0]].kind) for i in part}
+        assert len(kinds) == 1
+        groups.setdefault(kinds.pop(), []).append(len(part))
+    assert all(max(sizes) - min(sizes) <= 1 for sizes in groups.values())
+    assert len(players) > MAX_PLAYERS or len(parts) == 1
+
+
+@pytest.mark.parametrize("name", ["darts", "mnasnet", "nas-bench-101", "nas-bench-nlp", "nats-bench-size"])
+def test_contributions_add_up_in_each_game(name: str) -> None:
+    """To what the players of the game are worth while all others stay in place."""
+    space = get_space(name)
+    worth = torch.randn(space.num_slots, space.num_choices, generator=seeded(), dtype=torch.float64)
+
+    def value(rows: torch.Tensor) -> torch.Tensor:
+        alone = worth[torch.arange(space.num_slots), rows].sum(1)
+        return alone + (0.3 * alone).sin()
+
+    rows = space.sample(8, seeded(1))
+    for players in (operation_players(space), subgraph_players(space)):
+        contributions = shapley_contributions(space, rows, value, players)
+        for part in games(space, players):
+            keep = torch.ones(1, space.num_slots, dtype=torch.bool)
+            keep[0, sum((list(players[i]) for i in part), [])] = False
+            gain = value(rows) - value(space.remove(rows, keep.expand(8, -1)))
+            assert_equal(contributions[:, part].sum(1), gain.float(), 1e-4)
+
+
 # ---------------------------------------------------------------------- from benchmarks
 
 
@@ -254,13 +292,42 @@ def test_prior_of_no_task_is_the_average(name: str, request: pytest.FixtureReque
     parts = [Prior.from_benchmark(table.space, task, 5, table) for task in table.tasks]
     mean = Prior.from_benchmark(table.space, None, 5, table)
     scale = sum(part.scale for part in parts) / len(parts)
-    assert mean.task is None and mean.evidence == "measured" and mean.scale == pytest.approx(scale)
+    assert mean.task is None and mean.scale == pytest.approx(scale)
+    assert [part.evidence == "measured" for part in parts] == [table.is_complete(task) for task in table.tasks]
+    assert mean.evidence == max((part.evidence for part in parts), key=EVIDENCE.index)  # the weakest
     assert mean.num_good == 5 * len(parts) and mean.labels_read == sum(part.labels_read for part in parts)
     assert_equal(mean.frequencies, torch.stack([part.frequencies for part in parts]).mean(0), 1e-6)
     known = torch.stack([~part.contributions.isnan() for part in parts]).sum(0)
     total = torch.stack([part.contributions / part.scale for part in parts]).nansum(0)
     assert_equal(mean.contributions / mean.scale, total / known, 1e-5)
     assert len(known.unique()) > 2
+
+
+def test_prior_of_a_kind_of_task_is_of_the_agreed_best(cell_table: ScoreTable, graph_table: ScoreTable) -> None:
+    """Those of the best mean rank over the tasks of the kind, each measured on every one of these tasks."""
+    kinds = [(cell_table, "image-classification", list(CELLS.tasks)), (graph_table, "node-classification", None)]
+    for table, kind, tasks in kinds:
+        tasks = tasks or [name for name in table.tasks if table.space.tasks[name].kind == kind]
+        prior = Prior.from_benchmark(table.space, kind, 10, table)
+        agreed = torch.stack([table.ranks(table.column(task), task) for task in tasks]).mean(0)
+        agreed[~table.space.is_valid(table.indices)] = torch.nan
+        best = agreed.nan_to_num(2.0).argsort()[:10]
+        one_hot = torch.nn.functional.one_hot(table.indices[best], table.space.num_choices).float()
+        assert_equal(prior.frequencies, one_hot.mean(0), 1e-6)
+        assert prior.task == kind and prior.num_good == 10 and all(task in prior.detail for task in tasks)
+        assert prior.labels_read == sum(int((~table.column(task).isnan()).sum()) for task in tasks)
+        players, total = operation_players(table.space), 0.0
+        scales = []
+        for task in tasks:
+            values = table.value_function(task)
+            parts = shapley_contributions(table.space, table.indices[best], values, players)
+            scales.append(max(float(parts.sum(1).mean()) / len(players), 1e-3))
+            total += parts / scales[-1] / len(tasks)
+        slots = [slots[0] for slots in players]
+        mean = (one_hot[:, slots] * total[..., None]).sum(0) / one_hot[:, slots].sum(0)
+        assert_equal(prior.contributions[slots] / prior.scale, mean, 1e-3)
+    with pytest.raises(ValueError, match="'image-classificatio'.*Did you mean 'image-classification'"):
+        Prior.from_benchmark(CELLS, "image-classificatio", 10, cell_table)
 
 
 def test_impossible_selections_are_refused(cell_table: ScoreTable, graph_table: ScoreTable) -> None:
@@ -376,6 +443,28 @@ def test_reduced_networks_are_worth_between_a_guess_and_the_best(
         assert prior.contributions.nan_to_num().abs().max() <= float(scores.max()) - guess
 
 
+def test_estimate_is_ridge_regression(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """On choices, within a guess and the best; what was evaluated keeps its score, and a disconnected one a guess."""
+    rows, scores = evaluations
+    asked = CELLS.sample(500, seeded(5))
+    for number in (6, 40):  # fewer evaluations than choices, and as many
+        known, told = rows[:number], scores[:number]
+        design = torch.nn.functional.one_hot(known, 5).flatten(1).double()
+        weights = torch.linalg.solve(design.T @ design + torch.eye(30), design.T @ (told - told.mean()).double())
+        fit = torch.nn.functional.one_hot(asked, 5).flatten(1).double() @ weights + told.mean()
+        fit = fit.float().clamp(10.0, float(told.max()))
+        connected = CELLS.is_connected(asked)
+        expected = torch.where(connected, fit, 10.0)
+        plain = Estimate(CELLS, known, told, 10.0, look_up=False)
+        assert_equal(plain(asked), expected, 1e-2)
+        assert plain.num_asked == int(connected.sum()) and plain.num_measured == 0
+        estimate = Estimate(CELLS, known, told, 10.0)
+        assert_equal(estimate(known), told)
+        assert estimate.num_asked == estimate.num_measured == number
+        new = ~torch.isin(CELLS.keys(asked), CELLS.keys(known))
+        assert_equal(estimate(asked)[new], expected[new], 1e-2)
+
+
 def test_evaluations_that_say_nothing_are_refused(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
     rows, scores = evaluations[0][:8], evaluations[1][:8]
     for num in (0, 1, 4):
@@ -412,86 +501,7 @@ def test_architectures_of_another_space_are_refused(evaluations: tuple[torch.Ten
         to_indices(GRAPHS, rows)
 
 
-# ---------------------------------------------------------------------- carried over
-
-
-def test_carried_within_a_space_is_the_average(cell_table: ScoreTable) -> None:
-    parts = [Prior.from_benchmark(CELLS, task, 10, cell_table) for task in ("cifar10", "cifar100")]
-    carried, mean = Prior.carried_over(CELLS, parts, "ImageNet16-120"), average(parts)
-    for name in ("contributions", "subgraph_contributions", "frequencies"):
-        assert_equal(getattr(carried, name), getattr(mean, name))
-    assert (carried.evidence, carried.task, carried.scale) == ("carried over", "ImageNet16-120", mean.scale)
-    assert "nas-bench-201/cifar10" in carried.detail and "nas-bench-201/cifar100" in carried.detail
-    assert carried.subgraphs == ()
-    assert_same_prior(average(parts[:1]), parts[0], 1e-4)
-
-
-@pytest.mark.parametrize(("name", "target"), [("cells", GRAPHS), ("graphs", CELLS), ("own", GRAPHS), ("worst", CELLS)])
-def test_carried_to_another_space_fits_it(priors: dict[str, Prior], name: str, target: SearchSpace) -> None:
-    carried = Prior.carried_over(target, [priors[name]])
-    assert carried.space is target and carried.evidence == "carried over"
-    mask = target.choice_mask
-    assert_equal(carried.frequencies.sum(1), torch.ones(target.num_slots), 1e-6)
-    assert torch.equal(carried.frequencies > 0, mask)
-    for part in ("contributions", "subgraph_contributions"):
-        values, source = getattr(carried, part), getattr(priors[name], part)
-        assert values[~mask].isnan().all() and not values.isinf().any()
-        values, source = values[~values.isnan()], source[~source.isnan()]
-        assert ((source.min() - 1e-4 <= values) & (values <= source.max() + 1e-4)).all()  # means of what was there
-
-
-def test_only_what_is_alike_is_carried() -> None:
-    """Cells and graph networks share the skip connection; a cell's convolutions say nothing about the others."""
-    contributions = torch.arange(30.0).reshape(6, 5)
-    known = replace(Prior.absent(CELLS), evidence="measured", contributions=contributions)
-    carried = Prior.carried_over(GRAPHS, [known]).contributions
-    assert [GRAPHS.slots[0].choices[k].name for k in (~carried[0].isnan()).nonzero()[:, 0].tolist()] == ["skip"]
-    assert carried[[slot.kind == "connection" for slot in GRAPHS.slots]].isnan().all()
-    same = Prior.carried_over(GRAPHS, [replace(known, contributions=torch.full((6, 5), 3.0))]).contributions
-    assert_equal(same[~same.isnan()], torch.full((int((~same.isnan()).sum()),), 3.0), 1e-5)
-
-
-def test_nothing_is_carried_from_nothing() -> None:
-    for source, target in [(CELLS, GRAPHS), (GRAPHS, CELLS)]:
-        carried = Prior.carried_over(target, [Prior.absent(source)])
-        assert_equal(carried.frequencies, Prior.absent(target).frequencies, 1e-6)
-        assert carried.contributions.isnan().all()
-        assert_equal(carried.distribution(), Prior.absent(target).distribution(), 1e-6)
-
-
-def test_what_is_alike_is_carried() -> None:
-    """A space with the edges of a cell, its choices renamed and in another order, gets the cell's own frequencies."""
-    choices = tuple(replace(choice, name=choice.name + "!") for choice in reversed(CELLS.slots[0].choices))
-    slots = [replace(slot, choices=choices) for slot in CELLS.slots]
-    space = SearchSpace("renamed", slots, {"pictures": Task("image-classification", 10.0, 10)}, "none!")
-    frequencies = torch.full((6, 5), 0.05)
-    frequencies[:, CONV3] = 0.8
-    prior = replace(Prior.absent(CELLS), evidence="measured", frequencies=frequencies)
-    carried = Prior.carried_over(space, [prior], "pictures")
-    assert (carried.frequencies.argmax(1) == 4 - CONV3).all()
-    assert [space.slots[0].choices[4 - CONV3].name] == ["nor_conv_3x3!"]
-
-
-def test_likeness_is_that_of_a_kernel() -> None:
-    for space in (CELLS, GRAPHS):
-        own = _likeness(space, space)
-        mask = space.choice_mask
-        real = mask[:, :, None, None] & mask
-        assert_equal(own, own.permute(2, 3, 0, 1), 1e-6)
-        assert own.min() >= 0 and own.max() <= 1 + 1e-6 and not own[~real].any()
-        itself = own.flatten(2).flatten(0, 1).diagonal().reshape(mask.shape)
-        assert_equal(itself, mask.float(), 1e-5)  # nothing is more alike than the thing itself
-        kinds = torch.tensor([slot.kind == "operation" for slot in space.slots])
-        assert not own[kinds][:, :, ~kinds].any()
-    across = _likeness(CELLS, GRAPHS)
-    assert_equal(across, _likeness(GRAPHS, CELLS).permute(2, 3, 0, 1), 1e-6)
-    skip = across[GRAPHS.null_indices >= 0][:, 8]  # a skip connection is most like a skip connection
-    assert (skip.sum((0, 1)).argmax() == SKIP) and across.shape == (7, 9, 6, 5)
-
-
-def test_carried_over_needs_something() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        Prior.carried_over(CELLS, [])
+# ---------------------------------------------------------------------- what the model reads
 
 
 def test_absent_prior_knows_nothing() -> None:
@@ -503,9 +513,6 @@ def test_absent_prior_knows_nothing() -> None:
         assert_equal(prior.distribution(), expected)
         assert_equal(prior.frequencies, expected)
         assert not prior.features().any()
-
-
-# ---------------------------------------------------------------------- what the model reads
 
 
 def test_distribution_is_one_over_real_choices(prior: Prior) -> None:
@@ -529,8 +536,8 @@ def test_features_are_finite_and_tell_the_evidence(prior: Prior) -> None:
     assert features.shape == (*prior.space.choice_mask.shape, PRIOR_FEATURES)
     assert features.isfinite().all() and features.abs().max() <= 4
     assert not features[~prior.space.choice_mask].any()
-    kind = features[prior.space.choice_mask][:, -3:]
-    expected = torch.tensor([float(prior.evidence == name) for name in EVIDENCE[:3]])
+    kind = features[prior.space.choice_mask][:, -4:]
+    expected = torch.tensor([float(prior.evidence == name) for name in EVIDENCE[:4]])
     assert torch.equal(kind, expected.expand_as(kind))
     assert features.any() == (prior.evidence != "absent")
 
@@ -635,52 +642,3 @@ def test_unknown_words_in_a_file_are_refused(
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     with pytest.raises(ValueError, match=message):
         load_priors(path)
-
-
-# ---------------------------------------------------------------------- choosing one
-
-
-def test_own_prior_is_preferred(priors: dict[str, Prior]) -> None:
-    everything = [priors["graphs"], priors["all cells"], priors["cells"], priors["other task"]]
-    for task in ("cifar10", "cifar100"):
-        assert select_prior(everything, CELLS, task).task == task
-    assert select_prior(everything, CELLS, "cifar10") is priors["cells"]
-    assert select_prior(everything, CELLS, None) is priors["all cells"]
-
-
-def test_without_its_own_a_task_takes_those_of_its_space(cell_table: ScoreTable, priors: dict[str, Prior]) -> None:
-    other = Prior.from_benchmark(CELLS, "cifar100", table=cell_table)
-    chosen = select_prior([priors["graphs"], priors["cells"], other], CELLS, "ImageNet16-120")
-    assert_same_prior(chosen, Prior.carried_over(CELLS, [priors["cells"], other], "ImageNet16-120"))
-    mean = select_prior([priors["graphs"], priors["cells"], other], CELLS, None)
-    assert_same_prior(mean, replace(average([priors["cells"], other]), task=None))
-    assert mean.evidence == "measured"
-
-
-def test_without_any_of_its_space_others_are_carried_over(priors: dict[str, Prior]) -> None:
-    """From tasks of the same kind if there are any, else from all."""
-    own = SearchSpace(
-        "own",
-        [replace(slot, name=slot.name + "'") for slot in CELLS.slots],
-        {"pictures": Task("image-classification", 10.0, 10), "waves": Task("other", 0.0, 2)},
-        "none",
-    )
-    everything = [priors["graphs"], priors["cells"]]
-    pictures = select_prior(everything, own, "pictures")
-    assert_same_prior(pictures, Prior.carried_over(own, [priors["cells"]], "pictures"))
-    waves = select_prior(everything, own, "waves")
-    assert_same_prior(waves, Prior.carried_over(own, everything, "waves"))
-    for prior in (pictures, waves):
-        assert prior.evidence == "carried over" and prior.space is own
-    assert_same_prior(
-        select_prior([priors["cells"]], GRAPHS, "cora"), Prior.carried_over(GRAPHS, [priors["cells"]], "cora")
-    )
-
-
-def test_without_anything_the_prior_is_absent() -> None:
-    for task in ("cora", None):
-        assert_same_prior(select_prior([], GRAPHS, task), Prior.absent(GRAPHS, task))
-    bare = SearchSpace("bare", [Slot("a", "operation", (Choice("x", "linear"),), (0,), 1)], {}, "none")
-    assert select_prior([], bare, None).distribution().tolist() == [[1.0]]
-    with pytest.raises(ValueError, match="'kora'.*Did you mean 'cora'"):
-        select_prior([], GRAPHS, "kora")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,21 @@ import torch
 from safetensors.torch import load_file
 
 from pkgen_hf import PKGenPipeline, PriorDiscreteScheduler, ScoreTable
-from pkgen_hf.episodes import GROUP, TARGETS, EpisodeDataset, goals_of, labels_read, load_tables, make_episodes
-from pkgen_hf.training import RECORD, TrainingArguments, train
+from pkgen_hf.episodes import (
+    GROUP,
+    TARGETS,
+    EpisodeDataset,
+    SpaceEpisodes,
+    goals_of,
+    labels_read,
+    load_tables,
+    make_episodes,
+    priors_of,
+)
+from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+from pkgen_hf.priors import EVIDENCE, FREQUENCY, LOG_FREQUENCY, PRIOR_FEATURES, Prior
+from pkgen_hf.spaces import TASK_TRAITS
+from pkgen_hf.training import RECORD, TrainingArguments, train, training_loss
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -35,6 +50,18 @@ def tables() -> list[ScoreTable]:
 @pytest.fixture(scope="module")
 def dataset(tables: list[ScoreTable]) -> EpisodeDataset:
     return EpisodeDataset(make_episodes(tables, 8, 2, seed=0), PriorDiscreteScheduler(), 64, 0.5, seed=0, length=10)
+
+
+@pytest.fixture(scope="module")
+def episodes(cell_table: ScoreTable, graph_table: ScoreTable) -> list[SpaceEpisodes]:
+    """Of two spaces, so that some priors come from the other one."""
+    return make_episodes([cell_table, graph_table], 16, 1, seed=0)
+
+
+def told_of(features: torch.Tensor, mask: torch.Tensor) -> list[str]:
+    """The evidence of each prior, from its features."""
+    columns = features[:, mask][:, 0, LOG_FREQUENCY + 1 :]
+    return [EVIDENCE[int(row.argmax())] if row.any() else "absent" for row in columns]
 
 
 # ---------------------------------------------------------------------- what is read
@@ -67,8 +94,11 @@ def test_bad_exclude(exclude: list[str], message: str) -> None:
 
 
 def test_goals(tables: list[ScoreTable]) -> None:
+    """Each task, the consensus of those of a kind, and tasks made of single ones."""
     goals = goals_of(tables[0], 4, torch.Generator().manual_seed(0))
-    assert [goal.shifted for goal in goals] == [False] * 3 + [True] * 4
+    assert [goal.shifted for goal in goals] == [False] * 4 + [True] * 4
+    assert [goal.is_consensus for goal in goals] == [False] * 3 + [True] + [False] * 4
+    assert [goal.task for goal in goals[:4]] == [*tables[0].tasks, "image-classification"]
     for goal in goals:
         ranked = goal.ranked()
         assert (goal.scores[ranked][:-1] >= goal.scores[ranked][1:]).all()
@@ -77,8 +107,69 @@ def test_goals(tables: list[ScoreTable]) -> None:
         assert quality[~quality.isnan()].min() >= 0
         better = goal.scores[ranked][:-1] > goal.scores[ranked][1:]
         assert (quality[ranked][:-1] > quality[ranked][1:])[better].all()
-    real, shifted = goals[0], goals[3]
+    real, shifted = goals[0], goals[4]
     assert not torch.equal(real.ranked()[:TARGETS], shifted.ranked()[:TARGETS])
+
+
+def test_consensus_goal_is_the_consensus(tables: list[ScoreTable]) -> None:
+    table = tables[0]
+    agreed = goals_of(table, 0, torch.Generator().manual_seed(0))[3]
+    assert torch.equal(agreed.scores, table.consensus(table.tasks))
+    prior = agreed.prior(agreed.ranked()[:20])
+    expected = Prior.from_benchmark(table.space, "image-classification", 20, table)
+    assert prior.task == expected.task == "image-classification"
+    torch.testing.assert_close(prior.features(), expected.features())
+
+
+def test_priors_of_a_table_are_those_of_its_tasks_and_kinds(cell_table: ScoreTable, graph_table: ScoreTable) -> None:
+    assert [prior.task for prior in priors_of(cell_table)] == [*cell_table.tasks, "image-classification"]
+    kinds = [prior.task for prior in priors_of(graph_table)]
+    assert kinds == [*graph_table.tasks, "node-classification"]  # a kind of one task has no consensus
+
+
+def test_priors_come_from_other_spaces_too(episodes: list[SpaceEpisodes]) -> None:
+    for part in episodes:
+        space = part.table.space
+        number = len(part.features)
+        assert part.features.shape == (number, space.num_slots, space.num_choices, PRIOR_FEATURES)
+        assert part.features.isfinite().all()
+        torch.testing.assert_close(part.stationary.sum(-1), torch.ones(number, space.num_slots))
+        assert part.traits.shape == (number, len(TASK_TRAITS))
+        told = told_of(part.features, space.choice_mask)
+        assert set(told) >= {"measured", "carried over", "from other spaces"}
+        kinds = [goal.task for goal in goals_of(part.table, 1, torch.Generator().manual_seed(0))]
+        consensus = [number for number, task in enumerate(kinds) if task not in space.tasks]
+        for evidence, goal in zip(told, part.goals.tolist(), strict=True):
+            if evidence == "from other spaces":  # they tell of a consensus where there is one
+                assert goal in consensus or part.table.space.task(kinds[goal]).kind not in kinds
+        assert float(part.weights.sum()) == pytest.approx(1, abs=0.15) and (part.weights > 0).all()
+
+
+def test_concealed_choices_leave_no_trace(episodes: list[SpaceEpisodes]) -> None:
+    """Of such a choice the prior says what it says of one it has never met; contributions of the others stay."""
+    dataset = EpisodeDataset(episodes, PriorDiscreteScheduler(), 64, 0.0, seed=0, length=200)
+    seen = 0
+    for number in range(60):
+        batch = dataset[number]
+        part = episodes[int(batch["space"])]
+        space, concealed = part.table.space, batch["concealed"]
+        assert concealed.shape == space.choice_mask.shape and not concealed[~space.choice_mask].any()
+        if not concealed.any():
+            continue
+        seen += 1
+        identities = {space.identities[s][k] for s, k in concealed.nonzero().tolist()}
+        assert len(identities) == 1  # the same operation wherever it stands
+        kinds = {space.slots[s].kind for s in concealed.any(1).nonzero()[:, 0].tolist()}
+        assert "operation" in kinds
+        features = batch["prior_features"][:, concealed]  # (priors, concealed choices, features)
+        assert not features[..., :FREQUENCY].any()
+        chance = (1 / space.sizes.float())[:, None].expand_as(concealed)[concealed].expand(len(features), -1)
+        torch.testing.assert_close(features[..., FREQUENCY], chance)
+        torch.testing.assert_close(features[..., LOG_FREQUENCY], (chance + 0.02).log() / 4)
+        others = batch["prior_features"][:, space.choice_mask & ~concealed][..., :FREQUENCY]
+        known = part.features[:, space.choice_mask & ~concealed][..., :FREQUENCY]
+        assert all((row == known).flatten(1).all(1).any() for row in others)
+    assert seen > 10
 
 
 def test_a_batch_follows_from_seed_and_number_alone(dataset: EpisodeDataset) -> None:
@@ -115,6 +206,32 @@ def test_batch_size_must_be_a_multiple(dataset: EpisodeDataset) -> None:
 
 
 # ---------------------------------------------------------------------- the loop
+
+
+def test_loss_is_that_of_noisy_and_of_clean_ones_apart(tables: list[ScoreTable], dataset: EpisodeDataset) -> None:
+    """One call of the denoiser does both; what has no rank counts for nothing, and both terms have their weight."""
+    torch.manual_seed(0)
+    space, batch = tables[0].space, dataset[1]
+    denoiser = ArchitectureDenoiser(width=16, num_layers=1, num_heads=2)
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    condition = replace(
+        denoiser.describe(space, Prior.absent(space)),
+        prior_features=batch["prior_features"],
+        task_traits=batch["task_traits"],
+    )
+    logits, _ = denoiser(batch["noisy"], batch["timesteps"], condition)
+    scores = denoiser(batch["ranked"], 0.0, condition)[1]
+    known = ~batch["quality"].isnan()
+    assert known.any() and not known.all()
+    without, parts = training_loss(denoiser, condition, batch, 0.0)
+    both, _ = training_loss(denoiser, condition, batch, 2.0)
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["clean"].flatten())
+    torch.testing.assert_close(parts["cross_entropy"], expected)
+    torch.testing.assert_close(parts["ranking"], (scores - batch["quality"])[known].square().mean())
+    torch.testing.assert_close(both - without, 2 * parts["ranking"])
+    assert without >= parts["cross_entropy"]
 
 
 def run(folder: Path, tables: list[ScoreTable], **changes: object) -> list[dict[str, float]]:
@@ -188,22 +305,31 @@ def test_unknown_checkpoint_to_resume(tmp_path: Path, tables: list[ScoreTable]) 
 # ---------------------------------------------------------------------- the recipe, as users start it
 
 
-def launch(folder: Path, *extra: str, processes: int = 1) -> Path:
-    several = ["--multi_gpu", "--num_processes", str(processes)] if processes > 1 else ["--num_processes", "1"]
+def options_of(folder: Path) -> list[str]:
     options = {**SMALL, "max_train_steps": 4, "output_dir": folder, "exclude": "nas-bench-graph", "logging_steps": 1}
-    command = [sys.executable, "-m", "accelerate.commands.launch", *several, "recipes/train.py", "--cpu"]
-    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    return [part for name, value in options.items() for part in (f"--{name}", str(value))]
+
+
+def recipe(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    """The recipe as one process, which is this one."""
+    monkeypatch.setattr(sys, "argv", ["recipes/train.py", *options])
+    runpy.run_path(str(ROOT / "recipes" / "train.py"), run_name="__main__")
+
+
+def test_two_processes_equal_one_with_twice_the_accumulation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["recipes/train.py", "--cpu", *options_of(tmp_path / "two")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *extra], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "nas-bench-201/cifar10" in done.stdout
-    assert "excluded: nas-bench-graph" in done.stdout
-    return folder
-
-
-def test_two_processes_equal_one_with_twice_the_accumulation(tmp_path: Path) -> None:
-    two = weights(launch(tmp_path / "two", processes=2))
-    one = weights(launch(tmp_path / "one", "--gradient_accumulation_steps", "2", "--report_to", "tensorboard"))
+    more = ["--gradient_accumulation_steps", "2", "--report_to", "tensorboard"]
+    recipe(monkeypatch, "--cpu", *options_of(tmp_path / "one"), *more)
+    for printed in (done.stdout, capsys.readouterr().out):
+        assert "nas-bench-201/cifar10" in printed and "nas-bench-graph/cora" not in printed
+        assert printed.count("labels read") == printed.count("excluded: nas-bench-graph") == 1
+    two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
     assert all(torch.allclose(one[key], two[key], atol=1e-4) for key in one)
     record = json.loads((tmp_path / "two" / "pipeline" / RECORD).read_text())
     assert record["processes"] == 2
@@ -211,20 +337,15 @@ def test_two_processes_equal_one_with_twice_the_accumulation(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the launcher does join the processes")
-def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path: Path) -> None:
+def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes without --cpu on a machine without GPUs would both be the first and overwrite each other."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["recipes/train.py", "--exclude", "nas-bench-graph", "--output_dir", str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "error: the launcher started 2 processes but Accelerate sees 1" in done.stderr
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match="error: the launcher started 2 processes but Accelerate sees 1"):
+        recipe(monkeypatch, "--exclude", "nas-bench-graph", "--output_dir", str(tmp_path))
     assert not (tmp_path / "pipeline").exists()
 
 
-def test_the_recipe_reports_mistakes_in_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "recipes/train.py", "--exclude", "nas-bench-21", "--output_dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "Did you mean 'nas-bench-201'" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_recipe_reports_mistakes_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="error: .*Did you mean 'nas-bench-201'") as stopped:
+        recipe(monkeypatch, "--exclude", "nas-bench-21", "--output_dir", str(tmp_path))
+    assert "\n" not in str(stopped.value)
