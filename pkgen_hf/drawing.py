@@ -204,10 +204,10 @@ def draw(architectures: Sequence[Architecture], path: str | Path, titles: Sequen
 def draw_prior(prior: Prior, path: str | Path) -> Path:
     """Draw what each choice contributes in each slot, and how frequent it is among the good architectures.
 
-    Slots share a block of the heat maps where the choices of one are among those of the other. What was not measured is
-    grey, and blocks without any measured contribution are left out. Of a space with many slots, the 40 whose
-    contributions (or else frequencies) differ most are shown, and a note says so. `path`, what is returned and what is
-    raised are as for `draw`.
+    Slots share a block of the heat maps where the choices of one are among those of the other. What was not measured
+    is grey, and blocks without any measured contribution are left out. Of a space with many slots, the 40 whose
+    contributions (or else frequencies) differ most are shown, and a note says so. `path`, what is returned and what
+    is raised are as for `draw`.
     """
     path = _checked(path)
     space = prior.space

@@ -106,8 +106,9 @@ def _order(placed: Layers) -> None:
     for items in placed.layers:
         number(items)
     best, fewest = [list(items) for items in placed.layers], crossings(range(len(between)))
+    last_better = 0
     for sweep in range(SWEEPS):
-        if not fewest:
+        if not fewest or sweep - last_better > 4:
             break
         joined = after if sweep % 2 else before
         for k in range(len(placed.layers))[:: -1 if sweep % 2 else 1]:
@@ -123,7 +124,7 @@ def _order(placed: Layers) -> None:
                 else:
                     place[pair] = place[pair[::-1]]
         if (count := crossings(range(len(between)))) < fewest:
-            best, fewest = [list(items) for items in placed.layers], count
+            best, fewest, last_better = [list(items) for items in placed.layers], count, sweep
     placed.layers[:] = best
 
 

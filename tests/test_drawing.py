@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from pkgen_hf.architecture import Architecture
-from pkgen_hf.drawing import Box, Diagram, Edge, draw, draw_prior, fit, lay_out, short_name, text_width
+from pkgen_hf.drawing import MOST_SLOTS, draw, draw_prior, fit
+from pkgen_hf.drawing_layers import arrange_layers
+from pkgen_hf.drawing_layout import TEXT, Box, Diagram, Edge, label, lay_out, short_name, text_width
 from pkgen_hf.priors import Prior
-from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space, list_spaces
 from pkgen_hf.spaces.nas_bench_graph import TOPOLOGIES
 
 FULL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
@@ -42,9 +45,11 @@ def texts(path: Path) -> list[str]:
 def path_of(edge: Edge) -> np.ndarray:
     """Points along an edge, close together."""
     t = np.linspace(0, 1, 200)[:, None]
-    lines = [a + t * (b - a) for a, b in zip(edge.points[:-4], edge.points[1:-3], strict=True)]
-    a, b, c, d = edge.points[-4:]
-    return np.concatenate([*lines, (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d])
+    parts = []
+    for start in range(0, len(edge.points) - 1, 3):
+        a, b, c, d = edge.points[start : start + 4]
+        parts.append((1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d)
+    return np.concatenate(parts)
 
 
 def inside(box: Box, points: np.ndarray, margin: float) -> bool:
@@ -96,11 +101,10 @@ def assert_text_is_clear(monkeypatch: pytest.MonkeyPatch, make) -> None:
         shown += [*axes.get_xticklabels(), *axes.get_yticklabels()] if axes.axison else []
     shown = [text for text in shown if text.get_text()]
     assert len(shown) > 3
-    extents = [text.get_window_extent() for text in shown]
-    for i, (text, extent) in enumerate(zip(shown, extents, strict=True)):
-        assert extent.x0 >= 0 and extent.y0 >= 0, text
-        assert extent.x1 <= figure.bbox.x1 and extent.y1 <= figure.bbox.y1, text
-        assert not any(extent.overlaps(other) for other in extents[:i]), text
+    low, high = np.swapaxes(np.array([text.get_window_extent().get_points() for text in shown]), 0, 1)
+    assert (low >= 0).all() and (high <= figure.bbox.max).all()
+    overlap = ((low[:, None] < high) & (low < high[:, None])).all(axis=2) & ~np.eye(len(shown), dtype=bool)
+    assert not overlap.any(), [shown[k] for k in overlap.nonzero()[0][:2]]
 
 
 # ---------------------------------------------------------------------- files
@@ -223,11 +227,148 @@ def test_spaces_may_be_mixed_in_one_picture(tmp_path):
     assert {"conv 1x1", "gcn", "graph convolution", "convolution", "left $x_1$", "right &lt;&amp;&gt;"} <= set(shown)
 
 
-def test_a_space_of_another_form_is_refused(tmp_path):
-    choices = (Choice("a", "linear"), Choice("b", "identity"))
-    space = SearchSpace("odd", [Slot("s", "operation", choices, (0, 1), 2)], {}, "b")
-    with pytest.raises(ValueError, match="cannot draw odd"):
-        draw([Architecture(space, [0])], tmp_path / "a.png")
+ANY = (Choice("gcn", "graph-convolution"), Choice("skip", "identity"))
+READ = tuple(Choice(str(k), "predecessor", level=k / 2) for k in range(2))
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [
+        [Slot("what", "operation", ANY, (0, 1), 2), Slot("a_b", "width", ANY, (0,), 2)],
+        [Slot(f"s{k}", "width" if k % 2 else "connection", ANY, (k,), k + 1) for k in range(47)],
+        [Slot("of 2", "connection", READ, (0, 1), 2), Slot("node 2", "operation", ANY, (0, 1), 2)],  # no node 1
+        [Slot("of 2", "connection", (Choice("0,1", "predecessor"), *READ), (0, 1), 2)],
+    ],
+)
+def test_a_space_of_another_form_is_a_table(tmp_path, slots):
+    space = SearchSpace("odd", slots, {}, slots[-1].choices[0].name)
+    architecture = Architecture(space, [len(slot.choices) - 1 for slot in slots])
+    shown = texts(draw([architecture], tmp_path / "a.svg"))
+    for slot in slots:
+        assert shown.count(short_name(slot.name)) == 1
+    names = [label(slot.choices[-1]) for slot in slots]
+    assert all(shown.count(name) == names.count(name) for name in names)
+    assert_clear(lay_out(architecture), labelled=False)
+
+
+def test_cells_of_ones_own_space_stand_one_below_the_other():
+    choices = (Choice("conv", "convolution", kernel=3), Choice("none", "zero"))
+    slots = [
+        Slot(f"{cell}: {a}->{b}", "operation", choices, (a,), b, cell)
+        for cell in range(2)
+        for a, b in [(0, 1), (0, 2), (1, 2)]
+    ]
+    diagram = lay_out(Architecture(SearchSpace("cells", slots, {}, "none"), [0, 0, 0, 0, 1, 0]))
+    assert [box.text for box in diagram.boxes if box.kind == TEXT] == ["cell 1", "cell 2"]
+    outputs = [box.y for box in diagram.boxes if box.text == "output"]
+    assert len(outputs) == 2 and outputs[0] > outputs[1] + 1
+
+
+# ---------------------------------------------------------------------- every space
+
+
+@pytest.mark.parametrize("space", list_spaces())
+def test_every_space_is_drawn_clearly(tmp_path, monkeypatch, space):
+    rows = get_space(space).sample(60, torch.Generator().manual_seed(1))
+    pair = Architecture.from_batch(space, rows[get_space(space).is_valid(rows)][:2])
+    assert_text_is_clear(monkeypatch, lambda: draw(pair, tmp_path / "a.svg", ["one", "two"]))
+    for architecture in pair:
+        diagram = lay_out(architecture)
+        assert_clear(diagram, labelled=any(edge.text for edge in diagram.edges) and space != "darts")
+        width, height = np.ptp(diagram.corners, axis=0)
+        assert width < 15 and height < 15
+
+
+@pytest.mark.parametrize("space", ["nas-bench-101", "nas-bench-nlp", "darts"])
+def test_layered_edges_lead_forward(space):
+    for architecture in sampled(space, 5):
+        edges = lay_out(architecture).edges
+        steps = np.concatenate([np.diff(path_of(edge), axis=0) for edge in edges])
+        assert (steps[:, 0] > -1e-9).all() or (steps[:, 1] < 1e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("space", "text", "shown"),
+    [
+        ("nas-bench-macro", "02100000", ["identity"] * 6 + ["e6 k5", "e3 k3"]),
+        ("transnas-bench-101-macro", "64-1234-basic", ["residual block"] * 4),
+        ("nats-bench-size", "8:16:24:32:40", ["stage 1", "8 channels", "reduction 2", "32 channels", "40 channels"]),
+        (
+            "nas-bench-asr",
+            "[[1, 1], [0, 0, 0], [5, 0, 1, 0]]",
+            ["conv5", "linear", "input", "1", "2", "output", "no connection", "identity"],
+        ),
+        (
+            "nas-bench-101",
+            "1100_001_10_1:conv3x3-bn-relu,maxpool3x3,conv1x1-bn-relu",
+            ["input", "conv 3x3", "maxpool 3x3", "conv 1x1", "output"],
+        ),
+        (
+            "nas-bench-nlp",
+            '{"node_0": {"op": "linear", "input": ["x", "h_prev_0"]}, '
+            '"h_new_0": {"op": "elementwise_prod", "input": ["node_0", "h_prev_0"]}}',
+            ["x", "h prev 0", "linear", "prod", "h new 0"],
+        ),
+    ],
+)
+def test_what_each_space_shows(tmp_path, space, text, shown):
+    found = texts(draw([Architecture.from_string(space, text)], tmp_path / "a.svg"))
+    legend = {"identity": 1, "linear": 1, "residual block": 1}
+    for name in set(shown):
+        assert found.count(name) in (shown.count(name), shown.count(name) + legend.get(name, 0)), name
+
+
+def test_mobile_blocks_are_labelled(tmp_path):
+    architecture = Architecture("mnasnet", [2, 1, 2, 1] * 7)
+    shown = texts(draw([architecture], tmp_path / "a.svg"))
+    assert shown.count("e6 k5 ×3 SE") == 7
+    assert texts(draw([Architecture("mnasnet", [0] * 28)], tmp_path / "b.svg")).count("e1 k3 ×1") == 7
+
+
+def test_a_cell_of_a_graph_has_its_edges():
+    text = "1100_001_10_1:conv3x3-bn-relu,maxpool3x3,conv1x1-bn-relu"
+    diagram = lay_out(Architecture.from_string("nas-bench-101", text))
+    names = [box.text for box in diagram.boxes]
+    edges = {(names[edge.source], names[edge.target]) for edge in diagram.edges}
+    assert edges == {
+        ("input", "conv 3x3"),
+        ("input", "maxpool 3x3"),
+        ("maxpool 3x3", "conv 1x1"),
+        ("conv 3x3", "output"),
+        ("conv 1x1", "output"),
+    }
+
+
+def test_both_darts_cells_have_every_operation():
+    (architecture,) = sampled("darts", 1)
+    space = architecture.space
+    boxes = lay_out(architecture).boxes
+    assert [box.text for box in boxes if box.kind == TEXT] == ["normal cell", "reduce cell"]
+    named = zip(space.slots, architecture.indices, strict=True)
+    wanted = [label(slot.choices[k]) for slot, k in named if slot.kind == "operation"]
+    assert sorted(box.text for box in boxes if box.kind not in ("", TEXT)) == sorted(wanted)
+    assert [box.text for box in boxes if not box.kind] == ["cₖ₋₂", "cₖ₋₁", "0", "1", "2", "3", "cₖ"] * 2
+
+
+def test_what_is_not_connected_is_drawn(tmp_path):
+    for space in ("nas-bench-101", "nas-bench-nlp", "nas-bench-asr"):
+        space = get_space(space)
+        row = space.remove(space.sample(1), torch.zeros(1, space.num_slots, dtype=torch.bool))
+        assert not space.is_valid(row)
+        draw(Architecture.from_batch(space, row), tmp_path / f"{space.name}.svg")
+
+
+def test_layers_have_few_crossings():
+    """A graph of two crossed ladders can be drawn without any crossing."""
+    edges = [(0, 3), (1, 2), (2, 5), (3, 4), (4, 7), (5, 6), (0, 7), (6, 8), (7, 8)]
+    placed = arrange_layers(np.full(9, 0.4), edges, set())
+    place = {item: k for items in placed.layers for k, item in enumerate(items)}
+    assert all(placed.layer[target] > placed.layer[source] for source, target in edges)
+    for a, b in placed.hops:
+        for c, d in placed.hops:
+            assert placed.layer[a] != placed.layer[c] or (place[a] - place[c]) * (place[b] - place[d]) >= 0
+    for items in placed.layers:
+        assert (np.diff(placed.across[[item for item in items if item < 9]]) > 0.5).all()
 
 
 # ---------------------------------------------------------------------- where it stands
@@ -320,8 +461,8 @@ def test_slots_with_the_same_choices_share_a_block(tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", keep)
     draw_prior(Prior.absent("nas-bench-graph"), tmp_path / "a.svg")
     shapes = [axes.images[0].get_array().shape for axes in figures[0].axes]
-    assert shapes == [(9, 4), (2, 1), (3, 1), (4, 1)] * 2
-    for axes in figures[0].axes[:4]:
+    assert shapes == [(9, 4), (4, 3)] * 2
+    for axes in figures[0].axes[:2]:
         norm = axes.images[0].norm
         assert norm.vmin == -norm.vmax  # zero is in the middle of the colours
 
@@ -333,3 +474,33 @@ def test_pictures_of_priors_are_written_whole(tmp_path, monkeypatch, prior, spac
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.png"]
     pixels = imread(tmp_path / "new" / "a.png")
     assert pixels.shape[1] > 1200 and len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 50
+
+
+def test_priors_of_large_spaces_show_what_matters_most(tmp_path, monkeypatch):
+    space = get_space("nas-bench-nlp")
+    absent = Prior.absent(space)
+    contributions = torch.full_like(absent.contributions, torch.nan)
+    at = torch.arange(0, 96, 4)  # the nodes' operations
+    contributions[at, :8] = torch.linspace(-1, 1, 8)
+    given = replace(absent, contributions=contributions, evidence="partly measured")
+    figures = []
+
+    def keep(self, name, **_):
+        figures.append(self)
+        Path(name).touch()
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    draw_prior(given, tmp_path / "a.png")
+    shapes = [axes.images[0].get_array().shape for axes in figures[0].axes]
+    assert shapes[:2] == [(8, 24)] * 2 and sum(shape[1] for shape in shapes[1:]) == MOST_SLOTS
+    assert f"{MOST_SLOTS} of 99 slots" in figures[0].texts[0].get_text()
+    assert (figures[0].get_size_inches() < 30).all()
+
+
+@pytest.mark.parametrize("space", ["darts", "mnasnet", "nas-bench-asr", "transnas-bench-101-macro"])
+def test_priors_of_slots_of_many_forms_are_clear(tmp_path, monkeypatch, space):
+    space = get_space(space)
+    rows = space.sample(40, torch.Generator().manual_seed(1))
+    frequencies = torch.nn.functional.one_hot(rows, space.num_choices).float().mean(0)
+    given = replace(Prior.absent(space), contributions=frequencies - 0.3, frequencies=frequencies)
+    assert_text_is_clear(monkeypatch, lambda: draw_prior(given, tmp_path / "a.svg"))

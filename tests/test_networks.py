@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pkgen_hf import Architecture, SearchSpace, Slot, get_space, load_benchmark
+from pkgen_hf import Architecture, SearchSpace, Slot, get_space, list_spaces, load_benchmark
 from pkgen_hf.networks import build, cells, graph
 from pkgen_hf.spaces import nas_bench_201, nas_bench_graph
 
@@ -40,6 +40,90 @@ def check_gradients(network: nn.Module) -> None:
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     assert gradients and all(gradient.isfinite().all() for gradient in gradients)
     assert any(gradient.abs().max() > 0 for gradient in gradients)
+
+
+# ---------------------------------------------------------------------- every space
+
+SMALL: dict[str, dict[str, Any]] = {
+    "darts": {"channels": 4, "cells": 3, "drop_path_prob": 0.0},
+    "mnasnet": {"channels": 8},
+    "nas-bench-101": {"channels": 8, "stacks": 2, "modules": 1},
+    "nas-bench-201": {"channels": 4, "cells": 1},
+    "nas-bench-asr": {"filters": (8, 8, 8, 8), "cells": (1, 1, 1, 1), "groups": 2, "units": 6},
+    "nas-bench-graph": {"num_features": 5},
+    "nas-bench-macro": {"channels": 4},
+    "nas-bench-nlp": {"embedding": 6, "hidden": 8},
+    "transnas-bench-101-micro": {"channels": 8},
+    "transnas-bench-101-macro": {"channels": 4},
+}
+CLASSES = 5
+
+
+def valid_samples(name: str, num: int) -> list[Architecture]:
+    space = get_space(name)
+    rows = space.sample(200, torch.Generator().manual_seed(1))
+    return Architecture.from_batch(space, rows[space.is_valid(rows)][:num])
+
+
+def data_for(space: SearchSpace) -> tuple[torch.Tensor, ...]:
+    """A batch of 4, of what the space's networks take."""
+    torch.manual_seed(0)
+    kind = next(iter(space.tasks.values())).kind
+    if kind == "node-classification":
+        return torch.randn(4, 5), torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 0, 2]])
+    if kind == "language-modelling":
+        return (torch.randint(CLASSES, (4, 7)),)
+    if kind == "speech-recognition":
+        return (torch.randn(4, 12, 80),)
+    return (torch.randn(4, 3, 32, 32),)
+
+
+def logits_of(network: nn.Module, data: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    out = network(*data)
+    return out[0] if isinstance(out, tuple) else out
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_networks_have_the_parameters_that_their_space_says(name: str) -> None:
+    for architecture in valid_samples(name, 2):
+        with torch.device("meta"):
+            network = architecture.build()
+        assert count(network) == architecture.cost().parameters, str(architecture)
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_small_networks_of_every_space_train(name: str) -> None:
+    for architecture in valid_samples(name, 2):
+        torch.manual_seed(0)
+        network = architecture.build(num_classes=CLASSES, **SMALL.get(name, {}))
+        logits = logits_of(network, data_for(architecture.space))
+        assert logits.shape[-1] == CLASSES and logits.isfinite().all() and logits.requires_grad
+        (logits - torch.randn(logits.shape)).square().mean().backward()
+        check_gradients(network)
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_state_of_every_network_goes_through_safetensors(tmp_path, name: str) -> None:
+    (architecture,) = valid_samples(name, 1)
+    data = data_for(architecture.space)
+    network, other = (architecture.build(num_classes=CLASSES, **SMALL.get(name, {})) for _ in range(2))
+    with torch.no_grad():
+        network(*data)  # moves the running statistics, which must be saved too
+        save_file(network.state_dict(), tmp_path / "network.safetensors")
+        network.eval(), other.eval()
+        assert not torch.equal(logits_of(other, data), logits_of(network, data))
+        other.load_state_dict(load_file(tmp_path / "network.safetensors"))
+        assert torch.equal(logits_of(other, data), logits_of(network, data))
+    assert {key for key, _ in network.named_parameters()} <= set(network.state_dict())
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_options_of_every_network_are_checked(name: str) -> None:
+    (architecture,) = valid_samples(name, 1)
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        architecture.build(num_classes=0)
+    with pytest.raises(ValueError, match=f"option of {name} networks: 'chanels'"):
+        architecture.build(chanels=4)
 
 
 # ---------------------------------------------------------------------- NAS-Bench-201
@@ -119,18 +203,6 @@ def test_cell_sums_incoming_edges() -> None:
         for slots, expected in [((0, 1, 2, 3, 4, 5), 4), ((0, 4), 1), ((0, 2, 5, 3), 2), ((1, 4), 0)]:
             used = [name if slot in slots else "none" for slot in range(6)]
             torch.testing.assert_close(cells.Cell(used, 2)(ones), expected * ones)
-
-
-def test_cell_network_goes_through_safetensors(tmp_path) -> None:
-    architecture = next(itertools.islice(cells_of_every_cost(), 15, None))
-    network = build(architecture, channels=4, cells=1)
-    images = torch.randn(4, 3, 8, 8)
-    network(images)  # moves the running statistics, which must be saved too
-    save_file(network.state_dict(), tmp_path / "network.safetensors")
-    other = build(architecture, channels=4, cells=1)
-    assert not torch.equal(other.eval()(images), network.eval()(images))
-    other.load_state_dict(load_file(tmp_path / "network.safetensors"))
-    assert torch.equal(other(images), network(images))
 
 
 @pytest.mark.parametrize(
