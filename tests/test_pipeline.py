@@ -1,4 +1,7 @@
-"""The pipeline on the bundled checkpoint: results, reproducibility, files, and every kind of bad input."""
+"""The pipeline: results of the bundled checkpoint, reproducibility, files, and every kind of bad input.
+
+What any weights must do is tested on a denoiser that has learnt nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pkgen_hf import Architecture, PKGenPipeline, PKGenPipelineOutput, Prior, hub
+from pkgen_hf import Architecture, PKGenPipeline, PKGenPipelineOutput, Prior, PriorDiscreteScheduler, hub
 from pkgen_hf import pipeline_pkgen as module
-from pkgen_hf.spaces import get_space
+from pkgen_hf.benchmarks import ScoreTable
+from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+from pkgen_hf.spaces import get_space, list_spaces
 
 SPACE = "nas-bench-201"
 
@@ -21,6 +26,21 @@ SPACE = "nas-bench-201"
 @pytest.fixture(scope="module")
 def pipe() -> PKGenPipeline:
     pipe = PKGenPipeline.from_pretrained("pkgen-base")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def untrained(cell_table: ScoreTable, graph_table: ScoreTable) -> PKGenPipeline:
+    """Random weights, with the priors of two tasks and of the consensus of a kind."""
+    torch.manual_seed(0)
+    denoiser = ArchitectureDenoiser(width=16, num_layers=1, num_heads=2, vocabulary=["identity"])
+    pipe = PKGenPipeline(denoiser.eval(), PriorDiscreteScheduler())
+    pipe.priors = [
+        Prior.from_benchmark(SPACE, "cifar10", table=cell_table),
+        Prior.from_benchmark(SPACE, "image-classification", table=cell_table),
+        Prior.from_benchmark("nas-bench-graph", "cora", table=graph_table),
+    ]
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -42,13 +62,39 @@ def strings(out: PKGenPipelineOutput) -> list[str]:
 # ---------------------------------------------------------------------- what it returns
 
 
-@pytest.mark.parametrize("space, task", [(SPACE, "cifar10"), (SPACE, None), ("nas-bench-graph", "cora")])
-def test_output(pipe: PKGenPipeline, space: str, task: str | None) -> None:
+@pytest.mark.parametrize("weights", ["pipe", "untrained"])
+@pytest.mark.parametrize(
+    "space, task",
+    [(SPACE, "cifar10"), (SPACE, None), (SPACE, "image-classification"), ("nas-bench-graph", "cora")],
+)
+def test_output(request: pytest.FixtureRequest, weights: str, space: str, task: str | None) -> None:
+    pipe = request.getfixturevalue(weights)
     out = pipe(space=space, task=task, num_architectures=16, generator=seeded(0))
     assert len(out.architectures) == len(set(out.architectures)) == len(out.scores) == 16
     assert all(isinstance(a, Architecture) and a.is_valid and a.space.name == space for a in out.architectures)
     assert (out.scores[:-1] >= out.scores[1:]).all()
     assert 0 < out.validity <= 1
+
+
+@pytest.mark.parametrize("weights", ["pipe", "untrained"])
+@pytest.mark.parametrize("name", list_spaces())
+def test_every_space_by_task_by_kind_and_by_neither(request: pytest.FixtureRequest, weights: str, name: str) -> None:
+    pipe, space = request.getfixturevalue(weights), get_space(name)
+    first = next(iter(space.tasks))
+    for task in (first, space.tasks[first].kind, None):
+        out = pipe(space=name, task=task, num_architectures=3, num_inference_steps=3, generator=seeded(0))
+        assert len(set(out.architectures)) == 3 and all(a.is_valid for a in out.architectures)
+        assert out.scores.isfinite().all() and out.prior.space is space
+        assert torch.equal(out.prior.distribution() > 0, space.choice_mask)
+
+
+def test_kind_of_task_takes_the_consensus(untrained: PKGenPipeline) -> None:
+    agreed = untrained.priors[1]
+    assert untrained(space=SPACE, task="image-classification", num_architectures=1).prior is agreed
+    carried = untrained(space="transnas-bench-101-micro", task="class_scene", num_architectures=1).prior
+    assert (carried.evidence, carried.detail) == ("from other spaces", f"from {SPACE}/image-classification")
+    with pytest.raises(ValueError, match="'image-classificatio'"):
+        untrained(space=SPACE, task="image-classificatio")
 
 
 def test_generated_beat_random_and_the_order_means_something(pipe: PKGenPipeline, cell_table) -> None:
@@ -163,18 +209,25 @@ def test_priors_come_with_the_checkpoint(pipe: PKGenPipeline) -> None:
     assert own.task == "cifar10"
 
 
-def test_a_task_without_prior_gets_one_carried_over(checkpoint: Path) -> None:
-    pipe = PKGenPipeline.from_pretrained(checkpoint)
-    pipe.priors = [prior for prior in pipe.priors if prior.task == "cifar10"]
-    assert pipe.select_prior(get_space(SPACE), "cifar100", None).evidence == "carried over"
-    pipe.priors = []
-    assert pipe.select_prior(get_space(SPACE), "cifar100", None).evidence == "absent"
+def test_a_task_without_prior_gets_one_carried_over(untrained: PKGenPipeline) -> None:
+    pipe = PKGenPipeline(untrained.denoiser, untrained.scheduler)
+    cells, agreed, graphs = untrained.priors
+    for priors, evidence in [
+        ([cells, agreed, graphs], "carried over"),
+        ([cells], "carried over"),
+        ([graphs], "from other spaces"),
+        ([], "absent"),
+    ]:
+        pipe.priors = priors
+        assert pipe.select_prior(get_space(SPACE), "cifar100", None).evidence == evidence
 
 
 # ---------------------------------------------------------------------- files
 
 
-def test_save_and_load_give_identical_samples(pipe: PKGenPipeline, tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", ["pipe", "untrained"])
+def test_save_and_load_give_identical_samples(request: pytest.FixtureRequest, weights: str, tmp_path: Path) -> None:
+    pipe = request.getfixturevalue(weights)
     pipe.save_pretrained(tmp_path / "saved")
     again = PKGenPipeline.from_pretrained(tmp_path / "saved")
     again.set_progress_bar_config(disable=True)

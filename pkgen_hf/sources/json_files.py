@@ -128,7 +128,7 @@ def read_recurrent(space: SearchSpace, files: Sequence[Path], quiet: bool = True
 
     From https://github.com/fmsnew/nas-bench-nlp-release. A log has the ``recepie``, the path of the ``data``, and
     losses in nats per word after each epoch. A score is less the lowest validation loss, and less the test loss of
-    that epoch; the mean over the runs of a recipe whose status is "OK".
+    that epoch; the mean over the runs of a cell (of isomorphic recipes) whose status is "OK".
     """
     runs: dict[str, list[tuple[str, float, float, float]]] = {}
     for file in track(files, "reading logs", quiet):
@@ -151,4 +151,4 @@ def read_recurrent(space: SearchSpace, files: Sequence[Path], quiet: bool = True
         first += len(logs)
         for name, column in zip(("validation_score", "test_score", "parameters"), numbers, strict=True):
             columns[f"{task}_{name}"] = column
-    return merge_runs(own_strings(space, texts, files[0].parent), columns)
+    return merge_runs(own_strings(space, texts, files[0].parent, canonical=True), columns)

@@ -37,12 +37,18 @@ def floats(values: Any) -> pa.Array:
     return pa.array(numbers.astype(np.float32), from_pandas=True)
 
 
-def own_strings(space: SearchSpace, strings: Sequence[str], where: str | Path = "the table") -> list[str]:
-    """The same architectures in the strings that the space writes; errors say `where` they were read."""
+def own_strings(
+    space: SearchSpace, strings: Sequence[str], where: str | Path = "the table", canonical: bool = False
+) -> list[str]:
+    """The same architectures in the strings that the space writes; errors say `where` they were read.
+
+    With `canonical`, those of their canonical forms, so that isomorphic ones are equal.
+    """
     written: list[str] = []
     try:
         for start in range(0, len(strings), _CHUNK):
-            written += space.to_strings(space.from_strings(strings[start : start + _CHUNK]))
+            rows = space.from_strings(strings[start : start + _CHUNK])
+            written += space.to_strings(space.canonical(rows) if canonical else rows)
     except ValueError as error:
         raise ValueError(f"{where} holds an architecture that is not one of {space.name}: {error}") from error
     return written
@@ -157,7 +163,10 @@ def _surrogate(space: SearchSpace, table: pa.Table) -> pa.Table:
 
 
 def _recurrent(space: SearchSpace, table: pa.Table) -> pa.Table:
-    """NAS-Bench-NLP: scores are less the mean loss, in nats per word, of a recipe's runs that ended well."""
+    """NAS-Bench-NLP: scores are less the mean loss, in nats per word, of a cell's runs that ended well.
+
+    Recipes that are isomorphic are one cell.
+    """
     ended = np.array([status == "OK" for status in table["status"].to_pylist()])
     columns = {
         name: np.where(ended, sign * table[column].to_numpy().astype(np.float64), np.nan)
@@ -167,7 +176,7 @@ def _recurrent(space: SearchSpace, table: pa.Table) -> pa.Table:
             ("wikitext2_parameters", "parameters", 1),
         ]
     }
-    return merge_runs(own_strings(space, table["architecture"].to_pylist()), columns)
+    return merge_runs(own_strings(space, table["architecture"].to_pylist(), canonical=True), columns)
 
 
 # What each form is known by, a column that no standard table has, and the spaces that it is read for.
