@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .priors import LOG_FREQUENCY, PRIOR_FEATURES, Prior
 from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace
-from .spaces.base import CHOICE_FEATURES, SLOT_FEATURES
+from .spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
 from .transfer import task_kind
 
 TRUST = 4.0  # in the prior's frequencies, whose logarithm is a feature divided by 4

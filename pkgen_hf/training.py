@@ -27,7 +27,7 @@ from .modeling_denoiser import TRUST, ArchitectureDenoiser, Condition
 from .pipeline_pkgen import PKGenPipeline
 from .priors import LOG_FREQUENCY, Prior
 from .scheduling_prior_discrete import PriorDiscreteScheduler
-from .spaces.base import COST_FEATURES
+from .spaces.parts import COST_FEATURES
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 
 from .priors import EVIDENCE, Prior
 from .spaces import TASK_KINDS, SearchSpace
-from .spaces.base import COST_FEATURES
+from .spaces.parts import COST_FEATURES
 
 
 def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> Prior:

@@ -13,7 +13,7 @@ from pkgen_hf.benchmarks import ScoreTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser, Condition, task_traits
 from pkgen_hf.priors import Prior
 from pkgen_hf.spaces import TASK_KINDS, TASK_TRAITS, Choice, SearchSpace, Slot, Task, get_space, list_spaces
-from pkgen_hf.spaces.base import CHOICE_FEATURES, SLOT_FEATURES
+from pkgen_hf.spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
 
 CELLS = get_space("nas-bench-201")
 GRAPHS = get_space("nas-bench-graph")

@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..errors import unknown
-from ..spaces.base import Choice
 from ..spaces.darts import (
     CELL_WIDENING,
     CHANNELS,
@@ -25,6 +24,7 @@ from ..spaces.darts import (
     DARTSSpace,
     cell_shapes,
 )
+from ..spaces.parts import Choice
 from .mnasnet import drop_path
 
 if TYPE_CHECKING:

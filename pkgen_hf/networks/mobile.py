@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ..spaces.base import Choice
 from ..spaces.nas_bench_macro import BLOCKS, LAST_WIDTH, STEM_WIDTH, block_shapes
+from ..spaces.parts import Choice
 
 if TYPE_CHECKING:
     from ..architecture import Architecture

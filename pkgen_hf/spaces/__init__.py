@@ -3,19 +3,7 @@
 from functools import cache
 
 from ..errors import unknown
-from .base import (
-    ACTIVATIONS,
-    AGGREGATIONS,
-    CHOICE_KINDS,
-    RELATIONS,
-    SLOT_KINDS,
-    TASK_KINDS,
-    TASK_TRAITS,
-    Choice,
-    SearchSpace,
-    Slot,
-    Task,
-)
+from .base import SearchSpace
 from .darts import DARTSSpace
 from .mnasnet import MnasNetSpace
 from .nas_bench_101 import NASBench101Space
@@ -25,6 +13,18 @@ from .nas_bench_graph import NASBenchGraphSpace
 from .nas_bench_macro import NASBenchMacroSpace
 from .nas_bench_nlp import NASBenchNLPSpace
 from .nats_bench_size import NATSSizeSpace
+from .parts import (
+    ACTIVATIONS,
+    AGGREGATIONS,
+    CHOICE_KINDS,
+    RELATIONS,
+    SLOT_KINDS,
+    TASK_KINDS,
+    TASK_TRAITS,
+    Choice,
+    Slot,
+    Task,
+)
 from .transnas_bench_101 import TransNASMacroSpace, TransNASMicroSpace
 
 _SPACES: dict[str, type[SearchSpace]] = {

@@ -8,273 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ..errors import unknown
-
-CHOICE_KINDS = (
-    "zero",
-    "identity",
-    "convolution",
-    "pooling",
-    "linear",
-    "graph-convolution",
-    "inverted-bottleneck",
-    "residual-block",
-    "activation",
-    "combination",
-    "predecessor",
-    "edge",
-    "size",
+from .parts import (
+    CHOICE_FEATURES,
+    COST_FEATURES,
+    RELATIONS,
+    SLOT_KINDS,
+    Graph,
+    Slot,
+    Task,
+    hash_rows,
+    relation,
+    repeated,
 )
-AGGREGATIONS = ("", "mean", "max", "sum", "product", "blend", "normalized", "attention", "spectral")
-ACTIVATIONS = ("", "tanh", "sigmoid", "leaky-relu")
-SLOT_KINDS = ("operation", "connection", "width", "depth", "expansion", "kernel", "gate")
-TASK_KINDS: dict[str, tuple[str, ...]] = {
-    "image-classification": ("image", "classification"),
-    "image-segmentation": ("image", "classification", "dense"),
-    "image-regression": ("image", "regression"),
-    "dense-regression": ("image", "regression", "dense"),
-    "node-classification": ("graph", "classification"),
-    "edge-classification": ("graph", "classification", "pairs"),
-    "speech-recognition": ("sequence", "sound"),
-    "language-modelling": ("sequence", "text"),
-    "other": (),
-}
-TASK_TRAITS = ("image", "graph", "sequence", "sound", "text", "classification", "regression", "dense", "pairs")
-RELATIONS = ("none", "self", "feeds", "fed-by", "parallel", "same-target", "same-source", "same-place")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One choice of a slot, described by what it is, so that spaces can be compared.
-
-    Parameters
-    ----------
-    name
-        As in the benchmark's own string, e.g. ``"nor_conv_3x3"``.
-    kind
-        One of `CHOICE_KINDS`.
-    kernel, dilation
-        Receptive field in pixels, samples or hops of a graph, and dilation; 0 where it means nothing.
-    stride, widening
-        By how much the choice divides the resolution and multiplies the channels.
-    expansion
-        Of an inverted bottleneck: inner over outer channels.
-    separable
-        A depthwise-separable convolution.
-    aggregation
-        How inputs (of a pooling window, a graph or a node) are combined: one of `AGGREGATIONS`.
-    activation
-        One of `ACTIVATIONS`.
-    root_weight
-        A graph convolution with separate weights for the node itself.
-    level
-        Position on the slot's own scale, 0 to 1, for choices that are ordered (predecessors, widths, depths). Of a
-        choice of two nodes (an edge, a pair of predecessors) their mean.
-    spread
-        Of a choice of two nodes: their distance, on the same scale.
-    """
-
-    name: str
-    kind: str
-    kernel: int = 0
-    dilation: int = 1
-    stride: int = 1
-    widening: int = 1
-    expansion: int = 0
-    separable: bool = False
-    aggregation: str = ""
-    activation: str = ""
-    root_weight: bool = False
-    level: float = 0.0
-    spread: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in CHOICE_KINDS:
-            raise unknown("kind of choice", self.kind, CHOICE_KINDS)
-        if self.aggregation not in AGGREGATIONS:
-            raise unknown("aggregation", self.aggregation, AGGREGATIONS)
-        if self.activation not in ACTIVATIONS:
-            raise unknown("activation", self.activation, ACTIVATIONS)
-        limits = {"kernel": 0, "expansion": 0, "dilation": 1, "stride": 1, "widening": 1}
-        for field, least in limits.items():
-            value = getattr(self, field)
-            if value < least:
-                raise ValueError(f"{field} of choice {self.name!r} must be at least {least}, got {value}")
-        for field, value in {"level": self.level, "spread": self.spread}.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"{field} of choice {self.name!r} must be 0 to 1, got {value}")
-
-    @property
-    def identity(self) -> str:
-        """What it is, in words that are the same in every space: equal choices of two spaces have equal identities."""
-        parts = [self.kind, self.aggregation, self.activation]
-        for letter, value, plain in [
-            ("k", self.kernel, 0),
-            ("d", self.dilation, 1),
-            ("s", self.stride, 1),
-            ("w", self.widening, 1),
-            ("e", self.expansion, 0),
-        ]:
-            parts.append(f"{letter}{value}" if value != plain else "")
-        parts += ["separable" if self.separable else "", "root" if self.root_weight else ""]
-        if self.kind in ("predecessor", "edge", "size"):
-            parts.append(f"{self.level:.2f}")
-        parts.append(f"{self.spread:.2f}" if self.spread else "")
-        return "-".join(part for part in parts if part)
-
-    @property
-    def features(self) -> list[float]:
-        """The description as numbers."""
-        weightless = ("zero", "identity", "pooling", "activation", "combination", "predecessor", "edge", "size")
-        return [
-            *(float(self.kind == kind) for kind in CHOICE_KINDS),
-            *(float(self.aggregation == name) for name in AGGREGATIONS[1:]),
-            *(float(self.activation == name) for name in ACTIVATIONS[1:]),
-            math.log2(1 + self.kernel) / 3,
-            float(self.dilation > 1),
-            math.log2(self.stride),
-            math.log2(self.widening),
-            self.expansion / 6,
-            float(self.separable),
-            float(self.root_weight),
-            float(self.kind not in weightless),
-            self.level,
-            self.spread,
-        ]
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One decision.
-
-    Parameters
-    ----------
-    name
-        Shown to people, e.g. ``"0->1"``.
-    kind
-        One of `SLOT_KINDS`.
-    choices
-        What may stand here.
-    reads
-        Nodes the slot may take its input from (node 0 is the input).
-    writes
-        The node the slot contributes to, after all that it reads.
-    cell
-        Number of the cell it is in, where an architecture has several.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind, no choices or two of one name, or a node to read that is not before the one to write.
-    """
-
-    name: str
-    kind: str
-    choices: tuple[Choice, ...]
-    reads: tuple[int, ...]
-    writes: int
-    cell: int = 0
-
-    def __post_init__(self) -> None:
-        if self.kind not in SLOT_KINDS:
-            raise unknown("kind of slot", self.kind, SLOT_KINDS)
-        if not self.choices:
-            raise ValueError(f"slot {self.name!r} needs distinct choices, at least one; got none")
-        for choice in self.choices:
-            if not isinstance(choice, Choice):
-                raise ValueError(f"choices of slot {self.name!r} are Choice objects, got {choice!r}")
-        names = [choice.name for choice in self.choices]
-        twice = _repeated(names)
-        if twice is not None:
-            raise ValueError(f"slot {self.name!r} needs distinct choices, got {names}: {twice!r} is there twice")
-        if not isinstance(self.reads, Sequence):
-            raise ValueError(f"slot {self.name!r} reads a tuple of nodes, e.g. ({self.reads},), got {self.reads!r}")
-        wrong = [node for node in self.reads if not 0 <= node < self.writes]
-        if wrong or self.writes < 1:
-            node = f"node {wrong[0]}" if wrong else "nothing"
-            raise ValueError(
-                f"slot {self.name!r} reads {node} and writes node {self.writes}: nodes count from 0, the input, and a "
-                f"slot writes a later node than those it reads"
-            )
-        object.__setattr__(self, "choices", tuple(self.choices))
-        object.__setattr__(self, "reads", tuple(self.reads))
-
-
-@dataclass(frozen=True)
-class Task:
-    """A data set on which a space's architectures are measured.
-
-    `kind` is one of `TASK_KINDS`. `guess` is the score of guessing (in percent, where scores are), which is what a
-    disconnected network is worth. `num_classes`, `image_size` (pixels; 0 where there are no images) and `num_features`
-    set the network's scale for costs. `split` is the one whose scores select: ``"validation"``, or ``"test"`` where
-    the benchmark publishes nothing else.
-    """
-
-    kind: str
-    guess: float
-    num_classes: int
-    image_size: int = 0
-    num_features: int = 0
-    split: str = "validation"
-
-    def __post_init__(self) -> None:
-        if self.kind not in TASK_KINDS:
-            raise unknown("kind of task", self.kind, TASK_KINDS)
-        if self.split not in ("validation", "test"):
-            raise unknown("split", self.split, ("validation", "test"))
-        if not math.isfinite(self.guess):
-            raise ValueError(f"the score of guessing must be a finite number, got {self.guess}")
-        for field in ("num_classes", "image_size", "num_features"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} of a task cannot be below 0, got {getattr(self, field)}")
-
-
-def _repeated(names: Sequence[str]) -> str | None:
-    """The first name that is there a second time, if any."""
-    return next((name for i, name in enumerate(names) if name in names[:i]), None)
-
-
-class Graph(NamedTuple):
-    """How an architecture, or a part of it such as a cell, is drawn.
-
-    Parameters
-    ----------
-    title
-        Of the part.
-    nodes
-        Text and kind of each: one of `CHOICE_KINDS`, or "" for inputs, outputs and sums. The last is the output.
-    edges
-        Numbers of two nodes, and text and kind of the operation between them ("" if there is none); without circles.
-    """
-
-    title: str
-    nodes: list[tuple[str, str]]
-    edges: list[tuple[int, int, str, str]]
-
-
-def _relation(a: Slot, b: Slot) -> str:
-    if a is b:
-        return "self"
-    if a.cell != b.cell:
-        return "same-place" if (a.kind, a.reads, a.writes) == (b.kind, b.reads, b.writes) else "none"
-    if a.writes == b.writes and a.reads == b.reads:
-        return "parallel"
-    if a.writes in b.reads and a.writes < b.writes:
-        return "feeds"
-    if b.writes in a.reads and b.writes < a.writes:
-        return "fed-by"
-    if a.writes == b.writes:
-        return "same-target"
-    if set(a.reads) & set(b.reads):
-        return "same-source"
-    return "none"
 
 
 class SearchSpace:
@@ -327,7 +78,7 @@ class SearchSpace:
         for part in self.slots:
             if not isinstance(part, Slot):
                 raise ValueError(f"slots of {self.name} are Slot objects, got {part!r}")
-        twice = _repeated([slot.name for slot in self.slots])
+        twice = repeated([slot.name for slot in self.slots])
         if twice is not None:
             raise ValueError(f"{self.name} has two slots called {twice!r}; each needs a name of its own")
         for name, task in self.tasks.items():
@@ -416,7 +167,7 @@ class SearchSpace:
     @cached_property
     def relations(self) -> torch.Tensor:
         """How slot i (row) stands to slot j, an index into `RELATIONS`, ``LongTensor (slots, slots)``."""
-        return torch.tensor([[RELATIONS.index(_relation(a, b)) for b in self.slots] for a in self.slots])
+        return torch.tensor([[RELATIONS.index(relation(a, b)) for b in self.slots] for a in self.slots])
 
     @cached_property
     def null_indices(self) -> torch.Tensor:
@@ -607,27 +358,9 @@ class SearchSpace:
         raise NotImplementedError(f"{self.name} has no count of multiply-adds")
 
 
-def mix(values: torch.Tensor) -> torch.Tensor:
-    """Scramble 64-bit integers, one to one (the finaliser of SplitMix64); for hashes that sum over sets."""
-    values = (values ^ (values >> 30 & 0x3FFFFFFFF)) * -4658895280553007687
-    values = (values ^ (values >> 27 & 0x1FFFFFFFFF)) * -7723592293110705685
-    return values ^ (values >> 31 & 0x1FFFFFFFF)
-
-
-def hash_rows(rows: torch.Tensor) -> torch.Tensor:
-    """64-bit hashes of rows of integers, ``LongTensor (batch, columns)`` to ``(batch,)``; the order counts."""
-    place = mix(torch.arange(1, rows.shape[1] + 1, device=rows.device))
-    return mix(mix(rows + place).sum(1))
-
-
 def _join(names: np.ndarray, before: Sequence[str], end: str) -> np.ndarray:
     """Join object columns of `names` with the text `before` each, and `end`."""
     text = before[0] + names[:, 0]
     for column in range(1, names.shape[1]):
         text = text + before[column] + names[:, column]
     return text + end
-
-
-COST_FEATURES = 3
-CHOICE_FEATURES = len(Choice("", "zero").features) + COST_FEATURES
-SLOT_FEATURES = len(SLOT_KINDS) + 10

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .base import Choice, Graph, SearchSpace, Slot, Task, _join
+from .base import SearchSpace, _join
+from .parts import Choice, Graph, Slot, Task
 
 OPERATIONS = (
     Choice("max_pool_3x3", "pooling", kernel=3, aggregation="max"),

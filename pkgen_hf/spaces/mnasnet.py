@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .base import Choice, SearchSpace, Slot, Task, _join
+from .base import SearchSpace, _join
+from .parts import Choice, Slot, Task
 
 EXPANSIONS = (1, 4, 6)
 KERNELS = (3, 5)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ..errors import unknown
-from .base import Choice, Graph, SearchSpace, Slot, Task
+from .base import SearchSpace
 from .nas_bench_101_cells import (
     EDGES,
     INNER,
@@ -37,6 +37,7 @@ from .nas_bench_101_cells import (
     sample_keys,
     unpack,
 )
+from .parts import Choice, Graph, Slot, Task
 
 OPERATIONS = (
     Choice("none", "zero"),

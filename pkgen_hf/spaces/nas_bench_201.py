@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .base import Choice, SearchSpace, Slot, Task, _join
+from .base import SearchSpace, _join
+from .parts import Choice, Slot, Task
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATIONS = (

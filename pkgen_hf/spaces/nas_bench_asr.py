@@ -14,7 +14,8 @@ from functools import cached_property
 
 import torch
 
-from .base import Choice, SearchSpace, Slot, Task
+from .base import SearchSpace
+from .parts import Choice, Slot, Task
 
 OPERATIONS = (
     Choice("linear", "linear"),

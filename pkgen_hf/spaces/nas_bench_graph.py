@@ -16,7 +16,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .base import Choice, SearchSpace, Slot, Task
+from .base import SearchSpace
+from .parts import Choice, Slot, Task
 
 OPERATIONS = (
     Choice("gat", "graph-convolution", kernel=1, aggregation="attention"),

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from ..errors import unknown
-from .base import Choice, Graph, SearchSpace, Slot, Task
+from .base import SearchSpace
+from .parts import Choice, Graph, Slot, Task
 from .recipes import (
     ARITY,
     BLEND,

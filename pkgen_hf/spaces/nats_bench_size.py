@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import torch
 
-from .base import Choice, SearchSpace, Slot
+from .base import SearchSpace
 from .nas_bench_201 import TASKS
+from .parts import Choice, Slot
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 WIDTHS = tuple(range(8, 65, 8))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .base import mix
+from .parts import mix
 
 NODES = 24
 STATES = 3

@@ -16,8 +16,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .base import Choice, SearchSpace, Slot, Task
+from .base import SearchSpace
 from .nas_bench_201 import FourNodeCellSpace
+from .parts import Choice, Slot, Task
 
 OPERATIONS = (
     Choice("none", "zero"),
