@@ -70,8 +70,9 @@ def section(record: dict[str, Any]) -> str:
 
 
 def summary(records: list[dict[str, Any]]) -> str:
-    """PKGen beside its own prior, as sharp as it samples, and chance: means of all, and median ranks in %."""
-    header = ["space", "data set", "PKGen", "rank", "best of 5", "prior alone", "rank", "uniform", "rank"]
+    """PKGen beside its own prior at two temperatures, and chance: means of all, and median ranks in %."""
+    header = ["space", "data set", "PKGen", "rank", "best of 5", "prior alone", "rank", "sharp prior", "rank"]
+    header += ["uniform", "rank"]
     parts = []
     for protocol, title in TITLES.items():
         lines = []
@@ -81,10 +82,11 @@ def summary(records: list[dict[str, Any]]) -> str:
             for task in dict.fromkeys(row["task"] for row in record["rows"]):
                 by = {row["method"]: row for row in record["rows"] if row["task"] == task}
                 own, prior, chance = by["PKGen"], by["prior alone, temperature 0.5"], by["uniform random"]
+                sharp = by["prior alone, temperature 0.125"]
                 note = {"validation": "", "test": " (test)", "surrogate": " (surrogate)"}[own["scores"]]
                 cells = [record["space"], task + note, number(own, "validation"), f"{own['median_rank']:.2f}"]
                 cells += [number(own, "best_of_5")]
-                for row in (prior, chance):
+                for row in (prior, sharp, chance):
                     cells += [f"{row['validation']:.2f}", f"{row['median_rank']:.2f}"]
                 lines.append(cells)
         if lines:
