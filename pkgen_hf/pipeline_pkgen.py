@@ -306,8 +306,9 @@ class PKGenPipeline(DiffusionPipeline):
                 kept = torch.cat([kept, valid])
                 if distinct:
                     kept = kept[_first_of_each(space.keys(kept))]
-                    if len(kept) - before < batch // 20:  # the distribution is nearly used up: flatten it
-                        temperature *= 1.5
+                # where the distribution is nearly used up, or lies outside the space, flatten it
+                if len(kept) - before < batch / 20:
+                    temperature *= 1.5
                 kept = kept[:num_architectures]
                 progress.update(len(kept) - before)
 

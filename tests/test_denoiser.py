@@ -158,6 +158,7 @@ def test_order_of_slots_does_not_matter(denoiser: ArchitectureDenoiser, prior: P
         relations=condition.relations[order][:, order],
         prior_features=condition.prior_features[:, order],
         task_traits=condition.task_traits,
+        familiarity=condition.familiarity,
     )
     rows = space.sample(20, seeded())
     logits, score = denoiser(rows, 300.0, condition)

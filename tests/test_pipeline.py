@@ -18,7 +18,7 @@ from pkgen_hf import Architecture, PKGenPipeline, PKGenPipelineOutput, Prior, Pr
 from pkgen_hf import pipeline_pkgen as module
 from pkgen_hf.benchmarks import ScoreTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
-from pkgen_hf.spaces import get_space, list_spaces
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
 
 SPACE = "nas-bench-201"
 
@@ -366,3 +366,16 @@ def test_damaged_priors(checkpoint: Path) -> None:
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(ValueError, match="not a readable Parquet file"):
         PKGenPipeline.from_pretrained(checkpoint)
+
+
+def test_opinion_on_a_strange_space_is_withheld(pipe: PKGenPipeline) -> None:
+    """A space of the checkpoint is familiar; one of which nothing is like it is not, and there the prior decides."""
+    assert pipe.familiarity(get_space(SPACE)) == 1
+    slots = [Slot(f"width {i}", "width", tuple(Choice(f"{w}", "size", level=w) for w in (0.0, 1.0)), (i,), i + 1)
+             for i in range(3)]  # fmt: skip
+    strange = SearchSpace("strange", slots, {"x": Task("other", guess=0.0, num_classes=2)}, null_choice="0.0")
+    assert pipe.familiarity(strange) < 0.2
+    prior = Prior.absent(strange)
+    condition = pipe.denoiser.describe(strange, prior, familiarity=0.0)
+    logits, _ = pipe.denoiser(strange.sample(4, torch.Generator().manual_seed(0)), 500.0, condition)
+    assert torch.equal(logits, torch.zeros_like(logits))

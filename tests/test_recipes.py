@@ -44,7 +44,7 @@ def test_evaluate_measures_what_it_says(cell_table: ScoreTable) -> None:
 def test_baselines(cell_table: ScoreTable) -> None:
     prior = Prior.from_benchmark("nas-bench-201", "cifar10", table=cell_table)
     alone = evaluate("prior", from_prior(prior), cell_table, "cifar10", {}, num=500, seeds=2)
-    uniform = evaluate("uniform", from_uniform(cell_table), cell_table, "cifar10", {}, num=500, seeds=2)
+    uniform = evaluate("uniform", from_uniform(cell_table.space), cell_table, "cifar10", {}, num=500, seeds=2)
     assert uniform["validation"] == pytest.approx(float(cell_table.column("cifar10").mean()), abs=2)
     assert uniform["median_rank"] == pytest.approx(50, abs=8)
     assert alone["validation"] > uniform["validation"] + 3
@@ -52,6 +52,7 @@ def test_baselines(cell_table: ScoreTable) -> None:
 
 def test_prior_matters_writes_its_results(tmp_path: Path) -> None:
     call = ["recipes/reproduce.py", "prior-matters", "--task", "cifar10", "--num_architectures", "50", "--seeds", "2"]
+    call += ["--data", str(tmp_path)]
     text = recipe(*call, "--results", str(tmp_path))
     assert "prior dropped" in text
     record = json.loads((tmp_path / "prior-matters-nas-bench-201.json").read_text())
@@ -63,6 +64,7 @@ def test_prior_matters_writes_its_results(tmp_path: Path) -> None:
 def test_new_data_set_trains_without_the_targets(tmp_path: Path) -> None:
     call = ["recipes/reproduce.py", "new-data-set", "--max_train_steps", "2", "--num_architectures", "20"]
     call += ["--seeds", "2", "--output_dir", str(tmp_path / "run"), "--results", str(tmp_path)]
+    call += ["--data", str(tmp_path / "none")]
     recipe(*call)
     record = json.loads((tmp_path / "new-data-set-nas-bench-201.json").read_text())
     assert record["targets"] == ["cifar100", "ImageNet16-120"]
@@ -74,7 +76,7 @@ def test_new_data_set_trains_without_the_targets(tmp_path: Path) -> None:
 
 
 def test_mistakes_give_one_line() -> None:
-    text = recipe("recipes/reproduce.py", "same-benchmark", "--task", "cifar", fails=True)
+    text = recipe("recipes/reproduce.py", "same-benchmark", "--task", "cifar", "--data", "none", fails=True)
     assert "Did you mean 'cifar10'" in text
     assert "Traceback" not in text
 
