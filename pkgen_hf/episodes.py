@@ -370,8 +370,8 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
             ``concealed`` (slots, choices): which have no description either;
             ``prior_features`` (batch / GROUP, slots, choices, PRIOR_FEATURES) and ``task_traits``
             (batch / GROUP, TASK_TRAITS), one for each GROUP consecutive samples; ``clean`` and ``noisy``
-            (batch, slots); ``timesteps`` (batch,); ``ranked`` (batch, slots), architectures to be scored, and their
-            ``quality`` (batch,), NaN where there is none.
+            (batch, slots); ``timesteps`` (batch,) and the scheduler's ``evidence`` (batch, slots); ``ranked``
+            (batch, slots), architectures to be scored, and their ``quality`` (batch,), NaN where there is none.
         """
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         shares = torch.tensor([min(1.0, MANY_SLOTS / part.table.space.num_slots) for part in self.episodes])
@@ -400,7 +400,8 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
         clean = rows[torch.where(dropped, anything[0], good)]
         last = self.scheduler.num_train_timesteps
         timesteps = torch.randint(1, last + 1, (batch,), generator=generator)
-        noisy = self.scheduler.add_noise(clean, timesteps, stationary.repeat_interleave(GROUP, 0), generator)
+        stationary = stationary.repeat_interleave(GROUP, 0)
+        noisy = self.scheduler.add_noise(clean, timesteps, stationary, generator)
 
         # half of what is ranked is good, half is anything
         also_good = episodes.targets[prior, torch.randint(TARGETS, (batch,), generator=generator)]
@@ -416,6 +417,7 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
             "clean": clean,
             "noisy": noisy,
             "timesteps": timesteps,
+            "evidence": self.scheduler.evidence(timesteps, noisy, stationary),
             "ranked": rows[ranked],
             "quality": quality,
         }

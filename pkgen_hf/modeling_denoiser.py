@@ -16,6 +16,7 @@ from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace
 from .spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
 from .transfer import task_kind
 
+CACHED_TOKENS = 6144  # slots of samples that go through the blocks at a time, so that they stay in a CPU's cache
 TRUST = 4.0  # in the prior's frequencies, whose logarithm is a feature divided by 4
 
 
@@ -106,7 +107,9 @@ class _Block(nn.Module):
         batch, slots, width = hidden.shape
         mixed = self.query_key_value(self.norm_attention(hidden))
         query, key, value = mixed.view(batch, slots, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        # for so few slots this is two to three times as fast on a CPU as the fused kernels with a bias
+        weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2) + bias
+        attended = weights.softmax(-1) @ value
         hidden = hidden + self.project(attended.transpose(1, 2).reshape(batch, slots, width))
         return hidden + self.contract(F.relu(self.expand(self.norm_mlp(hidden))))
 
@@ -237,6 +240,10 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """
         encoded = self.encode(condition) if isinstance(condition, Condition) else condition
         timestep = torch.as_tensor(timestep, dtype=torch.float32)
+        part = max(1, CACHED_TOKENS // sample.shape[1])
+        if not torch.is_grad_enabled() and len(encoded.tokens) == 1 and len(sample) > part and timestep.dim() == 0:
+            parts = [self(rows, timestep, encoded) for rows in sample.split(part)]
+            return torch.cat([logits for logits, _ in parts]), torch.cat([score for _, score in parts])
         hidden = self._hidden(sample, timestep, encoded)
         readout = self.readout(hidden).unflatten(0, (len(encoded.choices), -1))  # (priors, group, slots, width)
         opinion = torch.einsum("pgsd,pskd->pgsk", readout, encoded.choices) + encoded.bias[:, None]

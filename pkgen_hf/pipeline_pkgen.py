@@ -42,7 +42,7 @@ class PKGenPipelineOutput(BaseOutput):
         What they were ranked by: the denoiser's score of the clean architecture given the prior, on no scale but its
         own. No measurement is read.
     validity : float
-        Share of the raw samples that were valid.
+        Share of the raw samples that were valid; the others were replaced.
     prior : Prior
         The prior that was used.
     """
@@ -217,7 +217,7 @@ class PKGenPipeline(DiffusionPipeline):
         prior: Prior | None = None,
         num_architectures: int = 8,
         distinct: bool = True,
-        num_inference_steps: int = 6,
+        num_inference_steps: int = 4,
         guidance_scale: float = 3.0,
         temperature: float = 0.5,
         generator: GeneratorArg = None,
@@ -242,9 +242,11 @@ class PKGenPipeline(DiffusionPipeline):
             Return architectures no two of which are isomorphic, drawing again until there are enough. With False,
             the samples as they come (invalid ones redrawn).
         num_inference_steps
-            Denoising steps, each a call of the denoiser (two with guidance).
+            Denoising steps, each a call of the denoiser (two in the second half, with guidance). In a space of
+            few encodings, not all of them valid, the last one draws among those that are.
         guidance_scale
-            w in ``(1 + w) * conditional - w * unconditional``; 0 switches guidance off.
+            w in ``(1 + w) * conditional - w * unconditional``; 0 switches guidance off. Only the second half of the
+            steps is guided.
         temperature
             Divides the logits: below 1 sharpens.
         generator
@@ -336,16 +338,25 @@ class PKGenPipeline(DiffusionPipeline):
     ) -> torch.Tensor:
         """One batch of raw samples, ``LongTensor (batch, slots)``."""
         sample = self.scheduler.initial_sample(stationary, batch, generator)
+        steps = len(self.scheduler.timesteps)
         for step, timestep in enumerate(self.scheduler.timesteps):
             # samples share prior and time, so equal ones need the denoiser only once
             rows, inverse = _distinct_rows(space, sample)
             logits, _ = self.denoiser(rows, timestep, encoded)
-            if unguided is not None:
+            # while most of a sample is noise, guidance changes nothing that the later steps do not
+            if unguided is not None and step >= steps // 2:
                 free, _ = self.denoiser(rows, timestep, unguided)
                 allowed = logits.isfinite()
                 logits = torch.where(allowed, (1 + guidance_scale) * logits - guidance_scale * free, logits)
             logits = (logits.float() / temperature)[inverse]
-            sample = self.scheduler.step(logits, timestep, sample, stationary, generator, return_dict=False)[0]
+            before = sample
+            sample = self.scheduler.step(logits, timestep, before, stationary, generator, return_dict=False)[0]
+            wrong = (~space.is_valid(sample)).nonzero()[:, 0]
+            if step == steps - 1 and space.valid_rows is not None and len(wrong):
+                own = [generator[i] for i in wrong.tolist()] if isinstance(generator, list) else generator
+                sample[wrong] = self.scheduler.step(
+                    logits[wrong], timestep, before[wrong], stationary, own, return_dict=False, rows=space.valid_rows
+                )[0]
             if callback is not None:
                 kwargs = {}
                 for name in callback_inputs:

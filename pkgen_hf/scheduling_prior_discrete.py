@@ -9,11 +9,13 @@ import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput
+from torch.nn import functional as F
 
 from .errors import unknown
 
 GeneratorArg = torch.Generator | list[torch.Generator] | None
 SCHEDULES = ("cosine", "linear")
+_CHUNK = 1024
 
 
 def draw_uniform(shape: tuple[int, ...], generator: GeneratorArg, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -35,6 +37,26 @@ def draw_categorical(probabilities: torch.Tensor, uniform: torch.Tensor) -> torc
     # rounding may leave the threshold at the very end, past the last choice that can occur
     last = probabilities.shape[-1] - 1 - (probabilities > 0).flip(-1).byte().argmax(-1)
     return torch.minimum(index, last)
+
+
+def draw_among(probabilities: torch.Tensor, rows: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Samples from independent slots given that they are among some rows, ``LongTensor (batch, slots)``.
+
+    Parameters
+    ----------
+    probabilities
+        ``FloatTensor (batch, slots, choices)``
+    rows
+        ``LongTensor (rows, slots)``
+    uniform
+        ``FloatTensor (batch,)``
+    """
+    holds = F.one_hot(rows, probabilities.shape[-1]).flatten(1).float()
+    drawn = []
+    for part, chance in zip(probabilities.split(_CHUNK), uniform.split(_CHUNK), strict=True):
+        logarithms = part.clamp(min=1e-30).log().flatten(1) @ holds.T  # (batch, rows)
+        drawn.append(draw_categorical(logarithms.softmax(1), chance))
+    return rows[torch.cat(drawn)]
 
 
 @dataclass
@@ -62,7 +84,11 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     - from s to t > s: :math:`q(x_t | x_s) = a\, \delta_{x_s} + (1 - a)\, m`, with
       :math:`a = \bar\alpha_t / \bar\alpha_s`;
     - reverse: :math:`p(x_s | x_t) = \sum_k p_\theta(x_0 = k | x_t)\, q(x_s | x_t, x_0 = k)`, in closed
-      form for any stride.
+      form for any stride;
+    - what a slot's own noisy choice says of the clean one follows from the noise alone, since slots are noised
+      independently, so it is not for the denoiser to learn:
+      :math:`p_\theta(x_0 = k | x_t) \propto f_\theta(k)\, q(x_t | x_0 = k)`, with the denoiser's f of the other
+      slots and the prior.
 
     Timesteps run from `num_train_timesteps` (nothing but the prior) down to 0 (clean).
 
@@ -138,6 +164,26 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         noise = draw_categorical(prior.expand(*original_samples.shape, -1), uniform[0])
         return torch.where(uniform[1] < alpha, original_samples, noise)
 
+    def evidence(self, timesteps: torch.Tensor, sample: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
+        """How much more likely the noisy choice is if it is also the clean one, a logarithm, to be added to its logit.
+
+        Parameters
+        ----------
+        timesteps
+            ``LongTensor (batch,)`` or ``()``
+        sample
+            ``x_t``, ``LongTensor (batch, slots)``
+        prior
+            ``FloatTensor (slots, choices)`` or ``(batch, slots, choices)``
+
+        Returns
+        -------
+        FloatTensor (batch, slots)
+        """
+        alpha = self.alphas_cumprod.to(sample.device)[timesteps].reshape(-1, 1)
+        chance = prior.expand(*sample.shape, -1).gather(-1, sample[..., None]).squeeze(-1)  # m[x_t]
+        return torch.log1p(alpha / ((1 - alpha) * chance).clamp(min=1e-6))
+
     def posterior(
         self,
         probabilities: torch.Tensor,
@@ -183,13 +229,15 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         prior: torch.Tensor,
         generator: GeneratorArg = None,
         return_dict: bool = True,
+        rows: torch.Tensor | None = None,
     ) -> PriorDiscreteSchedulerOutput | tuple[torch.Tensor, torch.Tensor]:
         """One reverse step.
 
         Parameters
         ----------
         model_output
-            Logits of the clean choices, ``FloatTensor (batch, slots, choices)``, minus infinity where there is none.
+            Logits of the clean choices, ``FloatTensor (batch, slots, choices)``, minus infinity where there is none,
+            to which `evidence` is added.
         timestep
             One of `timesteps`.
         sample
@@ -198,14 +246,17 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             The stationary distribution, ``FloatTensor (slots, choices)``.
         generator
             One, or one for each sample.
+        rows
+            ``LongTensor (rows, slots)``, samples to draw from in place of all that there can be.
         """
         timestep = int(timestep)
         if timestep not in self._previous:
             raise ValueError(f"timestep {timestep} is not among the scheduler's {self.timesteps.tolist()}")
-        probabilities = model_output.float().softmax(-1)
+        evidence = self.evidence(torch.tensor(timestep), sample, prior)
+        probabilities = model_output.float().scatter_add(-1, sample[..., None], evidence[..., None]).softmax(-1)
         weights = self.posterior(probabilities, timestep, self._previous[timestep], sample, prior)
         uniform = draw_uniform(tuple(sample.shape), generator, sample.device)
-        previous = draw_categorical(weights, uniform)
+        previous = draw_categorical(weights, uniform) if rows is None else draw_among(weights, rows, uniform[:, 0])
         if not return_dict:
             return previous, probabilities
         return PriorDiscreteSchedulerOutput(previous, probabilities)

@@ -34,7 +34,7 @@ def measure_speed(
     space: str = "nas-bench-201",
     task: str | None = None,
     batch: int = 1024,
-    steps: int = 6,
+    steps: int = 4,
     guidance: float = 3.0,
     repeats: int = 7,
     threads: int | None = None,

@@ -121,7 +121,10 @@ def training_loss(
     times = beside(batch["timesteps"], torch.zeros_like(batch["timesteps"]))
     logits, scores = denoiser(beside(batch["noisy"], batch["ranked"]), times, condition)
     logits = logits.unflatten(0, (groups, 2, -1))[:, 0]
-    cross_entropy = F.cross_entropy(logits.flatten(0, 2).float(), batch["clean"].flatten())
+    logits = logits.float()
+    noisy, evidence = (batch[name].unflatten(0, (groups, -1))[..., None] for name in ("noisy", "evidence"))
+    clean = logits.scatter_add(-1, noisy, evidence)
+    cross_entropy = F.cross_entropy(clean.flatten(0, 2), batch["clean"].flatten())
     # Only differences of logits count for the cross-entropy; a choice that no space has trained gets the level at
     # which the others are on average, so that level is kept at what the prior says.
     mask = condition.choice_mask

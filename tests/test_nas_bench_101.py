@@ -65,16 +65,25 @@ def reference_cell(row: list[int]) -> Cell:
     """What a row means, slot by slot."""
     chosen = {slot.name: slot.choices[k].name for slot, k in zip(SPACE.slots, row, strict=True)}
     names = ["input", *[chosen[f"vertex {v}"] for v in range(1, 6)], "output"]
-    listed = [(0, 1), *[(int(chosen[f"input of {v}"]), v) for v in range(2, 7)]]
-    listed += [EDGES[k - 1] for k in row[-5:] if k]
-    edges: list[tuple[int, int]] = []
-    for u, v in listed:
-        if "none" not in (names[u], names[v]) and (u, v) not in edges and len(edges) < 9:
-            edges.append((u, v))
+    there = [v for v in range(1, 6) if names[v] != "none"]
+    reads = {v: 0 if v == 1 else int(chosen[f"input of {v}"]) for v in there}
+    edges = {(u if names[u] != "none" else 0, v) for v, u in reads.items()}
+    if edges == {(0, v) for v in range(1, 6)}:
+        edges = {*edges - {(0, 5)}, (4, 5)}
+
+    def with_output(edges: set[tuple[int, int]]) -> set[tuple[int, int]]:
+        return edges | {(v, 6) for v in there if not any(u == v for u, _ in edges)}
+
+    for u, v in [EDGES[k - 1] for k in row[-5:] if k]:
+        if "none" not in (names[u], names[v]) and len(with_output({*edges, (u, v)})) <= 9:
+            edges.add((u, v))
     matrix = np.zeros((7, 7), dtype=int)
-    for edge in edges:
+    for edge in with_output(edges):
         matrix[edge] = 1
-    return reference_prune(matrix, names)
+    cell = matrix[np.ix_([0, *there, 6], [0, *there, 6])], [names[v] for v in (0, *there, 6)]
+    if matrix.any():  # nothing is left loose
+        assert len(reference_prune(*cell)[1]) == len(cell[1])
+    return cell
 
 
 def all_cells(n: int) -> list[Cell]:
@@ -105,7 +114,7 @@ def shuffled(cell: Cell, generator: np.random.Generator) -> Cell:
 
 
 def test_slots_are_a_predecessor_and_an_operation_of_each_vertex_and_five_edges() -> None:
-    assert SPACE.num_slots == 15 and SPACE.sizes.tolist() == [4, 2, 4, 3, 4, 4, 4, 5, 4, 6, 22, 22, 22, 22, 22]
+    assert SPACE.num_slots == 14 and SPACE.sizes.tolist() == [4, 2, 4, 3, 4, 4, 4, 5, 4, 22, 22, 22, 22, 22]
     for slot in SPACE.slots:
         assert all(node < slot.writes for node in slot.reads)
     assert [SPACE.slots[s].name for s in SPACE.operation_slots] == [f"vertex {v}" for v in range(1, 6)]
@@ -148,9 +157,11 @@ def test_numbering_is_that_of_the_smallest_matrix() -> None:
 
 
 def test_random_rows_mean_what_their_slots_say() -> None:
-    indices = drawn(1500)
+    indices = drawn(3000)
+    indices[:40, SPACE.operation_slots] = NONE  # with no vertex at all
+    indices[40:200, SPACE.predecessor_slots] = 0  # at most stars
     keys, valid = SPACE.keys(indices).tolist(), SPACE.is_valid(indices).tolist()
-    assert 0.8 < np.mean(valid) < 0.95
+    assert not all(valid[:40]) and all(valid[40:200]) and np.mean(valid) > 0.98
     cells = [reference_cell(row) for row in indices.tolist()]
     assert [bool(matrix.any()) for matrix, _ in cells] == valid
     read = SPACE.from_matrices([cell[0] for cell in cells], [cell[1] for cell in cells])
@@ -160,6 +171,7 @@ def test_random_rows_mean_what_their_slots_say() -> None:
 
 def test_canonical_rows_of_random_rows(every_key: torch.Tensor) -> None:
     indices = drawn(50_000, seed=1)
+    assert SPACE.is_valid(indices).float().mean() > 0.998
     canonical = SPACE.canonical(indices)
     assert torch.equal(SPACE.canonical(canonical), canonical)
     assert torch.equal(SPACE.keys(canonical), SPACE.keys(indices))
@@ -170,10 +182,23 @@ def test_canonical_rows_of_random_rows(every_key: torch.Tensor) -> None:
 
 
 def test_the_tenth_edge_does_not_count() -> None:
-    row = SPACE.from_strings(["100000_11000_1000_100_11_1:" + ",".join(NAMES[:1] * 5)])
+    row = SPACE.from_strings(["100000_10000_1000_100_10_1:" + ",".join(NAMES[:1] * 5)])
+    assert row[0, -5:].tolist() == [0] * 5
     row[0, -5:] = torch.tensor([1 + EDGES.index(edge) for edge in [(0, 4), (0, 4), (0, 5), (0, 6), (0, 2)]])
     ((matrix, _),) = SPACE.to_matrices(row)
     assert matrix.sum() == 9 and matrix[0].tolist() == [0, 1, 0, 0, 1, 1, 1]
+    # an edge from the vertex that the output reads for want of others takes that one's place
+    row[0, SPACE.predecessor_slots[-1]] = 3
+    row[0, -5:] = torch.tensor([1 + EDGES.index(edge) for edge in [(0, 4), (0, 5), (4, 5), (0, 6), (0, 2)]])
+    ((matrix, _),) = SPACE.to_matrices(row)
+    assert matrix.sum() == 9 and not matrix[0, 2] and not matrix[4, 6]
+
+
+def test_stars_keep_to_nine_edges() -> None:
+    row = torch.zeros(1, SPACE.num_slots, dtype=torch.long)
+    row[0, SPACE.operation_slots] = 1
+    ((matrix, _),) = SPACE.to_matrices(row)
+    assert matrix.sum() == 9 and SPACE.is_valid(row)
 
 
 def test_samples_are_uniform(every_key: torch.Tensor, rows: torch.Tensor) -> None:
@@ -195,19 +220,19 @@ def test_samples_are_uniform(every_key: torch.Tensor, rows: torch.Tensor) -> Non
 
 def test_removing_vertices_deletes_them() -> None:
     indices = SPACE.sample(500, torch.Generator().manual_seed(2))
-    keep = torch.ones_like(indices, dtype=torch.bool)
-    keep[:, SPACE.operation_slots[1]] = False
-    removed = SPACE.remove(indices, keep)
-    for (matrix, names), row in zip(SPACE.to_matrices(removed), indices.tolist(), strict=True):
-        whole, before = reference_cell(row)
-        if len(before) > 3:  # the second vertex of a canonical row is vertex 2 of its matrix
-            rest = [v for v in range(len(before)) if v != 2]
+    keep = torch.ones(3, SPACE.num_slots, dtype=torch.bool)
+    keep[1, SPACE.operation_slots[1]] = False
+    keep[2, SPACE.operation_slots[:3]] = False
+    removed = SPACE.remove(indices[:, None], keep)
+    assert torch.equal(removed[:, 0], indices)
+    for which, gone in ((1, {2}), (2, {1, 2, 3})):
+        for (matrix, names), row in zip(SPACE.to_matrices(removed[:, which]), indices.tolist(), strict=True):
+            whole, before = reference_cell(row)  # vertices of a canonical row are numbered from 1 without a gap
+            rest = [v for v in range(len(before)) if v not in gone or v == len(before) - 1]
             expected = reference_prune(whole[np.ix_(rest, rest)], [before[v] for v in rest])
             assert reference_form(*expected) == reference_form(matrix, names)
-    nothing = SPACE.remove(indices, torch.zeros_like(keep))
+    nothing = SPACE.remove(indices, torch.zeros_like(indices, dtype=torch.bool))
     assert set(SPACE.to_strings(nothing)) == {"0:", "1:"}
-    others = [s for s in range(SPACE.num_slots) if s not in SPACE.operation_slots]
-    assert torch.equal(nothing[:, others], indices[:, others])
 
 
 # ---------------------------------------------------------------------- strings and matrices
@@ -227,7 +252,7 @@ def test_example() -> None:
     assert str(cell) == CELL and cell.is_valid and cell.canonical().indices == cell.indices
     short = Architecture.from_string(SPACE, "1010_100_01_1:maxpool3x3,conv1x1,conv3x3")  # numbered otherwise
     assert short == cell and str(short) == CELL
-    assert SPACE.from_strings([SPACE.example]).shape == (1, 15)
+    assert SPACE.from_strings([SPACE.example]).shape == (1, 14)
     assert not Architecture.from_string(SPACE, "010_01_0:conv3x3,conv3x3").is_valid
 
 

@@ -150,7 +150,8 @@ def test_steps_recover_a_joint_distribution() -> None:
         joint = data[..., None, None] * first[:, None, :, None] * second[None, :, None, :]  # (x_0, y_0, x_t, y_t)
         weights = joint[:, :, sample[:, 0], sample[:, 1]]
         truth = torch.stack([weights.sum(1).T, weights.sum(0).T], dim=1)  # (num, slots, choices)
-        sample = previous(scheduler, truth.log(), t, sample, prior, generator)
+        own = torch.stack([first[:, sample[:, 0]].T, second[:, sample[:, 1]].T], dim=1)  # q(x_t | x_0) of each slot
+        sample = previous(scheduler, truth.log() - own.log(), t, sample, prior, generator)
     drawn = torch.bincount(sample[:, 0] * choices + sample[:, 1], minlength=9).reshape(3, 3) / num
     torch.testing.assert_close(drawn.sum(0).double(), data.sum(0), rtol=0, atol=0.02)
     torch.testing.assert_close(drawn.sum(1).double(), data.sum(1), rtol=0, atol=0.02)
@@ -249,9 +250,41 @@ def test_step_draws_from_the_posterior(scheduler: PriorDiscreteScheduler) -> Non
     for t, s in itertools.pairwise([*scheduler.timesteps.tolist(), 0]):
         batch = logits.expand(num, -1, -1), t, sample.expand(num, -1), prior, seeded(t)
         drawn, clean = scheduler.step(*batch, return_dict=False)
-        expected = bayes(scheduler, t, s, sample[None], logits.softmax(-1)[None], prior)[0]
-        assert_frequencies(drawn, expected)
-        torch.testing.assert_close(clean[0], logits.softmax(-1))
+        # what the noise says of the clean choice is multiplied with what the model says of it
+        noise = torch.stack([transition(scheduler, 0, t, slot)[:, at] for slot, at in zip(prior, sample, strict=True)])
+        said = logits.double().softmax(-1) * noise
+        said = (said / said.sum(-1, keepdim=True)).float()
+        assert_frequencies(drawn, bayes(scheduler, t, s, sample[None], said[None], prior)[0])
+        torch.testing.assert_close(clean[0], said)
+
+
+def test_evidence_is_what_the_noise_says(scheduler: PriorDiscreteScheduler) -> None:
+    """Its exponential is q(x_t | x_0 = x_t) / q(x_t | x_0) for any other x_0."""
+    prior, sample = random_distribution(2, 4), torch.tensor([[1, 3], [0, 0]])
+    for t in (20, 400, 999, LAST):
+        ratio = scheduler.evidence(torch.tensor([t, t]), sample, prior).double().exp()
+        for row, at in zip(ratio, sample, strict=True):
+            for slot in range(2):
+                column = transition(scheduler, 0, t, prior[slot])[:, at[slot]]  # q(x_t = at | x_0)
+                other = column[(at[slot] + 1) % 4]
+                torch.testing.assert_close(row[slot], column[at[slot]] / other, rtol=1e-3, atol=0)
+
+
+def test_step_may_draw_among_some_rows_alone(scheduler: PriorDiscreteScheduler) -> None:
+    """What is drawn is the product of the slots' posteriors, given that the row is one of those."""
+    num, prior = 20_000, random_distribution(2, 4)
+    logits, sample = torch.randn(2, 4, generator=seeded(1)), torch.tensor([1, 3])
+    rows = torch.tensor([[0, 0], [1, 3], [2, 1], [3, 3], [0, 2]])
+    scheduler.set_timesteps(4)
+    t, s = scheduler.timesteps[1:3].tolist()
+    batch = logits.expand(num, -1, -1), t, sample.expand(num, -1), prior
+    drawn = scheduler.step(*batch, seeded(2), return_dict=False, rows=rows)[0]
+    clean = scheduler.step(*batch, seeded(2), return_dict=False)[1][0]
+    law = bayes(scheduler, t, s, sample[None], clean[None], prior)[0]  # (slots, choices)
+    expected = law[0, rows[:, 0]] * law[1, rows[:, 1]]
+    which = (drawn[:, None] == rows).all(-1)
+    assert which.any(-1).all()
+    assert_frequencies(which.byte().argmax(-1), expected / expected.sum())
 
 
 def test_step_as_tuple_and_in_half_precision() -> None:

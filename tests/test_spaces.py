@@ -232,11 +232,7 @@ def test_every_valid_sample_comes_back_from_its_string(space: SearchSpace) -> No
     assert space.to_strings(space.from_strings([space.example])) == [space.example]
 
 
-def test_no_architectures_are_no_strings(space: SearchSpace, request: pytest.FixtureRequest) -> None:
-    if space.name == "darts":
-        request.applymarker(
-            pytest.mark.xfail(strict=True, reason="to_strings of an empty batch fails", raises=ValueError)
-        )
+def test_no_architectures_are_no_strings(space: SearchSpace) -> None:
     nothing = space.sample(0)
     assert space.from_strings([]).shape == nothing.shape == (0, space.num_slots)
     assert torch.equal(space.canonical(nothing), nothing) and space.is_valid(nothing).shape == (0,)
@@ -312,8 +308,9 @@ def test_removal_leaves_null_choices(space: SearchSpace) -> None:
     for s, slot in enumerate(space.slots):
         if null[s] >= 0:
             assert slot.choices[null[s]].name in space.null_choice
-    expected = torch.where(keep | (null < 0), rows, null)
-    assert torch.equal(removed, expected)
+    if space.name != "nas-bench-101":  # which deletes vertices, see its own tests
+        assert torch.equal(removed, torch.where(keep | (null < 0), rows, null))
+    assert torch.equal(space.keys(space.remove(rows, torch.ones_like(keep))), space.keys(rows))
     assert (null >= 0).any()
 
 

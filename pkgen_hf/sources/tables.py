@@ -151,7 +151,7 @@ def _surrogate(space: SearchSpace, table: pa.Table) -> pa.Table:
     """DARTS cells with accuracies that a surrogate of NAS-Bench-301 predicts; none of them is of a training."""
     return pa.table(
         {
-            "architecture": own_strings(space, table["architecture"].to_pylist()),
+            "architecture": own_strings(space, table["architecture"].to_pylist(), canonical=True),
             "cifar10_validation_accuracy": floats(table["cifar10_surrogate_validation_accuracy"]),
             **{
                 f"cifar10_{name}": floats(table[name])

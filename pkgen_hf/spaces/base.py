@@ -27,6 +27,8 @@ from .parts import (
     repeated,
 )
 
+FEW = 2**15  # encodings of a space that may be listed at every turn
+
 
 class SearchSpace:
     """Slots, choices and their relations; strings, canonical form, validity, sampling and costs on whole batches.
@@ -214,6 +216,14 @@ class SearchSpace:
     def all_indices(self) -> torch.Tensor:
         """Every row of indices, ``LongTensor (num_encodings, slots)``, the last slot changing fastest."""
         return torch.cartesian_prod(*(torch.arange(int(size)) for size in self.sizes)).reshape(-1, self.num_slots)
+
+    @cached_property
+    def valid_rows(self) -> torch.Tensor | None:
+        """All rows that are valid, ``LongTensor (rows, slots)``; None in a space of more than `FEW` encodings."""
+        if self.num_encodings > FEW:
+            return None
+        rows = self.all_indices()
+        return rows[self.is_valid(rows)]
 
     def codes(self, indices: torch.Tensor) -> torch.Tensor:
         """Integers that are equal just for equal rows, ``LongTensor (batch,)``.

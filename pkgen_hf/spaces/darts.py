@@ -293,7 +293,7 @@ class DARTSSpace(SearchSpace):
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         sources, operations = (part.flatten(1).cpu().numpy() for part in self.edges(indices))
         names = np.array([choice.name for choice in OPERATIONS], dtype=object)[operations]
-        columns = np.stack([names, _DIGITS[sources]], axis=2).reshape(len(names), -1)
+        columns = np.stack([names, _DIGITS[sources]], axis=2).reshape(len(names), 2 * names.shape[1])
         inner = ["', ", "), ('"] * 8
         before = ["Genotype(normal=[('", *inner[:-1], ")], normal_concat=range(2, 6), reduce=[('", *inner[:-1]]
         return _join(columns, before, ")], reduce_concat=range(2, 6))").tolist()
@@ -301,7 +301,7 @@ class DARTSSpace(SearchSpace):
     def to_compact_strings(self, indices: torch.Tensor) -> list[str]:
         """The short form, JSON ``[normal, reduce]``, each 8 ``[input, operation number]``, which is read as well."""
         sources, operations = (part.flatten(1).cpu().numpy() for part in self.edges(indices))
-        columns = np.stack([_DIGITS[sources], _DIGITS[operations]], axis=2).reshape(len(sources), -1)
+        columns = np.stack([_DIGITS[sources], _DIGITS[operations]], axis=2).reshape(len(sources), 2 * sources.shape[1])
         inner = [", ", "], ["] * 8
         return _join(columns, ["[[[", *inner[:-1], "]], [[", *inner[:-1]], "]]]").tolist()
 

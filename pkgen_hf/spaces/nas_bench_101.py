@@ -32,6 +32,7 @@ from .nas_bench_101_cells import (
     cell_keys,
     count_edges,
     first_edge,
+    in_rows,
     pack,
     prune,
     sample_keys,
@@ -89,33 +90,36 @@ def _module_costs(
 
 
 class NASBench101Space(SearchSpace):
-    """A predecessor of each vertex, its operation or "none", and up to five more edges.
+    """The operation of each vertex, or "none", what it reads, and up to five more edges.
 
     Vertex 1 reads the input. A vertex of operation "none" is not there, nor are its edges; that is how cells of fewer
-    vertices are written. Extra edges are read in order: one that is there already, one of a vertex that is not, and
-    one that would be the tenth do not count. A cell is valid if its output is still connected to its input; all cells
-    that are not are equal.
+    vertices are written. A vertex that would read one that is not there reads the input, and the output reads every
+    vertex that no other reads, so that all that are there are on a path from input to output. (Were that ten edges,
+    of five vertices that all read the input, vertex 5 reads vertex 4.) Extra edges are read in order: one that is
+    there already, one of a vertex that is not, and one that would be the tenth do not count. Not valid are just the
+    rows without a vertex and without an edge from input to output; they are all equal.
 
-    The canonical form has the vertices in the benchmark's order (see `pkgen_hf.spaces.nas_bench_101_cells`), absent
-    ones last, the nearest predecessor of each, and the other edges sorted by target and source. Strings and matrices
-    are read into the canonical form and written from it, so that ``str(Architecture.from_string(space, text))`` is the
-    canonical string. `remove` takes vertices away; connections have no null choice and stay.
+    In the canonical form vertices that read each other stand beside each other as far as they can, absent ones last
+    (see `pkgen_hf.spaces.nas_bench_101_cells.in_rows`); each reads its nearest predecessor, and the other edges are
+    sorted by target and source. Strings and matrices have the benchmark's own numbering: they are read into the
+    canonical form and written from it, so that ``str(Architecture.from_string(space, text))`` is the canonical
+    string. `remove` deletes vertices and then those that are on no path from input to output any more.
     """
 
     num_architectures = 423_624
 
     def __init__(self) -> None:
         slots = []
-        for v in range(1, VERTICES):
+        for v in INNER:
             reads = tuple(range(v))
             if v > 1:
                 choices = tuple(Choice(str(u), "predecessor", level=u / (v - 1)) for u in reads)
                 slots.append(Slot(f"input of {v}", "connection", choices, reads, v))
-            if v < OUTPUT:
-                slots.append(Slot(f"vertex {v}", "operation", OPERATIONS, reads, v))
+            slots.append(Slot(f"vertex {v}", "operation", OPERATIONS, reads, v))
         edges = [Choice(f"{u}->{v}", "edge", level=(u + v) / 12, spread=(v - u) / 6) for u, v in EDGES]
         extra = (Choice("none", "zero"), *edges)
-        slots += [Slot(f"extra edge {i + 1}", "connection", extra, reads, OUTPUT) for i in range(EXTRAS)]
+        everything = tuple(range(OUTPUT))
+        slots += [Slot(f"extra edge {i + 1}", "connection", extra, everything, OUTPUT) for i in range(EXTRAS)]
         super().__init__("nas-bench-101", slots, TASKS, null_choice="none")
         self.operation_slots = [s for s, slot in enumerate(slots) if slot.kind == "operation"]
         self.predecessor_slots = [s for s, slot in enumerate(slots) if slot.name.startswith("input")]
@@ -129,41 +133,56 @@ class NASBench101Space(SearchSpace):
     # ------------------------------------------------------------------ rows and cells
 
     def cells(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pruned cells of rows ``LongTensor (batch, slots)``: masks ``(batch, 7)`` and operations ``(batch, 5)``."""
+        """Cells of rows ``LongTensor (batch, slots)``: masks ``(batch, 7)`` and operations ``(batch, 5)``."""
         operations = indices[:, self.operation_slots]
-        vertices = torch.arange(VERTICES, device=indices.device)
-        absent = ((operations == NONE).long() << vertices[1:OUTPUT]).sum(1, keepdim=True)
-        there = (1 << VERTICES) - 1 - absent  # (batch, 1)
-        is_there = there >> vertices & 1
+        is_there = operations != NONE
+        bits = 1 << torch.arange(1, OUTPUT, device=indices.device)
+        there = (is_there * bits).sum(1, keepdim=True)  # (batch, 1), of inner vertices
+        read = 1 << indices[:, self.predecessor_slots]
+        read = torch.where(read & (there | 1) > 0, read, 1)
         zero = torch.zeros_like(there)
-        masks = torch.cat([zero, zero + 1, 1 << indices[:, self.predecessor_slots]], dim=1) & there * is_there
+        masks = torch.cat([zero, zero + 1, read, zero], dim=1)
+        masks[:, 1:OUTPUT] *= is_there
+        is_star = (masks[:, 1:OUTPUT] == 1).all(1)
+        masks[:, OUTPUT - 1] = torch.where(is_star, 1 << OUTPUT - 2, masks[:, OUTPUT - 1])
+        sources = masks[..., None] >> torch.arange(OUTPUT, device=indices.device) & 1  # (batch, 7, 6)
+        is_read = sources.amax(1)[:, 1:]
+        loose = (is_there * (1 - is_read) * bits).sum(1, keepdim=True)  # read by the output alone
+        count = (is_there * (2 - is_read)).sum(1, keepdim=True)
         edges = torch.tensor([(0, 0), *((1 << u, v) for u, v in EDGES)], device=indices.device)
-        count = (masks != 0).sum(1, keepdim=True)
         for choice in indices[:, -EXTRAS:].unbind(1):
             source, target = edges[choice].split(1, dim=1)  # (batch, 1)
             known = masks.gather(1, target)
-            added = (source & there & ~known) * is_there.gather(1, target) * (count < MAX_EDGES)
+            can_be = (source & (there | 1) > 0) & ((there | 1 << OUTPUT) >> target & 1 > 0)
+            is_loose = source & loose > 0
+            added = source * (can_be & (source & known == 0) & (is_loose | (count < MAX_EDGES)))
             masks.scatter_(1, target, known | added)
-            count += added != 0
-        return prune(masks, operations)
+            count += (added > 0) & ~is_loose
+            loose &= ~added
+        masks[:, OUTPUT:] |= loose
+        return masks, operations
 
     def rows(self, keys: torch.Tensor) -> torch.Tensor:
         """The canonical row of each of `keys`, ``LongTensor (batch, slots)``."""
-        masks, operations = unpack(keys)
+        masks, operations = in_rows(*unpack(keys))
         device = masks.device
         nearest = torch.tensor([max(0, mask.bit_length() - 1) for mask in range(1 << OUTPUT)], device=device)
         predecessors = nearest[masks]
-        others = masks & ~(1 << predecessors)
-        # The output of a disconnected cell reads vertex 5, which is not there.
-        predecessors[:, OUTPUT] += (OUTPUT - 1) * (keys == 0)
         sources, targets = torch.tensor(EDGES, device=device).T
-        is_extra = others[:, targets] >> sources & 1  # (batch, edges)
+        has_edge = masks[:, targets] >> sources & 1  # (batch, edges)
+        is_read = (has_edge[:, targets < OUTPUT, None] * (sources[targets < OUTPUT, None] == sources)).amax(1)
+        # The output reads every vertex that nothing else does; the input it reads by an extra edge alone.
+        follows = torch.where(targets == OUTPUT, 1 - is_read, predecessors[:, targets] == sources)
+        follows[:, first_edge(OUTPUT)] = 0
+        is_extra = has_edge * (1 - follows)
         place = torch.where(is_extra > 0, is_extra.cumsum(1) - 1, EXTRAS)
         extras = torch.zeros(len(masks), EXTRAS + 1, dtype=torch.long, device=device)
         extras.scatter_(1, place, torch.arange(1, len(EDGES) + 1, device=device).expand_as(place))
         rows = torch.empty(len(masks), self.num_slots, dtype=torch.long, device=device)
         rows[:, self.operation_slots] = operations
-        rows[:, self.predecessor_slots] = predecessors[:, 2:]
+        # A vertex that is not there stands as if the one before it fed it.
+        before = torch.arange(1, OUTPUT - 1, device=device)
+        rows[:, self.predecessor_slots] = torch.where(operations[:, 1:] == NONE, before, predecessors[:, 2:OUTPUT])
         rows[:, -EXTRAS:] = extras[:, :EXTRAS]
         return rows
 
@@ -179,6 +198,24 @@ class NASBench101Space(SearchSpace):
 
     def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
         return self.cells(indices)[0][:, OUTPUT] != 0
+
+    def remove(self, indices: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        """Canonical rows of the cells without the vertices outside `keep`, their edges, and what these leave loose.
+
+        Parameters
+        ----------
+        indices
+            ``LongTensor (..., slots)``
+        keep
+            ``BoolTensor (..., slots)``, of which the slots of operations count.
+        """
+        indices, keep = torch.broadcast_tensors(indices, keep)
+        masks, operations = self.cells(indices.reshape(-1, self.num_slots))
+        kept = keep.reshape(-1, self.num_slots)[:, self.operation_slots].long()
+        ends = (kept << torch.arange(1, OUTPUT, device=kept.device)).sum(1, keepdim=True) | 1
+        masks = masks & ends
+        masks[:, 1:OUTPUT] *= kept
+        return self.rows(cell_keys(*prune(masks, operations * kept))).reshape(indices.shape)
 
     def count_by_enumeration(self) -> int:
         return len(all_keys())

@@ -7,6 +7,9 @@ vertices 1 to 5: 1, 2 or 3, and 0 where there is no vertex.
 The canonical form of a cell is the one that the benchmark's generator meets first: of all numberings of its vertices
 that of the smallest adjacency matrix (read as a number whose bit i is edge i of `EDGES`), and then of the first
 operations in order. Its key is that form in 31 bits: 21 for the edges, then 2 for each operation.
+
+A second numbering, `in_rows`, is the one in which a cell is described to the denoiser: vertices that read each other
+stand beside each other, as far as they can.
 """
 
 from __future__ import annotations
@@ -96,12 +99,56 @@ def _renumbered() -> torch.Tensor:
     return torch.cat(tables).double()
 
 
-def _numbers(masks: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
-    """Numbers of pruned cells under each of `numberings`, ``DoubleTensor (batch, 120)``."""
+def _numbers(masks: torch.Tensor, operations: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Numbers of pruned cells under each of `numberings`, ``DoubleTensor (batch, 120)``, as `table` has them."""
     tables = torch.arange(1, VERTICES, device=masks.device)
     rows = (masks[:, 1:] + (1 << tables) - 2) * (NUM_OPERATIONS + 1)  # vertex v has 2^v masks
     rows[:, :-1] += operations
-    return F.embedding_bag(rows, _renumbered().to(masks.device), mode="sum")
+    return F.embedding_bag(rows, table.to(masks.device), mode="sum")
+
+
+@cache
+def _row_numbers() -> torch.Tensor:
+    """As `_renumbered`, of the numbers whose smallest is the numbering of rows, ``(rows, 120)``.
+
+    From the highest bit: absent vertices come last; vertex 1 feeds 2, 2 feeds 3, and so on; operations; other edges.
+    """
+    chain = {(v - 1, v) for v in INNER[1:]}
+    rest = [edge for edge in EDGES if edge not in chain]
+    edge_worth = torch.zeros(VERTICES, VERTICES, dtype=torch.long)
+    for bit, (u, v) in enumerate(rest):
+        edge_worth[u, v] = 1 << bit
+    above = len(rest) + OPERATION_BITS
+    for u, v in chain:
+        edge_worth[u, v] = -(1 << above + OUTPUT - v)
+    above += len(chain) + 1
+    tables = []
+    for v in range(1, VERTICES):
+        target = numberings()[:, v]
+        table = torch.zeros(1 << v, NUM_OPERATIONS + 1, len(target), dtype=torch.long)
+        for u in range(v):
+            source = numberings()[:, u]
+            has_edge = (torch.arange(1 << v) >> u & 1).bool()
+            table[has_edge] += torch.where(source < target, edge_worth[source, target], 1 << _TOO_LARGE)
+        if v < OUTPUT:
+            table += torch.arange(NUM_OPERATIONS + 1)[:, None] << len(rest) + 2 * (OUTPUT - 1 - target)
+            table[:, 0] += 1 << above + OUTPUT - 1 - target
+        tables.append(table.flatten(0, 1))
+    return torch.cat(tables).double()
+
+
+def in_rows(masks: torch.Tensor, operations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cells in their canonical form, numbered as rows have them: masks and operations again."""
+    new_masks, new_operations = torch.empty_like(masks), torch.empty_like(operations)
+    vertices = torch.arange(VERTICES, device=masks.device)
+    for start in range(0, len(masks), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        best = _numbers(masks[part], operations[part], _row_numbers()).argmin(1)
+        old = numberings().to(masks.device)[best].argsort(1)  # (batch, 7), the old number of each new one
+        edges = masks[part].gather(1, old)[..., None] >> old[:, None] & 1  # (batch, targets, sources)
+        new_masks[part] = (edges << vertices).sum(2)
+        new_operations[part] = operations[part].gather(1, old[:, 1:OUTPUT] - 1)
+    return new_masks, new_operations
 
 
 def cell_keys(masks: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
@@ -109,7 +156,7 @@ def cell_keys(masks: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
     keys = torch.empty_like(masks[:, 0])
     for start in range(0, len(keys), _CHUNK):  # for the sake of memory, and of caches
         part = slice(start, start + _CHUNK)
-        keys[part] = _numbers(masks[part], operations[part]).amin(1).long()
+        keys[part] = _numbers(masks[part], operations[part], _renumbered()).amin(1).long()
     return keys
 
 
@@ -164,7 +211,7 @@ def symmetries() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     Indices into `topologies`, indices into `numberings`, and the numbers, each ``(pairs,)``.
     """
     masks = topologies()
-    numbers = _numbers(masks, torch.zeros_like(masks[:, 1:OUTPUT]))
+    numbers = _numbers(masks, torch.zeros_like(masks[:, 1:OUTPUT]), _renumbered())
     is_symmetry = numbers == numbers.amin(1, keepdim=True)
     topology, numbering = is_symmetry.nonzero().T
     is_first = _cycles()[numbering] == torch.arange(1, OUTPUT)
