@@ -205,6 +205,8 @@ class SpaceEpisodes:
     targets : LongTensor (priors, TARGETS), rows of the table that are good for this prior, best first
     goals : LongTensor (priors,), number of the goal that ranks architectures, -1 for none
     quality : FloatTensor (goals, rows)
+    order : LongTensor (goals, rows), rows of the table, best first, those of unknown score last
+    known : LongTensor (goals,), how many rows have a score
     weights : FloatTensor (priors,), how often each prior is drawn
     """
 
@@ -215,6 +217,8 @@ class SpaceEpisodes:
     targets: torch.Tensor
     goals: torch.Tensor
     quality: torch.Tensor
+    order: torch.Tensor
+    known: torch.Tensor
     weights: torch.Tensor
 
 
@@ -305,6 +309,7 @@ def make_episodes(
         goals = goals_of(table, shifted_tasks, generator)
         drawn = list(examples(table, goals))
         kinds = [task_kind(table.space, example.prior.task) for example in drawn]
+        quality = torch.stack([goal.quality() for goal in goals])
         episodes.append(
             SpaceEpisodes(
                 table,
@@ -313,7 +318,9 @@ def make_episodes(
                 traits=torch.tensor([task_traits(kind) for kind in kinds]),
                 targets=torch.stack([example.rows for example in drawn]),
                 goals=torch.tensor([example.goal for example in drawn]),
-                quality=torch.stack([goal.quality() for goal in goals]),
+                quality=quality,
+                order=quality.nan_to_num(-1).argsort(dim=1, descending=True),
+                known=(~quality.isnan()).sum(1),
                 weights=torch.tensor([example.weight for example in drawn]),
             )
         )
@@ -403,10 +410,11 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
         stationary = stationary.repeat_interleave(GROUP, 0)
         noisy = self.scheduler.add_noise(clean, timesteps, stationary, generator)
 
-        # half of what is ranked is good, half is anything
-        also_good = episodes.targets[prior, torch.randint(TARGETS, (batch,), generator=generator)]
-        ranked = torch.where(torch.rand(batch, generator=generator) < 0.5, also_good, anything[1])
+        # half of what is ranked is anything, half of log-uniform rank: of every quality as many
         goal = episodes.goals[prior]
+        rank = (episodes.known[goal] ** torch.rand(batch, generator=generator)).long() - 1
+        every_quality = episodes.order[goal, rank]
+        ranked = torch.where(torch.rand(batch, generator=generator) < 0.5, every_quality, anything[1])
         quality = torch.where(dropped | (goal < 0), torch.nan, episodes.quality[goal, ranked])
         return {
             "space": torch.tensor(which),

@@ -155,9 +155,10 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
         nn.init.zeros_(self.relation.weight)
         nn.init.zeros_(self.task.weight)  # here and below: what was never seen changes nothing
-        nn.init.zeros_(self.choice.weight)
         nn.init.zeros_(place.weight[:, : len(SLOT_KINDS)])
-        nn.init.normal_(self.identity.weight, std=0.1)
+        # choices must differ as much as places do, or nothing is learned of how they go together
+        nn.init.normal_(self.choice.weight)
+        nn.init.normal_(self.identity.weight)
 
     def describe(
         self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None, familiarity: float = 1.0

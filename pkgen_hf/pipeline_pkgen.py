@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -165,6 +166,7 @@ class PKGenPipeline(DiffusionPipeline):
         self,
         space: SearchSpace,
         num_architectures: int,
+        num_candidates: int,
         distinct: bool,
         guidance_scale: float,
         temperature: float,
@@ -172,8 +174,13 @@ class PKGenPipeline(DiffusionPipeline):
         callback_inputs: Sequence[str],
     ) -> None:
         """Raise one clear ValueError for the first argument that cannot be."""
-        if isinstance(num_architectures, bool) or not isinstance(num_architectures, int) or num_architectures < 1:
-            raise ValueError(f"num_architectures must be a whole number from 1, got {num_architectures!r}")
+        for name, number, most in (
+            ("num_architectures", num_architectures, math.inf),
+            ("num_candidates", num_candidates, MAX_BATCH),
+        ):
+            if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
+                upto = "" if most == math.inf else f" to {most}"
+                raise ValueError(f"{name} must be a whole number from 1{upto}, got {number!r}")
         if distinct and num_architectures > space.num_architectures:
             raise ValueError(
                 f"{num_architectures:,} distinct architectures were asked for, but {space.name} holds "
@@ -216,9 +223,10 @@ class PKGenPipeline(DiffusionPipeline):
         task: str | None = None,
         prior: Prior | None = None,
         num_architectures: int = 8,
+        num_candidates: int = 4,
         distinct: bool = True,
         num_inference_steps: int = 4,
-        guidance_scale: float = 3.0,
+        guidance_scale: float = 1.0,
         temperature: float = 0.5,
         generator: GeneratorArg = None,
         return_dict: bool = True,
@@ -238,9 +246,11 @@ class PKGenPipeline(DiffusionPipeline):
             Prior knowledge to use in place of the checkpoint's own.
         num_architectures
             How many to return.
+        num_candidates
+            Samples drawn for each of them, of which the one that the denoiser scores highest is returned.
         distinct
-            Return architectures no two of which are isomorphic, drawing again until there are enough. With False,
-            the samples as they come (invalid ones redrawn).
+            Return architectures no two of which are isomorphic: those that the denoiser scores highest of all distinct
+            samples, drawing again until there are enough. With False, the samples as they come (invalid ones redrawn).
         num_inference_steps
             Denoising steps, each a call of the denoiser (two in the second half, with guidance). In a space of
             few encodings, not all of them valid, the last one draws among those that are.
@@ -273,6 +283,7 @@ class PKGenPipeline(DiffusionPipeline):
         self.check_inputs(
             space,
             num_architectures,
+            num_candidates,
             distinct,
             guidance_scale,
             temperature,
@@ -293,29 +304,33 @@ class PKGenPipeline(DiffusionPipeline):
         with self.progress_bar(total=num_architectures) as progress:
             while len(kept) < num_architectures:
                 missing = num_architectures - len(kept)
-                batch = min(MAX_BATCH, missing if not distinct else max(64, 2 * missing))
+                groups = min(MAX_BATCH // num_candidates, max(missing, 64 // num_candidates) if distinct else missing)
                 draw: GeneratorArg = generator
                 if generators is not None:  # one generator for each architecture still missing
-                    draw = generators[-missing:][:batch]
-                    batch = len(draw)
+                    draw = [own for own in generators[-missing:][:groups] for _ in range(num_candidates)]
+                    groups = len(draw) // num_candidates
                 sample = self._denoise(
-                    space, batch, encoded, unguided, stationary, guidance_scale, temperature, draw,
+                    space, groups * num_candidates, encoded, unguided, stationary, guidance_scale, temperature, draw,
                     callback_on_step_end, callback_on_step_end_tensor_inputs,
                 )  # fmt: skip
-                valid = sample[space.is_valid(sample)]
-                num_raw, num_valid = num_raw + len(sample), num_valid + len(valid)
-                before = len(kept)
-                kept = torch.cat([kept, valid])
+                valid = space.is_valid(sample)
+                num_raw, num_valid = num_raw + len(sample), num_valid + int(valid.sum())
+                before, most = len(kept), len(sample) if distinct else groups
                 if distinct:
+                    kept = torch.cat([kept, sample[valid]])
                     kept = kept[_first_of_each(space.keys(kept))]
+                else:
+                    scores = self._scores(space, sample, encoded).masked_fill(~valid, -torch.inf)
+                    best = scores.view(groups, -1).argmax(1) + num_candidates * torch.arange(groups, device=device)
+                    kept = torch.cat([kept, sample[best[valid[best]]]])
                 # where the distribution is nearly used up, or lies outside the space, flatten it
-                if len(kept) - before < batch / 20:
+                if len(kept) - before < most / 20:
                     temperature *= 1.5
-                kept = kept[:num_architectures]
-                progress.update(len(kept) - before)
+                progress.update(min(len(kept), num_architectures) - before)
 
-        scores = self._scores(space, kept, encoded)
-        order = scores.argsort(descending=True, stable=True)
+        scores = self._scores(space, kept, encoded).cpu()
+        order = scores.argsort(descending=True, stable=True)[:num_architectures]
+        kept = kept.cpu()
         architectures = Architecture.from_batch(space, kept[order])
         validity = num_valid / num_raw
         self.maybe_free_model_hooks()
@@ -366,9 +381,9 @@ class PKGenPipeline(DiffusionPipeline):
 
     def _scores(self, space: SearchSpace, indices: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
         """The model's ranking, ``FloatTensor (batch,)``; isomorphic architectures score alike."""
-        rows, inverse = _distinct_rows(space, space.canonical(indices))
-        scores = [self.denoiser(part, 0.0, encoded)[1] for part in rows.split(MAX_BATCH)]
-        return torch.cat(scores).float()[inverse].cpu()
+        rows, inverse = _distinct_rows(space, indices)
+        scores = [self.denoiser(part, 0.0, encoded)[1] for part in space.canonical(rows).split(MAX_BATCH)]
+        return torch.cat(scores).float()[inverse]
 
 
 def _distinct_rows(space: SearchSpace, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -35,7 +35,7 @@ def measure_speed(
     task: str | None = None,
     batch: int = 1024,
     steps: int = 4,
-    guidance: float = 3.0,
+    guidance: float = 1.0,
     repeats: int = 7,
     threads: int | None = None,
     dtype: str = "float32",

@@ -63,7 +63,7 @@ class TrainingArguments:
     max_train_steps: int = 2500
     train_batch_size: int = 128
     gradient_accumulation_steps: int = 1
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 2e-3
     lr_warmup_steps: int = 100
     max_grad_norm: float = 1.0
     use_ema: bool = True
@@ -197,6 +197,9 @@ def train(
         vocabulary=_vocabulary(tables),
     )
     static = [denoiser.describe(table.space, Prior.absent(table.space)) for table in tables]
+    with torch.no_grad():  # what no space here has must change nothing in a space that has it
+        seen = torch.stack([(here.choice_features != 0).flatten(0, 1).any(0) for here in static]).any(0)
+        denoiser.choice.weight[:, ~seen] = 0
     quiet = arguments.quiet or not accelerator.is_main_process
     started = time.time()
     episodes = make_episodes(tables, arguments.priors_per_task, arguments.shifted_tasks, arguments.seed, quiet)

@@ -130,7 +130,7 @@ def beside_baselines(
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Rows of the pipeline, of its prior alone (as it is, and sharpened), and of chance.
 
-    Temperature 0.5 is the pipeline's own; guidance sharpens what the prior says by 1 + 3 more, to 0.125.
+    Temperature 0.5 is the pipeline's own; guidance and the choice among candidates sharpen further, so 0.125 is there.
     With the error of the surrogate, where one scored them.
     """
     space = table.space

@@ -132,6 +132,24 @@ def test_distinct_false_returns_samples_as_they_come(pipe: PKGenPipeline) -> Non
     assert len(set(out.architectures)) < 300
 
 
+def test_each_sample_is_the_best_scored_of_its_candidates(untrained: PKGenPipeline) -> None:
+    call = {"space": SPACE, "task": "cifar10", "distinct": False, "temperature": 2.0}
+    alone = untrained(num_architectures=400, num_candidates=1, generator=seeded(0), **call)
+    picked = untrained(num_architectures=100, num_candidates=4, generator=seeded(0), **call)
+    # the same 400 samples, four for each; every winner is among them and none of its three is scored higher
+    assert set(picked.architectures) <= set(alone.architectures)
+    assert picked.scores.mean() > alone.scores.mean() + 0.5 * alone.scores.std()
+    assert picked.scores[0] == alone.scores[0]
+
+
+def test_of_distinct_samples_those_scored_highest_are_returned(untrained: PKGenPipeline) -> None:
+    call = {"space": SPACE, "task": "cifar10", "temperature": 2.0}
+    few = untrained(num_architectures=5, num_candidates=200, generator=seeded(0), **call)
+    many = untrained(num_architectures=1000, num_candidates=1, distinct=False, generator=seeded(0), **call)
+    best = dict.fromkeys(str(architecture.canonical()) for architecture in many.architectures)
+    assert [str(architecture.canonical()) for architecture in few.architectures] == list(best)[:5]
+
+
 def test_many_distinct_are_found_by_flattening(pipe: PKGenPipeline) -> None:
     out = pipe(space=SPACE, task="cifar10", num_architectures=2000, num_inference_steps=2, generator=seeded(0))
     assert len(set(out.architectures)) == 2000
@@ -288,6 +306,8 @@ def test_saving_over_a_checkpoint_keeps_its_other_files(checkpoint: Path) -> Non
         ({"num_architectures": -3}, "whole number from 1, got -3"),
         ({"num_architectures": 2.5}, "whole number from 1, got 2.5"),
         ({"num_architectures": 20_000}, "holds 13,820"),
+        ({"num_candidates": 0}, "num_candidates must be a whole number from 1 to 4096, got 0"),
+        ({"num_candidates": 5000}, "num_candidates must be a whole number from 1 to 4096, got 5000"),
         ({"num_inference_steps": 0}, "num_inference_steps must be 1 to 1000, got 0"),
         ({"temperature": 0.0}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),

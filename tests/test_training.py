@@ -192,6 +192,13 @@ def test_batches_hold_what_they_say(dataset: EpisodeDataset, tables: list[ScoreT
     assert (~batch["quality"][~dropped.repeat_interleave(GROUP)].isnan()).any()
 
 
+def test_architectures_to_be_scored_are_of_every_quality(dataset: EpisodeDataset) -> None:
+    """Half of them of uniform quality from 0 to 1, which is log-uniform rank, half from anywhere, where it is low."""
+    quality = torch.cat([dataset[i]["quality"] for i in range(10)])
+    counts = torch.histc(quality[~quality.isnan()], 5, 0, 1)
+    assert (counts[1:] > 0.5 * counts.sum() / 10).all() and counts[0] > 2 * counts[1:].max()
+
+
 def test_little_noise_keeps_and_much_noise_changes(dataset: EpisodeDataset) -> None:
     batches = [dataset[i] for i in range(10)]
     same = torch.cat([(b["clean"] == b["noisy"]).float().mean(1) for b in batches])
@@ -273,6 +280,13 @@ def test_training_lowers_the_losses_and_saves_a_pipeline(
     record = json.loads((tmp_path / "pipeline" / RECORD).read_text())
     assert record["labels_read"] == labels_read(tables)
     assert record["parameters"] == pipe.denoiser.num_parameters()
+
+
+def test_features_that_no_space_has_change_nothing(tmp_path: Path, tables: list[ScoreTable]) -> None:
+    run(tmp_path, tables, max_train_steps=3)
+    seen = (tables[0].space.choice_features != 0).flatten(0, 1).any(0)
+    weight = weights(tmp_path)["choice.weight"]
+    assert not seen.all() and (weight[:, ~seen] == 0).all() and (weight[:, seen] != 0).any(0).all()
 
 
 def test_resumes_exactly(tmp_path: Path, tables: list[ScoreTable]) -> None:
