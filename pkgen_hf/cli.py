@@ -302,12 +302,17 @@ def bench(
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     checkpoint: Checkpoint = "pkgen-base",
+    table: Annotated[str | None, typer.Option(help="Also time look-ups in this table of the space.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time generation, and the denoiser beside a plain matrix product on this machine."""
-    from .speed import measure_speed
+    """Time generation, and the denoiser beside a plain matrix product on this machine; look-ups in a table as well.
 
-    result = measure_speed(checkpoint, space, task, batch, steps, guidance, repeats, threads, dtype, device)
+    Example: pkgen bench --space nas-bench-101 --table data/nas-bench-101
+    """
+    from .speed import measure_look_up, measure_speed
+
+    result = measure_look_up(space, table, repeats) if table is not None else {}
+    result |= measure_speed(checkpoint, space, task, batch, steps, guidance, repeats, threads, dtype, device)
     if as_json:
         print(json.dumps(result, indent=2))
         return

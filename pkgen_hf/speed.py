@@ -1,20 +1,24 @@
-"""How fast generation is on this machine, beside its own matrix products."""
+"""How fast generation and look-ups are on this machine, beside its own matrix products."""
 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from .benchmarks import ScoreTable
 from .errors import unknown
 from .pipeline_pkgen import PKGenPipeline
 from .spaces import get_space
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+LOOK_UPS = 100_000
 
 
 def _median_seconds(call: Callable[[], Any], repeats: int, device: str) -> float:
@@ -27,6 +31,37 @@ def _median_seconds(call: Callable[[], Any], repeats: int, device: str) -> float
         if repeat >= 2:  # the first two warm up
             seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
+
+
+def _peak_megabytes() -> float:
+    """The most memory that this process has held."""
+    import resource  # which Windows lacks
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def measure_look_up(space: str, table: str | Path | None = None, repeats: int = 7) -> dict[str, Any]:
+    """Load a benchmark's table, and time look-ups of `LOOK_UPS` random architectures in it.
+
+    Returns
+    -------
+    dict
+        ``table_megabytes``: by how much loading raised the most memory that the process has held, so to be called
+        first; ``look_up_seconds``: median of `repeats`, after a first call that sorts the table.
+    """
+    before, started = _peak_megabytes(), time.perf_counter()
+    scores = ScoreTable.load(space, table)
+    loading, task = time.perf_counter() - started, scores.tasks[0]
+    indices = scores.space.sample(LOOK_UPS, torch.Generator().manual_seed(0))
+    scores.scores(indices[:1], task)
+    megabytes = _peak_megabytes() - before
+    return {
+        "table_rows": len(scores.indices),
+        "table_loading_seconds": loading,
+        "table_megabytes": megabytes,
+        "look_up_architectures": LOOK_UPS,
+        "look_up_seconds": _median_seconds(lambda: scores.scores(indices, task), repeats, "cpu"),
+    }
 
 
 def measure_speed(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from pkgen_hf import Prior
+from pkgen_hf import Prior, ScoreTable
 from pkgen_hf.cli import app
 
 runner = CliRunner()
@@ -70,8 +72,22 @@ def test_draw_and_spaces(tmp_path: Path) -> None:
     assert "nas-bench-graph" in run("spaces")
 
 
+def test_bench_reports_look_ups(tmp_path: Path, cell_table: ScoreTable) -> None:
+    rows = {
+        "architecture": cell_table.space.to_strings(cell_table.indices[:500]),
+        "cifar10_validation_accuracy": 500 * [9.0],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "table.parquet")
+    call = ["bench", "--batch", "8", "--steps", "1", "--repeats", "1", "--json"]
+    result = json.loads(run(*call, "--table", str(tmp_path / "table.parquet")))
+    assert result["table_rows"] == 500 and result["look_up_architectures"] == 100_000
+    assert result["look_up_seconds"] > 0 and result["table_loading_seconds"] > 0 and result["table_megabytes"] >= 0
+
+
 def test_bench_reports_rates() -> None:
-    result = json.loads(run("bench", "--batch", "64", "--steps", "2", "--repeats", "1", "--json"))
+    call = ["bench", "--batch", "64", "--steps", "2", "--repeats", "1", "--json"]
+    result = json.loads(run(*call))
+    assert "look_up_seconds" not in result
     assert result["architectures_per_second"] > 0
     assert 0 < result["denoiser_share_of_matrix_product_percent"] < 200
 
