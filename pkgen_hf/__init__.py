@@ -5,6 +5,7 @@ from .benchmarks import ScoreTable, load_benchmark
 from .modeling_denoiser import ArchitectureDenoiser
 from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
 from .priors import Prior
+from .proposals import Proposer
 from .scheduling_prior_discrete import PriorDiscreteScheduler
 from .spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
 
@@ -19,6 +20,7 @@ __all__ = [
     "PKGenPipelineOutput",
     "Prior",
     "PriorDiscreteScheduler",
+    "Proposer",
     "ScoreTable",
     "SearchSpace",
     "Slot",

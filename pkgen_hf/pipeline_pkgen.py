@@ -22,7 +22,7 @@ from .architecture import Architecture
 from .errors import unknown
 from .modeling_denoiser import ArchitectureDenoiser, EncodedCondition
 from .prior_files import load_priors, save_priors
-from .priors import Prior
+from .priors import Prior, to_indices
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
 from .spaces import TASK_KINDS, SearchSpace, get_space
 from .transfer import closeness, select_prior
@@ -337,6 +337,33 @@ class PKGenPipeline(DiffusionPipeline):
         if not return_dict:
             return (architectures, scores[order], validity, prior)  # type: ignore[return-value]
         return PKGenPipelineOutput(architectures, scores[order], validity, prior)
+
+    @torch.no_grad()
+    def rank(
+        self,
+        space: str | SearchSpace,
+        architectures: Sequence[Architecture] | Sequence[str] | torch.Tensor,
+        task: str | None = None,
+        prior: Prior | None = None,
+    ) -> torch.Tensor:
+        """Score architectures by the denoiser, as the ones that are generated are ranked; no measurement is read.
+
+        Parameters
+        ----------
+        space, task, prior
+            As in a call of the pipeline.
+        architectures
+            `Architecture` objects, the benchmark's strings, or ``LongTensor (n, slots)``.
+
+        Returns
+        -------
+        FloatTensor (n,)
+            Higher is better, on no scale but its own; isomorphic architectures score alike.
+        """
+        space = get_space(space)
+        prior = self.select_prior(space, task, prior)
+        encoded = self.denoiser.encode(self.denoiser.describe(space, prior, task, self.familiarity(space)))
+        return self._scores(space, to_indices(space, architectures).to(self._execution_device), encoded).cpu()
 
     def _denoise(
         self,

@@ -1,0 +1,148 @@
+"""Ask and tell: what is proposed, what is learnt from, what a state file keeps, and every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pkgen_hf import Architecture, PKGenPipeline, Prior, PriorDiscreteScheduler, Proposer, ScoreTable
+from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task
+
+SPACE, TASK = "nas-bench-201", "cifar100"
+BEST, GOOD = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|", 70.0
+
+
+@pytest.fixture(scope="module")
+def untrained() -> PKGenPipeline:
+    """Random weights and no prior: all that a proposer knows is what it is told."""
+    torch.manual_seed(0)
+    pipe = PKGenPipeline(ArchitectureDenoiser(width=16, num_layers=1, num_heads=2).eval(), PriorDiscreteScheduler())
+    pipe.priors = []
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def look_up(table: ScoreTable, architectures: list[Architecture]) -> list[float]:
+    return table.values(torch.tensor([a.indices for a in architectures]), TASK).tolist()
+
+
+def test_learns_from_nothing_but_what_it_is_told(untrained: PKGenPipeline, cell_table: ScoreTable) -> None:
+    """With 40 labels it is far ahead of the best of 40 at random, on average over seeds."""
+    found = []
+    for seed in range(3):
+        proposer = Proposer(untrained, SPACE, TASK, seed=seed)
+        for _ in range(4):
+            asked = proposer.ask(10)
+            proposer.tell(asked, look_up(cell_table, asked))
+        assert len(proposer.scores) == len(set(proposer.architectures)) == 40
+        found.append(proposer.best[1])
+    scores = cell_table.values(cell_table.space.sample(40_000, torch.Generator().manual_seed(0)), TASK)
+    random = scores.reshape(-1, 40).max(1).values.mean()
+    assert sum(found) / 3 > random + 0.5
+
+
+def test_proposals_are_distinct_valid_and_new(untrained: PKGenPipeline, cell_table: ScoreTable) -> None:
+    proposer = Proposer(untrained, SPACE, TASK)
+    first, second = proposer.ask(6), proposer.ask(6)
+    assert len({*first, *second}) == 12 and all(a.is_valid for a in first + second)
+    assert proposer.pending == first + second
+    proposer.tell(first, look_up(cell_table, first))
+    assert proposer.pending == second and proposer.architectures == first
+    proposer.tell([str(second[0])], [1.0])
+    assert proposer.pending == second[1:] and proposer.scores[-1] == 1.0
+    third = proposer.ask(6)
+    assert not {*first, *second} & {*third}
+
+
+def test_first_proposals_are_what_the_prior_says(cell_table: ScoreTable) -> None:
+    pipe = PKGenPipeline.from_pretrained("pkgen-base")
+    pipe.set_progress_bar_config(disable=True)
+    asked = Proposer(pipe, SPACE, TASK).ask(5)
+    ranks = cell_table.ranks(torch.tensor(look_up(cell_table, asked)), TASK)
+    assert ranks.median() < 0.01
+    scores = pipe.rank(SPACE, asked, TASK)
+    assert (scores[:-1] >= scores[1:]).all()
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(
+    untrained: PKGenPipeline, cell_table: ScoreTable, tmp_path: Path
+) -> None:
+    whole, state = Proposer(untrained, SPACE, TASK, seed=3), tmp_path / "runs" / "state.json"
+    parts = Proposer(untrained, SPACE, TASK, seed=3, state=state)
+    for _ in range(3):
+        asked = whole.ask(7)
+        assert parts.ask(7) == asked
+        parts = Proposer(untrained, SPACE, TASK, seed=3, state=state)
+        assert parts.pending == asked
+        whole.tell(asked, look_up(cell_table, asked))
+        parts.tell(asked, look_up(cell_table, asked))
+        parts = Proposer(untrained, SPACE, TASK, seed=3, state=state)
+        assert parts.architectures == whole.architectures and parts.scores == whole.scores and not parts.pending
+    assert list(state.parent.iterdir()) == [state]
+    assert json.loads(state.read_text())["task"] == TASK
+
+
+def test_a_space_of_few_architectures_is_used_up(untrained: PKGenPipeline) -> None:
+    operations = (Choice("none", "zero"), Choice("skip", "identity"), Choice("conv", "convolution", kernel=3))
+    slots = [Slot(f"{v}", "operation", operations, reads=(v - 1,), writes=v) for v in (1, 2)]
+    space = SearchSpace(
+        "tiny",
+        slots,
+        {"mine": Task("image-classification", guess=0.0, num_classes=2, image_size=8)},
+        null_choice="none",
+    )
+    proposer = Proposer(untrained, space, "mine")
+    for left in (5, 4):
+        asked = proposer.ask(left)
+        proposer.tell(asked, [float(sum(a.indices)) for a in asked])
+    assert len(set(proposer.architectures)) == 9
+    assert str(proposer.best[0]) == "conv|conv" and proposer.best[1] == 4.0
+    with pytest.raises(ValueError, match=r"1 architectures were asked for, but tiny holds 9, of which 9 were told"):
+        proposer.ask()
+
+
+@pytest.mark.parametrize("num", [0, -1, 1.5, True])
+def test_impossible_numbers_are_refused(untrained: PKGenPipeline, num: int) -> None:
+    with pytest.raises(ValueError, match="num must be a whole number from 1"):
+        Proposer(untrained, SPACE).ask(num)
+
+
+@pytest.mark.parametrize(
+    "architectures, scores, message",
+    [
+        ([BEST], [], "1 architectures but 0 scores"),
+        ([BEST], [float("nan")], "scores must be finite numbers"),
+        ([BEST], [float("inf")], "scores must be finite numbers"),
+        ([BEST, BEST], [GOOD, GOOD], "was told before, with 70.0"),
+        (["|none~0|"], [GOOD], "is not a nas-bench-201 string"),
+        ([Architecture.from_string("nas-bench-macro", "21102012")], [GOOD], "is not of the space nas-bench-201"),
+    ],
+)
+def test_what_cannot_be_told(untrained: PKGenPipeline, architectures: list, scores: list, message: str) -> None:
+    proposer = Proposer(untrained, SPACE)
+    with pytest.raises(ValueError, match=message.replace("|", r"\|")):
+        proposer.tell(architectures, scores)
+    assert not proposer.scores
+    with pytest.raises(ValueError, match="nothing was told yet"):
+        _ = proposer.best
+
+
+def test_wrong_state_files_are_refused(untrained: PKGenPipeline, tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    proposer = Proposer(untrained, SPACE, TASK, state=state)
+    proposer.tell([BEST], [GOOD])
+    text = state.read_text()
+    with pytest.raises(ValueError, match="unknown task of the state in .*'cifar10'.*Did you mean 'cifar100'"):
+        Proposer(untrained, SPACE, "cifar10", state=state)
+    with pytest.raises(ValueError, match="unknown seed of the state"):
+        Proposer(untrained, SPACE, TASK, seed=1, state=state)
+    for damaged in (text[:-20], "[]", '{"told": 3}', text.replace("70.0", '"x"')):
+        state.write_text(damaged)
+        with pytest.raises(ValueError, match="is not a state that a Proposer wrote, or is damaged"):
+            Proposer(untrained, SPACE, TASK, state=state)
+    with pytest.raises(ValueError, match="prior is of nas-bench-graph"):
+        Proposer(untrained, SPACE, TASK, prior=Prior.absent("nas-bench-graph"))
