@@ -11,6 +11,7 @@ import torch
 from .benchmarks import ScoreTable
 from .pipeline_pkgen import PKGenPipeline
 from .priors import Prior
+from .proposals import FIRST, Proposer
 from .spaces import SearchSpace
 from .surrogate import Surrogate
 
@@ -55,6 +56,81 @@ def from_uniform(space: SearchSpace) -> Generate:
         return indices, float(space.is_valid(indices).float().mean())
 
     return generate
+
+
+Search = Callable[[Callable[[torch.Tensor], list[float]], int, int], None]
+"""Takes a function that reads the labels of ``(n, slots)``, how many labels it may read, and a seed."""
+
+
+def search_by_proposals(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
+    """`Proposer`, asked for 10 at first, then for 5, and for 10 once 50 labels were read."""
+
+    def search(read: Callable[[torch.Tensor], list[float]], budget: int, seed: int) -> None:
+        proposer = Proposer(pipe, space, task, seed=seed)
+        while (done := len(proposer.scores)) < budget:
+            asked = proposer.ask(min(10 if done < FIRST or done >= 50 else 5, budget - done))
+            proposer.tell(asked, read(torch.tensor([architecture.indices for architecture in asked])))
+
+    return search
+
+
+def search_at_random(space: SearchSpace) -> Search:
+    """Uniform random architectures, each valid and read once."""
+
+    def search(read: Callable[[torch.Tensor], list[float]], budget: int, seed: int) -> None:
+        rows = space.sample(4 * budget + 64, torch.Generator().manual_seed(seed))
+        rows = rows[space.is_valid(rows)]
+        keys = space.keys(rows)
+        first = torch.tensor([int((keys == key).nonzero()[0]) for key in dict.fromkeys(keys.tolist())])
+        read(rows[first[:budget]])
+
+    return search
+
+
+def evaluate_search(
+    name: str, search: Search, table: ScoreTable, task: str, budgets: list[int], runs: int = 10
+) -> list[dict[str, Any]]:
+    """Let a search read labels, and report the best it has read, by validation, at each of several budgets.
+
+    Returns
+    -------
+    list of dict
+        A row for each budget: ``validation`` and ``median_rank`` (in percent of the table) of the architecture that
+        validation selects, and ``test`` of the same one if the table has test scores, each the mean over `runs` with
+        its standard deviation; ``seconds`` of a whole run to the largest budget; ``labels_read`` of the task.
+    """
+    has_test = table.has(task, "test") and table.space.task(task).split != "test"
+    found: dict[int, list[dict[str, float]]] = {budget: [] for budget in budgets}
+    for run in range(runs):
+        seen: list[torch.Tensor] = []
+
+        def read(indices: torch.Tensor, seen: list[torch.Tensor] = seen) -> list[float]:
+            seen.append(indices)
+            return table.values(indices, task).tolist()
+
+        started = time.perf_counter()
+        search(read, max(budgets), run)
+        seconds = time.perf_counter() - started
+        rows = torch.cat(seen)
+        assert len(rows) <= max(budgets)
+        scores = table.values(rows, task)
+        for budget in budgets:
+            best = int(scores[:budget].argmax())
+            row = {"validation": float(scores[best]), "seconds": seconds}
+            row["median_rank"] = 100 * float(table.ranks(scores[best : best + 1], task))
+            if has_test:
+                row["test"] = float(table.scores(rows[best : best + 1], task, "test"))
+            found[budget].append(row)
+    results = []
+    for budget, here in found.items():
+        columns = {key: torch.tensor([row[key] for row in here]) for key in here[0]}
+        means = {key: float(values.mean()) for key, values in columns.items()}
+        std = {f"{key}_std": float(values.std()) for key, values in columns.items() if key != "seconds"}
+        read_of = {f"{table.space.name}/{task}": budget}
+        results.append(
+            {"method": name, "task": task, "n": budget, "seeds": runs, "labels_read": read_of, **means, **std}
+        )
+    return results
 
 
 def _by_frequency(prior: Prior, indices: torch.Tensor) -> tuple[torch.Tensor, float]:

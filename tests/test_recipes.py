@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from pkgen_hf import Architecture, ScoreTable
-from pkgen_hf.evaluation import evaluate, from_prior, from_uniform
+from pkgen_hf import Architecture, PKGenPipeline, ScoreTable
+from pkgen_hf.evaluation import (
+    evaluate,
+    evaluate_search,
+    from_prior,
+    from_uniform,
+    search_at_random,
+    search_by_proposals,
+)
 from pkgen_hf.priors import Prior
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +55,29 @@ def test_baselines(cell_table: ScoreTable) -> None:
     assert uniform["validation"] == pytest.approx(float(cell_table.column("cifar10").mean()), abs=2)
     assert uniform["median_rank"] == pytest.approx(50, abs=8)
     assert alone["validation"] > uniform["validation"] + 3
+
+
+def test_a_search_reads_as_many_labels_as_it_may(cell_table: ScoreTable) -> None:
+    """What is reported is the best read by validation, and its test score; nothing is read beyond the budget."""
+    pipe = PKGenPipeline.from_pretrained("pkgen-base")
+    pipe.set_progress_bar_config(disable=True)
+    looked_up: list[int] = []
+
+    class Counting(ScoreTable):
+        def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
+            looked_up.append(len(self.space.keys(indices).unique()))
+            return super().values(indices, task)
+
+    table = Counting.load("nas-bench-201")
+    for search in (search_at_random(table.space), search_by_proposals(pipe, table.space, "cifar100")):
+        looked_up.clear()
+        rows = evaluate_search("x", search, table, "cifar100", [5, 12], runs=2)
+        assert [row["n"] for row in rows] == [5, 12] and rows[0]["seeds"] == 2
+        assert rows[1]["labels_read"] == {"nas-bench-201/cifar100": 12}
+        assert sum(looked_up) == 2 * 2 * 12  # by the search, and once more for the report
+        assert rows[0]["validation"] <= rows[1]["validation"] <= float(cell_table.column("cifar100").max())
+        assert rows[0]["median_rank"] >= rows[1]["median_rank"] >= 0
+    assert rows[1]["median_rank"] < 0.5
 
 
 def test_prior_matters_writes_its_results(tmp_path: Path) -> None:
