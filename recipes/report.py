@@ -54,8 +54,9 @@ def section(record: dict[str, Any]) -> str:
     first, training = record["rows"][0], record["training"]
     few = record["protocol"] == "few-labels"
     size = f"{first['seeds']} runs" if few else f"n = {first['n']:,}, {first['seeds']} seeds"
+    seed = f", training seed {training['seed']}" if training.get("seed") else ""
     text = [
-        f"### {record['space']}",
+        f"### {record['space']}{seed}",
         "",
         f"`{record['command']}`: {size}; denoiser of "
         f"{training['parameters']:,} parameters, trained in {training['seconds']:,.0f} s on {training['device']}.",
@@ -127,7 +128,9 @@ def summary(records: list[dict[str, Any]]) -> str:
                 own, prior, chance = by["PKGen"], by["prior alone, temperature 0.5"], by["uniform random"]
                 sharp = by["prior alone, temperature 0.125"]
                 note = {"validation": "", "test": " (test)", "surrogate": " (surrogate)"}[own["scores"]]
-                cells = [record["space"], task + note, number(own, "validation"), f"{own['median_rank']:.2f}"]
+                seed = record["training"].get("seed")
+                name = record["space"] + (f" (training seed {seed})" if seed else "")
+                cells = [name, task + note, number(own, "validation"), f"{own['median_rank']:.2f}"]
                 cells += [number(own, "best_of_5")]
                 for row in (prior, sharp, chance):
                     cells += [f"{row['validation']:.2f}", f"{row['median_rank']:.2f}"]

@@ -106,6 +106,8 @@ def report(
         **details,
         "rows": rows,
     }
+    if seed := record.get("training", {}).get("seed"):
+        name += f"-train-seed-{seed}"
     path = results / f"{protocol}-{space}{name}.json"
     write_json(record, path)
     console.print(f"wrote {path}")
@@ -161,8 +163,9 @@ def beside_baselines(
 
 def held_out(name: str, exclude: list[str], options: argparse.Namespace) -> tuple[PKGenPipeline, dict[str, Any]]:
     """A pipeline trained on everything but what is excluded, and its record, which is checked to say so."""
+    suffix = f"-train-seed-{options.train_seed}" if options.train_seed else ""
     arguments = TrainingArguments(
-        output_dir=options.output_dir or f"runs/{name}",
+        output_dir=options.output_dir or f"runs/{name}{suffix}",
         sources=tables_in(options.data),
         exclude=tuple(exclude),
         max_train_steps=options.max_train_steps,
