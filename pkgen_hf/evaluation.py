@@ -15,6 +15,7 @@ from .proposals import FIRST, Proposer
 from .spaces import SearchSpace
 from .surrogate import Surrogate
 
+REDRAWS = 100
 Generate = Callable[[int, torch.Generator], tuple[torch.Tensor, float]]
 """From a number and a generator to architectures ``(n, slots)``, best first by its own ranking, and their validity."""
 
@@ -40,22 +41,38 @@ def from_pipeline(
 
 
 def from_prior(prior: Prior, temperature: float = 1.0) -> Generate:
-    """The prior alone: every slot drawn by itself, most frequent architectures first."""
+    """The prior alone: every slot drawn by itself, invalid ones redrawn, most frequent architectures first."""
 
     def generate(num: int, generator: torch.Generator) -> tuple[torch.Tensor, float]:
-        return _by_frequency(prior, prior.sample(num, temperature, generator))
+        def draw(missing: int) -> torch.Tensor:
+            return prior.sample(missing, temperature, generator)
+
+        indices, validity = _redrawn(draw, prior.space, num)
+        _, inverse, counts = prior.space.keys(indices).unique(return_inverse=True, return_counts=True)
+        return indices[counts[inverse].argsort(descending=True, stable=True)], validity
 
     return generate
 
 
 def from_uniform(space: SearchSpace) -> Generate:
-    """Uniform random architectures, in the order they were drawn."""
+    """Uniform random architectures, invalid ones redrawn, in the order they were drawn."""
 
     def generate(num: int, generator: torch.Generator) -> tuple[torch.Tensor, float]:
-        indices = space.sample(num, generator)
-        return indices, float(space.is_valid(indices).float().mean())
+        return _redrawn(lambda missing: space.sample(missing, generator), space, num)
 
     return generate
+
+
+def _redrawn(draw: Callable[[int], torch.Tensor], space: SearchSpace, num: int) -> tuple[torch.Tensor, float]:
+    """Rows ``(num, slots)``, invalid ones drawn again, `REDRAWS` times at most; the share valid at first."""
+    rows = draw(num)
+    validity = float(space.is_valid(rows).float().mean())
+    for _ in range(REDRAWS):
+        wrong = ~space.is_valid(rows)
+        if not wrong.any():
+            break
+        rows[wrong] = draw(int(wrong.sum()))
+    return rows, validity
 
 
 Search = Callable[[Callable[[torch.Tensor], list[float]], int, int], None]
@@ -131,13 +148,6 @@ def evaluate_search(
             {"method": name, "task": task, "n": budget, "seeds": runs, "labels_read": read_of, **means, **std}
         )
     return results
-
-
-def _by_frequency(prior: Prior, indices: torch.Tensor) -> tuple[torch.Tensor, float]:
-    space = prior.space
-    _, inverse, counts = space.keys(indices).unique(return_inverse=True, return_counts=True)
-    order = counts[inverse].argsort(descending=True, stable=True)
-    return indices[order], float(space.is_valid(indices).float().mean())
 
 
 def evaluate(

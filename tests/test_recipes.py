@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pkgen_hf import Architecture, PKGenPipeline, ScoreTable
+from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, get_space
 from pkgen_hf.evaluation import (
     evaluate,
     evaluate_search,
@@ -55,6 +55,14 @@ def test_baselines(cell_table: ScoreTable) -> None:
     assert uniform["validation"] == pytest.approx(float(cell_table.column("cifar10").mean()), abs=2)
     assert uniform["median_rank"] == pytest.approx(50, abs=8)
     assert alone["validation"] > uniform["validation"] + 3
+
+
+def test_baselines_draw_again_what_is_not_valid() -> None:
+    space = get_space("transnas-bench-101-macro")
+    for generate in (from_uniform(space), from_prior(Prior.absent(space))):
+        indices, validity = generate(300, torch.Generator().manual_seed(0))
+        assert indices.shape == (300, space.num_slots) and space.is_valid(indices).all()
+        assert 0 < validity < 0.9
 
 
 def test_a_search_reads_as_many_labels_as_it_may(cell_table: ScoreTable) -> None:
