@@ -97,16 +97,13 @@ def section(record: dict[str, Any]) -> str:
 
 def few_labels_summary(records: list[dict[str, Any]]) -> list[str]:
     """What was found with each number of labels, beside chance."""
+    here = [record for record in records if record["protocol"] == "few-labels"]
+    budgets = sorted({budget for record in here for budget in record["labels"]})
     lines: list[list[str]] = []
-    budgets: list[int] = []
-    for record in records:
-        if record["protocol"] != "few-labels":
-            continue
-        budgets = record["labels"]
-        for task in dict.fromkeys(row["task"] for row in record["rows"]):
-            for method in dict.fromkeys(row["method"] for row in record["rows"]):
-                here = [row for row in record["rows"] if (row["task"], row["method"]) == (task, method)]
-                lines.append([record["space"], task, method, *(number(row, "validation") for row in here)])
+    for record in here:
+        by = {(row["task"], row["method"], row["n"]): number(row, "validation") for row in record["rows"]}
+        for task, method in dict.fromkeys((task, method) for task, method, _ in by):
+            lines.append([record["space"], task, method, *(by.get((task, method, n), "") for n in budgets)])
     if not lines:
         return []
     header = ["space", "data set", "", *(f"{budget} labels" for budget in budgets)]
