@@ -295,6 +295,7 @@ def bench(
     space: Space = "nas-bench-201",
     task: Task = None,
     batch: Annotated[int, typer.Option(help="Architectures in a call.")] = 1024,
+    candidates: Annotated[int, typer.Option(help="Samples drawn for each.")] = 4,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 4,
     guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 1.0,
     repeats: Annotated[int, typer.Option(help="Timed calls; the median is shown.")] = 7,
@@ -312,7 +313,9 @@ def bench(
     from .speed import measure_look_up, measure_speed
 
     result = measure_look_up(space, table, repeats) if table is not None else {}
-    result |= measure_speed(checkpoint, space, task, batch, steps, guidance, repeats, threads, dtype, device)
+    result |= measure_speed(
+        checkpoint, space, task, batch, candidates, steps, guidance, repeats, threads, dtype, device
+    )
     if as_json:
         print(json.dumps(result, indent=2))
         return
