@@ -46,9 +46,11 @@ def _friendly(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _score_table(space: str, source: str | None, quiet: bool) -> Any:
-    """The space's table of measurements if it is at hand; None, with a hint, if its package is not installed."""
-    from .benchmarks import ScoreTable
+    """The space's table of measurements if it is at hand, else None; with a hint if its package is not installed."""
+    from .benchmarks import ScoreTable, with_package
 
+    if source is None and space not in with_package():
+        return None
     try:
         return ScoreTable.load(space, source)
     except ModuleNotFoundError as error:

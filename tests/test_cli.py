@@ -11,7 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from pkgen_hf import Prior, ScoreTable
+from pkgen_hf.benchmarks import with_package
 from pkgen_hf.cli import app
+from pkgen_hf.spaces import list_spaces
 
 runner = CliRunner()
 
@@ -70,6 +72,13 @@ def test_draw_and_spaces(tmp_path: Path) -> None:
         s["space"]: s["architectures"] for s in listed
     }.items()
     assert "nas-bench-graph" in run("spaces")
+
+
+@pytest.mark.parametrize("space", list_spaces())
+def test_every_space_is_generated_with_or_without_a_table_at_hand(space: str) -> None:
+    out = json.loads(run("generate", "--space", space, "-n", "2", "--seed", "0", "--json"))
+    assert len(out["architectures"]) == 2
+    assert ("measured_validation_accuracy" in out["architectures"][0]) == (space in with_package())
 
 
 def test_bench_reports_look_ups(tmp_path: Path, cell_table: ScoreTable) -> None:
