@@ -225,7 +225,7 @@ class PKGenPipeline(DiffusionPipeline):
         num_architectures: int = 8,
         num_candidates: int = 4,
         distinct: bool = True,
-        num_inference_steps: int = 4,
+        num_inference_steps: int = 2,
         guidance_scale: float = 1.0,
         temperature: float = 0.5,
         generator: GeneratorArg = None,
@@ -247,7 +247,8 @@ class PKGenPipeline(DiffusionPipeline):
         num_architectures
             How many to return.
         num_candidates
-            Samples drawn for each of them, of which the one that the denoiser scores highest is returned.
+            Samples drawn for each of them, of which the one that the denoiser scores highest is returned. They share
+            the first half of the steps.
         distinct
             Return architectures no two of which are isomorphic: those that the denoiser scores highest of all distinct
             samples, drawing again until there are enough. With False, the samples as they come (invalid ones redrawn).
@@ -300,6 +301,7 @@ class PKGenPipeline(DiffusionPipeline):
 
         kept = torch.empty(0, space.num_slots, dtype=torch.long, device=device)
         num_raw = num_valid = 0
+        kept_scores = torch.empty(0, device=device)
         generators = generator if isinstance(generator, list) else None
         with self.progress_bar(total=num_architectures) as progress:
             while len(kept) < num_architectures:
@@ -307,10 +309,10 @@ class PKGenPipeline(DiffusionPipeline):
                 groups = min(MAX_BATCH // num_candidates, max(missing, 64 // num_candidates) if distinct else missing)
                 draw: GeneratorArg = generator
                 if generators is not None:  # one generator for each architecture still missing
-                    draw = [own for own in generators[-missing:][:groups] for _ in range(num_candidates)]
-                    groups = len(draw) // num_candidates
+                    draw = generators[-missing:][:groups]
+                    groups = len(draw)
                 sample = self._denoise(
-                    space, groups * num_candidates, encoded, unguided, stationary, guidance_scale, temperature, draw,
+                    space, groups, num_candidates, encoded, unguided, stationary, guidance_scale, temperature, draw,
                     callback_on_step_end, callback_on_step_end_tensor_inputs,
                 )  # fmt: skip
                 valid = space.is_valid(sample)
@@ -322,13 +324,14 @@ class PKGenPipeline(DiffusionPipeline):
                 else:
                     scores = self._scores(space, sample, encoded).masked_fill(~valid, -torch.inf)
                     best = scores.view(groups, -1).argmax(1) + num_candidates * torch.arange(groups, device=device)
-                    kept = torch.cat([kept, sample[best[valid[best]]]])
+                    best = best[valid[best]]
+                    kept, kept_scores = torch.cat([kept, sample[best]]), torch.cat([kept_scores, scores[best]])
                 # where the distribution is nearly used up, or lies outside the space, flatten it
                 if len(kept) - before < most / 20:
                     temperature *= 1.5
                 progress.update(min(len(kept), num_architectures) - before)
 
-        scores = self._scores(space, kept, encoded).cpu()
+        scores = (self._scores(space, kept, encoded) if distinct else kept_scores).cpu()
         order = scores.argsort(descending=True, stable=True)[:num_architectures]
         kept = kept.cpu()
         architectures = Architecture.from_batch(space, kept[order])
@@ -368,7 +371,8 @@ class PKGenPipeline(DiffusionPipeline):
     def _denoise(
         self,
         space: SearchSpace,
-        batch: int,
+        groups: int,
+        num_candidates: int,
         encoded: EncodedCondition,
         unguided: EncodedCondition | None,
         stationary: torch.Tensor,
@@ -378,8 +382,8 @@ class PKGenPipeline(DiffusionPipeline):
         callback: Callable[[Any, int, int, dict[str, Any]], dict[str, Any]] | None,
         callback_inputs: Sequence[str],
     ) -> torch.Tensor:
-        """One batch of raw samples, ``LongTensor (batch, slots)``."""
-        sample = self.scheduler.initial_sample(stationary, batch, generator)
+        """Raw samples, those of a group beside each other, ``LongTensor (groups * num_candidates, slots)``."""
+        sample = self.scheduler.initial_sample(stationary, groups, generator)
         steps = len(self.scheduler.timesteps)
         for step, timestep in enumerate(self.scheduler.timesteps):
             # samples share prior and time, so equal ones need the denoiser only once
@@ -391,14 +395,20 @@ class PKGenPipeline(DiffusionPipeline):
                 allowed = logits.isfinite()
                 logits = torch.where(allowed, (1 + guidance_scale) * logits - guidance_scale * free, logits)
             logits = (logits.float() / temperature)[inverse]
+            if step == steps // 2:  # from here on the candidates of a group go ways of their own
+                logits, sample = (tensor.repeat_interleave(num_candidates, 0) for tensor in (logits, sample))
+                if isinstance(generator, list):
+                    generator = [own for own in generator for _ in range(num_candidates)]
             before = sample
             sample = self.scheduler.step(logits, timestep, before, stationary, generator, return_dict=False)[0]
-            wrong = (~space.is_valid(sample)).nonzero()[:, 0]
-            if step == steps - 1 and space.valid_rows is not None and len(wrong):
+            if step == steps - 1 and space.valid_rows is not None:
+                wrong = (~space.is_valid(sample)).nonzero()[:, 0]
                 own = [generator[i] for i in wrong.tolist()] if isinstance(generator, list) else generator
-                sample[wrong] = self.scheduler.step(
-                    logits[wrong], timestep, before[wrong], stationary, own, return_dict=False, rows=space.valid_rows
-                )[0]
+                if len(wrong):
+                    sample[wrong] = self.scheduler.step(
+                        logits[wrong], timestep, before[wrong], stationary, own,
+                        return_dict=False, rows=space.valid_rows,
+                    )[0]  # fmt: skip
             if callback is not None:
                 kwargs = {}
                 for name in callback_inputs:

@@ -70,7 +70,7 @@ def measure_speed(
     task: str | None = None,
     batch: int = 1024,
     candidates: int = 4,
-    steps: int = 4,
+    steps: int = 2,
     guidance: float = 1.0,
     repeats: int = 7,
     threads: int | None = None,
