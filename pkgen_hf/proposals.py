@@ -30,9 +30,9 @@ from .spaces import SearchSpace, get_space
 
 POOL = 512  # architectures written from the carried-over prior, before any score is known
 UPDATED = 128  # written from the updated prior, each time
-ELITE, OFFSPRING = 8, 32  # best architectures that are noised, and how often each
+ELITE, OFFSPRING = 8, 128  # best architectures that are noised, and how often each
 ANYTHING = 64  # uniform random ones, for where the prior is wrong
-FIRST = 10  # scores before which the denoiser's own ranking proposes
+FIRST = 5  # scores before which the denoiser's own ranking proposes
 CURIOSITY = 0.5  # standard deviations that count beside the mean: more tries what is uncertain
 
 
@@ -206,15 +206,14 @@ class Proposer:
         return self.pipe.rank(self.space, rows, self.task, self.prior).double().numpy()
 
     def _features(self, rows: torch.Tensor) -> np.ndarray:
-        """One-hot choices, and beside them, standardised: logarithms of costs, and the denoiser's scores."""
-        one_hot = torch.nn.functional.one_hot(rows, self.space.num_choices)[:, self.space.choice_mask]
+        """The space's own, and beside them, standardised: logarithms of costs, and the denoiser's scores."""
         beside = [self._denoiser_scores(rows)]
         with contextlib.suppress(NotImplementedError):  # a space of the user's own counts no costs
             for cost in (self.space.flops, self.space.parameters):
                 beside.append(cost(rows).double().clamp(min=1).log().numpy())
         columns = np.stack(beside, axis=1)
         columns = (columns - columns.mean(0)) / np.maximum(columns.std(0), 1e-9)
-        return np.concatenate([one_hot.double().numpy(), 0.5 * columns], axis=1)
+        return np.concatenate([self.space.features(rows).double().numpy(), 0.5 * columns], axis=1)
 
     def _promise(self, candidates: torch.Tensor) -> np.ndarray:
         """Upper confidence bounds by a Gaussian process on normal scores of the ranks of what was told."""

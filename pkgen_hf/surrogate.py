@@ -59,10 +59,8 @@ class Surrogate:
         return costs.double().log().numpy()
 
     def _features(self, indices: torch.Tensor) -> np.ndarray:
-        indices = self.space.canonical(indices)
-        one_hot = torch.nn.functional.one_hot(indices, self.space.num_choices)[:, self.space.choice_mask]
-        costs = (self._log_costs(indices) - self._cost_centre) / self._cost_spread
-        return np.concatenate([one_hot.double().numpy(), costs], axis=1)
+        costs = (self._log_costs(self.space.canonical(indices)) - self._cost_centre) / self._cost_spread
+        return np.concatenate([self.space.features(indices).double().numpy(), costs], axis=1)
 
     def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
         """Predicted scores, ``FloatTensor (batch,)``; a guess where a network is not connected."""

@@ -244,6 +244,14 @@ class SearchSpace:
         """The representative of each architecture's isomorphism class, ``LongTensor (batch, slots)``."""
         return indices
 
+    def features(self, indices: torch.Tensor) -> torch.Tensor:
+        """What a regression of scores on architectures looks at, ``FloatTensor (batch, features)``.
+
+        Equal for isomorphic architectures: the choices of the canonical form, one-hot.
+        """
+        one_hot = torch.nn.functional.one_hot(self.canonical(indices), self.num_choices)
+        return one_hot[:, self.choice_mask.to(indices.device)].float()
+
     def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
         """Which rows are architectures of the space that connect input and output, ``BoolTensor (batch,)``."""
         return torch.ones(len(indices), dtype=torch.bool, device=indices.device)

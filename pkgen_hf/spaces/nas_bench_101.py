@@ -18,6 +18,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from ..errors import unknown
 from .base import SearchSpace
@@ -54,6 +55,7 @@ _ALL_NAMES = _NAMES | {name.removesuffix("-bn-relu"): k for name, k in _NAMES.it
 _AREAS = torch.tensor([0, 9, 1, 0])  # weights of each operation for each pair of channels
 # Modules of the network: channels of their input and output, by how much images are smaller, and how many are alike.
 STEM = 128
+COUNT_SCALE = 0.15  # of counts in `features`
 _CHUNK = 65_536  # matrices that are read at a time
 MODULES = ((128, 128, 1, 3), (128, 256, 2, 1), (256, 256, 2, 2), (256, 512, 4, 1), (512, 512, 4, 2))
 
@@ -198,6 +200,26 @@ class NASBench101Space(SearchSpace):
 
     def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
         return self.cells(indices)[0][:, OUTPUT] != 0
+
+    def features(self, indices: torch.Tensor) -> torch.Tensor:
+        """Counts that do not depend on how vertices are numbered, unlike the choices of a row.
+
+        They are how many vertices carry each operation, how many edges and paths of two edges lead from each operation
+        to each, the number of all edges, and the length of the longest path in edges and in convolutions.
+        """
+        masks, operations = unpack(self.keys(indices))
+        batch, device = len(masks), masks.device
+        ends = torch.ones(batch, 1, dtype=torch.long, device=device)
+        labels = F.one_hot(torch.cat([4 * ends, operations, 5 * ends], dim=1), 6).float()  # (batch, vertices, 6)
+        edges = (masks[:, :, None] >> torch.arange(VERTICES, device=device) & 1).float()  # (batch, targets, sources)
+        steps = [labels.transpose(1, 2) @ edges @ labels, labels.transpose(1, 2) @ edges @ edges @ labels]
+        weights = labels[..., CONV3] + labels[..., CONV1]
+        longest = torch.zeros(2, batch, VERTICES, device=device)  # in edges, in convolutions
+        for v in range(1, VERTICES):
+            longest[0, :, v] = ((longest[0] + 1) * edges[:, v]).amax(1)
+            longest[1, :, v] = (longest[1] * edges[:, v]).amax(1) + weights[:, v]
+        counts = [labels.sum(1), *(step.flatten(1) for step in steps), edges.sum((1, 2))[:, None], longest[..., OUTPUT].T]
+        return COUNT_SCALE * torch.cat(counts, dim=1)
 
     def remove(self, indices: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """Canonical rows of the cells without the vertices outside `keep`, their edges, and what these leave loose.
