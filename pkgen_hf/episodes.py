@@ -407,7 +407,7 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
         clean = rows[torch.where(dropped, anything[0], good)]
         last = self.scheduler.num_train_timesteps
         timesteps = torch.randint(1, last + 1, (batch,), generator=generator)
-        stationary = stationary.repeat_interleave(GROUP, 0)
+        stationary = self.scheduler.stationary(stationary).repeat_interleave(GROUP, 0)
         noisy = self.scheduler.add_noise(clean, timesteps, stationary, generator)
 
         # half of what is ranked is anything, half of log-uniform rank: of every quality as many

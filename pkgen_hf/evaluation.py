@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from .benchmarks import ScoreTable
 from .pipeline_pkgen import PKGenPipeline
 from .priors import Prior
-from .proposals import FIRST, Proposer
+from .searches import Search
 from .spaces import SearchSpace
 from .surrogate import Surrogate
 
@@ -75,39 +75,12 @@ def _redrawn(draw: Callable[[int], torch.Tensor], space: SearchSpace, num: int) 
     return rows, validity
 
 
-Search = Callable[[Callable[[torch.Tensor], list[float]], int, int], None]
-"""Takes a function that reads the labels of ``(n, slots)``, how many labels it may read, and a seed."""
-
-
-def search_by_proposals(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
-    """`Proposer`, asked for 10 at first, then for 5, and for 10 once 50 labels were read."""
-
-    def search(read: Callable[[torch.Tensor], list[float]], budget: int, seed: int) -> None:
-        proposer = Proposer(pipe, space, task, seed=seed)
-        while (done := len(proposer.scores)) < budget:
-            asked = proposer.ask(min(10 if done < FIRST or done >= 50 else 5, budget - done))
-            proposer.tell(asked, read(torch.tensor([architecture.indices for architecture in asked])))
-
-    return search
-
-
-def search_at_random(space: SearchSpace) -> Search:
-    """Uniform random architectures, each valid and read once."""
-
-    def search(read: Callable[[torch.Tensor], list[float]], budget: int, seed: int) -> None:
-        rows = space.sample(4 * budget + 64, torch.Generator().manual_seed(seed))
-        rows = rows[space.is_valid(rows)]
-        keys = space.keys(rows)
-        first = torch.tensor([int((keys == key).nonzero()[0]) for key in dict.fromkeys(keys.tolist())])
-        read(rows[first[:budget]])
-
-    return search
-
-
 def evaluate_search(
-    name: str, search: Search, table: ScoreTable, task: str, budgets: list[int], runs: int = 10
+    name: str, searches: Sequence[Search], table: ScoreTable, task: str, budgets: list[int], runs: int = 10
 ) -> list[dict[str, Any]]:
     """Let a search read labels, and report the best it has read, by validation, at each of several budgets.
+
+    With several searches, of different trainings say, runs take turns at them.
 
     Returns
     -------
@@ -126,7 +99,7 @@ def evaluate_search(
             return table.values(indices, task).tolist()
 
         started = time.perf_counter()
-        search(read, max(budgets), run)
+        searches[run % len(searches)](read, max(budgets), run)
         seconds = time.perf_counter() - started
         rows = torch.cat(seen)
         assert len(rows) <= max(budgets)
@@ -158,6 +131,7 @@ def evaluate(
     labels_read: dict[str, int],
     num: int = 1000,
     seeds: int = 5,
+    labelled: torch.Tensor | None = None,
 ) -> dict[str, Any]:
     """Generate `num` architectures with each of `seeds` seeds and look all of them up.
 
@@ -170,8 +144,18 @@ def evaluate(
         the first distinct ones by the generator's own order (1, 5, all); ``median_rank`` is in percent of the table.
         ``test`` and ``test_of_selected`` are there if the table has test scores beside: the mean over everything, and
         the score of the one that validation picks of the first five. ``unique`` is the share of distinct
-        architectures. ``seconds`` is the time to generate one batch of `num`.
+        architectures, ``novelty`` the share of these that are not among `labelled`, ``LongTensor (n, slots)``, and
+        ``coverage`` the share of the best hundredth of a table that is among them. ``quantiles`` are those of the
+        scores, from the 0th to the 100th in steps of 5. ``seconds`` is the time to generate one batch of `num`.
     """
+    space = table.space
+    known = space.keys(space.canonical(labelled)) if labelled is not None else torch.empty(0, dtype=torch.long)
+    top = torch.empty(0, dtype=torch.long)
+    if isinstance(table, ScoreTable):
+        column = table.column(task)
+        top = space.keys(table.indices[(table.ranks(column, task) < 0.01) & space.is_valid(table.indices)]).unique()
+    steps = torch.linspace(0, 1, 21)
+    quantiles = torch.zeros(21)
     has_test = isinstance(table, ScoreTable) and table.has(task, "test") and table.space.task(task).split != "test"
     rows: list[dict[str, float]] = []
     for seed in range(seeds):
@@ -180,7 +164,8 @@ def evaluate(
         indices, validity = generate(num, generator)
         seconds = time.perf_counter() - started
         scores = table.values(indices, task)
-        keys = table.space.keys(indices)
+        quantiles += scores.float().quantile(steps) / seeds
+        keys = space.keys(indices)
         first = [int((keys == key).nonzero()[0]) for key in dict.fromkeys(keys.tolist())]
         row = {
             "validation": float(scores.mean()),
@@ -190,8 +175,11 @@ def evaluate(
             "median_rank": 100 * float(table.ranks(scores, task).median()),
             "validity": validity,
             "unique": len(first) / num,
+            "novelty": float((~torch.isin(keys[first], known)).float().mean()),
             "seconds": seconds,
         }
+        if len(top):
+            row["coverage"] = float(torch.isin(top, keys).float().mean())
         if has_test:
             assert isinstance(table, ScoreTable)
             test = table.scores(indices, task, "test")
@@ -200,4 +188,6 @@ def evaluate(
         rows.append(row)
     means = {key: float(torch.tensor([row[key] for row in rows]).mean()) for key in rows[0]}
     std = {f"{key}_std": float(torch.tensor([row[key] for row in rows]).std()) for key in rows[0] if key != "seconds"}
-    return {"method": name, "task": task, "n": num, "seeds": seeds, "labels_read": labels_read, **means, **std}
+    return {"method": name, "task": task, "n": num, "seeds": seeds, "labels_read": labels_read, **means, **std} | {
+        "quantiles": [round(value, 4) for value in quantiles.tolist()]
+    }

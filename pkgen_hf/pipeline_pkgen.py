@@ -40,8 +40,8 @@ class PKGenPipelineOutput(BaseOutput):
     architectures : list of Architecture
         Every one valid, best first by the model's own ranking.
     scores : FloatTensor (num_architectures,)
-        What they were ranked by: the denoiser's score of the clean architecture given the prior, on no scale but its
-        own. No measurement is read.
+        What they were ranked by: the denoiser's score of the clean architecture given the prior, and the logarithm of
+        how often it was drawn, each standardised over the distinct ones and added. No measurement is read.
     validity : float
         Share of the raw samples that were valid; the others were replaced.
     prior : Prior
@@ -250,8 +250,8 @@ class PKGenPipeline(DiffusionPipeline):
             Samples drawn for each of them, of which the one that the denoiser scores highest is returned. They share
             the first half of the steps.
         distinct
-            Return architectures no two of which are isomorphic: those that the denoiser scores highest of all distinct
-            samples, drawing again until there are enough. With False, the samples as they come (invalid ones redrawn).
+            Return architectures no two of which are isomorphic: those ranked highest of all distinct samples, drawing
+            again until there are enough. With False, the samples as they come (invalid ones redrawn).
         num_inference_steps
             Denoising steps, each a call of the denoiser (two in the second half, with guidance). In a space of
             few encodings, not all of them valid, the last one draws among those that are.
@@ -296,12 +296,12 @@ class PKGenPipeline(DiffusionPipeline):
         condition = self.denoiser.describe(space, prior, task, self.familiarity(space))
         encoded = self.denoiser.encode(condition)
         unguided = self.denoiser.encode(condition.unconditional()) if guidance_scale > 0 else None
-        stationary = prior.distribution().to(device)
+        stationary = self.scheduler.stationary(prior.distribution()).to(device)
         self.scheduler.set_timesteps(num_inference_steps)
 
         kept = torch.empty(0, space.num_slots, dtype=torch.long, device=device)
         num_raw = num_valid = 0
-        kept_scores = torch.empty(0, device=device)
+        kept_scores, counts = torch.empty(0, device=device), torch.empty(0, device=device)
         generators = generator if isinstance(generator, list) else None
         with self.progress_bar(total=num_architectures) as progress:
             while len(kept) < num_architectures:
@@ -320,7 +320,9 @@ class PKGenPipeline(DiffusionPipeline):
                 before, most = len(kept), len(sample) if distinct else groups
                 if distinct:
                     kept = torch.cat([kept, sample[valid]])
-                    kept = kept[_first_of_each(space.keys(kept))]
+                    first, which = _first_of_each(space.keys(kept))
+                    again = torch.cat([counts, counts.new_ones(len(kept) - before)])
+                    kept, counts = kept[first], torch.zeros(len(first), device=device).index_add(0, which, again)
                 else:
                     scores = self._scores(space, sample, encoded).masked_fill(~valid, -torch.inf)
                     best = scores.view(groups, -1).argmax(1) + num_candidates * torch.arange(groups, device=device)
@@ -331,7 +333,13 @@ class PKGenPipeline(DiffusionPipeline):
                     temperature *= 1.5
                 progress.update(min(len(kept), num_architectures) - before)
 
-        scores = (self._scores(space, kept, encoded) if distinct else kept_scores).cpu()
+        if distinct:
+            scores = _standardised(self._scores(space, kept, encoded)) + _standardised(counts.log())
+        else:
+            first, which = _first_of_each(space.keys(kept))
+            often = which.bincount(minlength=len(first)).float().log()
+            scores = (_standardised(kept_scores[first]) + _standardised(often))[which]
+        scores = scores.cpu()
         order = scores.argsort(descending=True, stable=True)[:num_architectures]
         kept = kept.cpu()
         architectures = Architecture.from_batch(space, kept[order])
@@ -349,7 +357,7 @@ class PKGenPipeline(DiffusionPipeline):
         task: str | None = None,
         prior: Prior | None = None,
     ) -> torch.Tensor:
-        """Score architectures by the denoiser, as the ones that are generated are ranked; no measurement is read.
+        """Score architectures by the denoiser alone; no measurement is read.
 
         Parameters
         ----------
@@ -431,9 +439,18 @@ def _distinct_rows(space: SearchSpace, indices: torch.Tensor) -> tuple[torch.Ten
     return rows, inverse
 
 
-def _first_of_each(keys: torch.Tensor) -> torch.Tensor:
-    """Positions of the first occurrence of each key, in order, ``LongTensor``."""
+def _first_of_each(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions of the first occurrence of each key, in order, and for each key the number of its first occurrence."""
     order = keys.argsort(stable=True)
-    first = torch.ones_like(keys, dtype=torch.bool)
-    first[1:] = keys[order][1:] != keys[order][:-1]
-    return order[first].sort().values
+    is_first = torch.ones_like(keys, dtype=torch.bool)
+    is_first[1:] = keys[order][1:] != keys[order][:-1]
+    first, place = order[is_first].sort()
+    which = torch.empty_like(keys)
+    which[order] = place.argsort()[is_first.cumsum(0) - 1]
+    return first, which
+
+
+def _standardised(values: torch.Tensor) -> torch.Tensor:
+    """With mean 0 and standard deviation 1; zeros where all are equal."""
+    spread = values.std(correction=0)
+    return (values - values.mean()) / spread if spread > 1e-6 else torch.zeros_like(values)

@@ -195,9 +195,10 @@ class Proposer:
         """The best told with a little of the diffusion's own noise, ``LongTensor (ELITE * OFFSPRING, slots)``."""
         best = np.argsort(-np.array(self.scores), kind="stable")[:ELITE].copy()
         rows = self._rows()[torch.from_numpy(best)].repeat_interleave(OFFSPRING, 0)
-        last = self.pipe.scheduler.num_train_timesteps
+        scheduler = self.pipe.scheduler
+        last = scheduler.num_train_timesteps
         times = torch.randint(last // 8, last // 2, (len(rows),), generator=generator)
-        return self.pipe.scheduler.add_noise(rows, times, prior.distribution(), generator)
+        return scheduler.add_noise(rows, times, scheduler.stationary(prior.distribution()), generator)
 
     # ------------------------------------------------------------------ how it is chosen
 

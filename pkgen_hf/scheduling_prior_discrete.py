@@ -15,6 +15,7 @@ from .errors import unknown
 
 GeneratorArg = torch.Generator | list[torch.Generator] | None
 SCHEDULES = ("cosine", "linear")
+END_DISTRIBUTIONS = ("prior", "uniform")
 _CHUNK = 1024
 
 
@@ -98,14 +99,21 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Resolution of time.
     schedule
         ``"cosine"``: :math:`\bar\alpha = \cos^2(\pi t / 2)`; ``"linear"``: :math:`\bar\alpha = 1 - t`.
+    end_distribution
+        ``"prior"``, or ``"uniform"``: m is then the uniform distribution over the choices that the prior allows.
     """
 
     order = 1
 
     @register_to_config
-    def __init__(self, *, num_train_timesteps: int = 1000, schedule: str = "cosine") -> None:
+    def __init__(
+        self, *, num_train_timesteps: int = 1000, schedule: str = "cosine", end_distribution: str = "prior"
+    ) -> None:
         if schedule not in SCHEDULES:
             raise unknown("schedule", schedule, SCHEDULES)
+        if end_distribution not in END_DISTRIBUTIONS:
+            raise unknown("end distribution", end_distribution, END_DISTRIBUTIONS)
+        self.end_distribution = end_distribution
         self.num_train_timesteps = num_train_timesteps
         time = torch.linspace(0, 1, num_train_timesteps + 1, dtype=torch.float64)
         alphas = torch.cos(time * math.pi / 2).square() if schedule == "cosine" else 1 - time
@@ -122,6 +130,19 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         grid = torch.linspace(last, 0, num_inference_steps + 1).round().long().to(device)
         self.timesteps = grid[:-1]
         self._previous = dict(zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True))
+
+    def stationary(self, prior: torch.Tensor) -> torch.Tensor:
+        """The distribution m that the forward process ends in.
+
+        Parameters
+        ----------
+        prior
+            ``FloatTensor (..., slots, choices)`` as from `Prior.distribution`, zero just where there is no choice.
+        """
+        if self.end_distribution == "prior":
+            return prior
+        allowed = (prior > 0).to(prior.dtype)
+        return allowed / allowed.sum(-1, keepdim=True)
 
     def scale_model_input(self, sample: torch.Tensor, timestep: int | torch.Tensor | None = None) -> torch.Tensor:
         """The sample as it is; here for interchange with other schedulers."""

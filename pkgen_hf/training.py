@@ -52,6 +52,8 @@ class TrainingArguments:
         Shifted tasks for each space.
     prior_dropout
         Share of examples in which the prior is dropped.
+    end_distribution
+        Of the diffusion, see `PriorDiscreteScheduler`.
     score_weight
         Weight of the ranking loss.
     """
@@ -74,6 +76,7 @@ class TrainingArguments:
     priors_per_task: int = 64
     shifted_tasks: int = 12
     prior_dropout: float = 0.12
+    end_distribution: str = "prior"
     score_weight: float = 1.0
     mixed_precision: str = "no"
     cpu: bool = False
@@ -189,7 +192,7 @@ def train(
             f"accelerate launch --multi_gpu --num_processes {world} recipes/train.py --cpu"
         )
     set_seed(arguments.seed)
-    scheduler = PriorDiscreteScheduler()
+    scheduler = PriorDiscreteScheduler(end_distribution=arguments.end_distribution)
     denoiser = ArchitectureDenoiser(
         width=arguments.width,
         num_layers=arguments.num_layers,

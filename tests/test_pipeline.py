@@ -6,11 +6,14 @@ What any weights must do is tested on a denoiser that has learnt nothing.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -145,19 +148,43 @@ def raw_samples(pipe: PKGenPipeline, **call: Any) -> tuple[PKGenPipelineOutput, 
     return out, seen[max(seen)]
 
 
+def ranking(pipe: PKGenPipeline, rows: torch.Tensor) -> dict[int, tuple[float, float]]:
+    """For each distinct architecture among rows, by key, its rank value and the denoiser's score, spelled out."""
+    space = get_space(SPACE)
+    keys = space.keys(rows).tolist()
+    scores = dict(zip(keys, pipe.rank(SPACE, rows, "cifar10").double().tolist(), strict=True))
+    found = np.array([[scores[key], math.log(keys.count(key))] for key in scores])
+    both = ((found - found.mean(0)) / found.std(0)).sum(1)
+    return {key: (value, scores[key]) for key, value in zip(scores, both, strict=True)}
+
+
 def test_each_sample_is_the_best_scored_of_its_candidates(untrained: PKGenPipeline) -> None:
     out, raw = raw_samples(untrained, num_architectures=100, num_candidates=4, distinct=False)
     assert raw.shape == (400, 6)
-    assert untrained.rank(SPACE, raw, "cifar10").unique().numel() > 50
-    best = untrained.rank(SPACE, raw, "cifar10").view(100, 4).amax(1).sort(descending=True).values
-    torch.testing.assert_close(out.scores, best)
-    torch.testing.assert_close(untrained.rank(SPACE, out.architectures, "cifar10"), best)
+    scores = untrained.rank(SPACE, raw, "cifar10")
+    assert scores.unique().numel() > 50
+    best = scores.view(100, 4).amax(1).sort().values
+    torch.testing.assert_close(untrained.rank(SPACE, out.architectures, "cifar10").sort().values, best)
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_ranked_by_score_and_frequency(untrained: PKGenPipeline, distinct: bool) -> None:
+    """What the denoiser scores highly and what is drawn often comes first."""
+    count = {"num_architectures": 5, "num_candidates": 200} if distinct else {"num_architectures": 1000}
+    out, raw = raw_samples(untrained, distinct=distinct, **({"num_candidates": 1} | count))
+    assert len(raw) == 1000
+    values = ranking(untrained, raw)
+    assert len(values) < 900  # some were drawn more than once
+    keys = get_space(SPACE).keys(torch.tensor([architecture.indices for architecture in out.architectures]))
+    expected = torch.tensor([values[key][0] for key in keys.tolist()]).float()
+    torch.testing.assert_close(out.scores, expected, atol=1e-3, rtol=1e-3)
+    assert (out.scores.diff() <= 0).all()
+    assert float(out.scores[0]) == pytest.approx(max(value for value, _ in values.values()), abs=1e-3)
+    assert len(set(out.architectures)) == (5 if distinct else len(values))
 
 
 @pytest.mark.parametrize(("steps", "shapes"), [(1, [8]), (2, [2, 8]), (5, [2, 2, 8, 8, 8])])
-def test_candidates_share_the_first_half_of_the_steps(
-    untrained: PKGenPipeline, steps: int, shapes: list[int]
-) -> None:
+def test_candidates_share_the_first_half_of_the_steps(untrained: PKGenPipeline, steps: int, shapes: list[int]) -> None:
     seen = []
 
     def watch(pipe: Any, step: int, timestep: int, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -167,16 +194,6 @@ def test_candidates_share_the_first_half_of_the_steps(
     call = {"num_architectures": 2, "num_candidates": 4, "distinct": False, "num_inference_steps": steps}
     untrained(SPACE, generator=seeded(0), callback_on_step_end=watch, **call)
     assert seen == shapes
-
-
-def test_of_distinct_samples_those_scored_highest_are_returned(untrained: PKGenPipeline) -> None:
-    out, raw = raw_samples(untrained, num_architectures=5, num_candidates=200)
-    assert len(raw) == 1000
-    space = get_space(SPACE)
-    rows = space.canonical(raw).unique(dim=0)
-    scores = untrained.rank(SPACE, rows, "cifar10").sort(descending=True).values
-    torch.testing.assert_close(out.scores, scores[:5])
-    assert len(set(out.architectures)) == 5
 
 
 def test_many_distinct_are_found_by_flattening(pipe: PKGenPipeline) -> None:

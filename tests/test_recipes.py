@@ -17,10 +17,9 @@ from pkgen_hf.evaluation import (
     evaluate_search,
     from_prior,
     from_uniform,
-    search_at_random,
-    search_by_proposals,
 )
 from pkgen_hf.priors import Prior
+from pkgen_hf.searches import search_at_random, search_by_proposals
 
 ROOT = Path(__file__).parent.parent
 
@@ -79,7 +78,7 @@ def test_a_search_reads_as_many_labels_as_it_may(cell_table: ScoreTable) -> None
     table = Counting.load("nas-bench-201")
     for search in (search_at_random(table.space), search_by_proposals(pipe, table.space, "cifar100")):
         looked_up.clear()
-        rows = evaluate_search("x", search, table, "cifar100", [5, 12], runs=2)
+        rows = evaluate_search("x", [search], table, "cifar100", [5, 12], runs=2)
         assert [row["n"] for row in rows] == [5, 12] and rows[0]["seeds"] == 2
         assert rows[1]["labels_read"] == {"nas-bench-201/cifar100": 12}
         assert sum(looked_up) == 2 * 2 * 12  # by the search, and once more for the report

@@ -218,7 +218,12 @@ class NASBench101Space(SearchSpace):
         for v in range(1, VERTICES):
             longest[0, :, v] = ((longest[0] + 1) * edges[:, v]).amax(1)
             longest[1, :, v] = (longest[1] * edges[:, v]).amax(1) + weights[:, v]
-        counts = [labels.sum(1), *(step.flatten(1) for step in steps), edges.sum((1, 2))[:, None], longest[..., OUTPUT].T]
+        counts = [
+            labels.sum(1),
+            *(step.flatten(1) for step in steps),
+            edges.sum((1, 2))[:, None],
+            longest[..., OUTPUT].T,
+        ]
         return COUNT_SCALE * torch.cat(counts, dim=1)
 
     def remove(self, indices: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,188 @@
+"""What the protocols of `reproduce.py` share: trainings that are kept, rows that survive a kill, results files."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from tqdm.auto import tqdm
+
+from pkgen_hf import PKGenPipeline, ScoreTable
+from pkgen_hf.benchmarks import tables_in
+from pkgen_hf.episodes import labels_read, load_tables
+from pkgen_hf.training import RECORD, TrainingArguments, train, write_json
+
+# Spaces that were measured on the same data sets by the same people with one training: held out together.
+MEASURED_TOGETHER = {
+    "nas-bench-201": ["nats-bench-size"],
+    "nats-bench-size": ["nas-bench-201"],
+    "transnas-bench-101-micro": ["transnas-bench-101-macro"],
+    "transnas-bench-101-macro": ["transnas-bench-101-micro"],
+}
+
+COLUMNS = {
+    "variant": "part",
+    "setting": "setting",
+    "method": "method",
+    "validation": "mean of all",
+    "median_rank": "rank %",
+    "best_of_1": "first",
+    "best_of_5": "best of 5",
+    "test": "test mean",
+    "test_of_selected": "its test",
+    "novelty": "novel",
+    "coverage": "of top 1 %",
+    "unique": "unique",
+    "seconds": "s",
+}
+Row = dict[str, Any]
+
+
+# ---------------------------------------------------------------------- checkpoints
+
+
+def training_record(pipe: PKGenPipeline) -> dict[str, Any]:
+    """How the checkpoint of a pipeline was trained."""
+    path = Path(str(pipe.config["_name_or_path"])) / RECORD
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def bundled(options: argparse.Namespace) -> tuple[PKGenPipeline, dict[str, Any]]:
+    """The pipeline of --checkpoint, and its record."""
+    pipe = PKGenPipeline.from_pretrained(options.checkpoint)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe, training_record(pipe)
+
+
+def trained(arguments: TrainingArguments) -> PKGenPipeline:
+    """The pipeline of these arguments: from its folder if it was finished before, else trained (resuming if begun)."""
+    folder = Path(arguments.output_dir) / "pipeline"
+    if (folder / RECORD).is_file():
+        record = json.loads((folder / RECORD).read_text())
+        wanted = {name: getattr(arguments, name) for name in record if hasattr(arguments, name)}
+        if any(json.dumps(record[name]) != json.dumps(value) for name, value in wanted.items()):
+            raise ValueError(f"{folder} was trained with other settings; name another --output_dir or delete it")
+        print(f"using {folder}, trained before in {record['seconds']} s with the same settings")
+    else:
+        tables = load_tables(arguments.sources, arguments.exclude)
+        print("training; labels read:", labels_read(tables))
+        with tqdm(total=arguments.max_train_steps, desc="training") as bar:
+            train(arguments, tables, lambda step, losses: bar.update(step - bar.n) and None)
+    pipe = PKGenPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def held_out(
+    name: str, exclude: list[str], options: argparse.Namespace, seed: int = 0, **settings: Any
+) -> tuple[PKGenPipeline, dict[str, Any]]:
+    """A pipeline trained on everything but what is excluded, and its record, which is checked to say so."""
+    arguments = {
+        "output_dir": f"{options.output_dir}/{name}" + (f"-train-seed-{seed}" if seed else ""),
+        "sources": tables_in(options.data),
+        "exclude": tuple(exclude),
+        "max_train_steps": options.max_train_steps,
+        "seed": seed,
+        "checkpointing_steps": 1000,
+        "resume_from_checkpoint": "latest",
+    }
+    pipe = trained(TrainingArguments(**(arguments | settings)))
+    record = training_record(pipe)
+    sources = [*record["labels_read"], *(f"{prior.space.name}/{prior.task}" for prior in pipe.priors)]
+    leaked = [source for source in sources if source in exclude or source.split("/")[0] in exclude]
+    if leaked:
+        raise RuntimeError(f"labels of the target reached training or priors: {leaked}")
+    return pipe, record
+
+
+def with_those_measured_together(names: list[str]) -> list[str]:
+    """Spaces, and beside each those that must be held out with it."""
+    return list(dict.fromkeys(other for name in names for other in [name, *MEASURED_TOGETHER.get(name, [])]))
+
+
+def load(space: str, options: argparse.Namespace) -> ScoreTable:
+    """The table that results are looked up in: --table, or what --data holds, or the PyPI package."""
+    return ScoreTable.load(space, options.table or tables_in(options.data).get(space))
+
+
+# ---------------------------------------------------------------------- rows and files
+
+
+def rows_of(
+    name: str, parts: Iterable[str], make: Callable[[str], list[Row]], options: argparse.Namespace
+) -> list[Row]:
+    """Rows of all parts (data sets, say), made one part after another; a run that was stopped goes on where it was.
+
+    Finished parts are kept in a hidden file beside the results, which `write` deletes.
+    """
+    path = _unfinished(name, options)
+    settings = {key: str(value) for key, value in vars(options).items() if key not in ("results", "defaults")}
+    kept: dict[str, Any] = {"settings": settings, "parts": {}}
+    if path.is_file():
+        before = json.loads(path.read_text())
+        if before["settings"] == settings:
+            kept = before
+            print(f"going on after {', '.join(kept['parts'])}, found in {path}")
+    parts = list(parts)
+    for part in tqdm(parts, desc=name):
+        if part not in kept["parts"]:
+            kept["parts"][part] = make(part)
+            write_json(kept, path)
+    return [row for part in parts for row in kept["parts"][part]]
+
+
+def _unfinished(name: str, options: argparse.Namespace) -> Path:
+    return options.results / f".{name}.unfinished.json"
+
+
+def write(name: str, rows: list[Row], details: dict[str, Any], options: argparse.Namespace) -> None:
+    """Print the rows, a table for each task, and write results/NAME.json with what is needed to make them again."""
+    protocol, space = options.protocol, details["space"]
+    console = Console(width=max(180, Console().width), highlight=False)
+    for task in dict.fromkeys(row["task"] for row in rows):
+        here = [row for row in rows if row["task"] == task]
+        n, seeds = here[0]["n"], here[0]["seeds"]
+        size = f"{seeds} runs" if protocol == "few-labels" else f"n = {n:,}, {seeds} seeds"
+        table = Table(title=f"{protocol}: {space} / {task} ({here[0]['scores']}; {size}, mean ± std)")
+        shown = [column for column in COLUMNS if column in here[0]]
+        for column in shown:
+            left = column in ("method", "variant", "setting")
+            table.add_column(COLUMNS[column], justify="left" if left else "right", no_wrap=True)
+        table.add_column("labels read", justify="right", no_wrap=True)
+        for row in here:
+            cells = []
+            for column in shown:
+                if isinstance(row[column], str):
+                    cells.append(row[column])
+                    continue
+                digits = 3 if column == "median_rank" else 2
+                spread = f" ± {row[f'{column}_std']:.{digits}f}" if f"{column}_std" in row else ""
+                cells.append(f"{row[column]:.{digits}f}{spread}")
+            table.add_row(*cells, f"{sum(row['labels_read'].values()):,}")
+        console.print(table)
+    console.print(
+        "rank: median, in % of the table; best of 5: by validation, of the 5 first-ranked; s: seconds for all n"
+    )
+    versions = {name: importlib.metadata.version(name) for name in ("pkgen-hf", "torch", "diffusers", "numpy")}
+    record = {
+        "protocol": protocol,
+        **details,
+        "command": shlex.join(["python", *sys.argv]),
+        "versions": {"python": platform.python_version(), **versions},
+        "threads": torch.get_num_threads(),
+        "rows": rows,
+    }
+    path = options.results / f"{name}.json"
+    write_json(record, path)
+    _unfinished(name, options).unlink(missing_ok=True)
+    console.print(f"wrote {path}")
