@@ -261,8 +261,8 @@ EVERYTHING: list[tuple[str, list[str], list[str]]] = [
     ("quality", ["nas-bench-101"], []),
     ("ablations", ["nas-bench-201"], []),
 ]  # fmt: skip
-QUICK = ["--output_dir", "runs/quick", "--results", "runs/quick/results"]
-QUICK += ["--num_architectures", "200", "--seeds", "2", "--labels", "20", "--runs", "2", "--max_train_steps", "100"]
+QUICK = ["--num_architectures", "200", "--seeds", "2", "--labels", "20", "--runs", "2", "--max_train_steps", "100"]
+QUICK_FOLDERS = {"output_dir": "runs/quick", "results": "runs/quick/results"}
 
 
 def everything(options: argparse.Namespace) -> None:
@@ -280,7 +280,9 @@ def everything(options: argparse.Namespace) -> None:
             command += ["--train_seeds", "0", *QUICK]
         for name in ("data", "checkpoint", "output_dir", "results"):  # where they are not the defaults
             value = str(getattr(options, name))
-            if value != str(options.defaults[name]) and f"--{name}" not in command:
+            if options.quick and value == str(options.defaults[name]):
+                value = QUICK_FOLDERS.get(name, value)
+            if value != str(options.defaults[name]):
                 command += [f"--{name}", value]
         print("python", shlex.join(command), flush=True)
         started = time.time()

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pkgen_hf import Architecture, get_space
-from pkgen_hf.spaces.nas_bench_101 import EDGES, NONE, OPERATIONS, NASBench101Space
+from pkgen_hf.spaces.nas_bench_101 import COUNT_SCALE, EDGES, NONE, OPERATIONS, NASBench101Space
 from pkgen_hf.spaces.nas_bench_101_cells import all_keys, symmetries, topologies
 
 SPACE = cast(NASBench101Space, get_space("nas-bench-101"))
@@ -424,3 +424,27 @@ def test_too_few_channels_are_refused() -> None:
     assert wide.build(channels=2, stacks=1, modules=1)(torch.randn(2, 3, 4, 4)).shape == (2, 10)
     with pytest.raises(ValueError, match="1 channels are too few for the 2 vertices"):
         wide.build(channels=1)
+
+
+# ---------------------------------------------------------------------- features
+
+
+def test_features_do_not_depend_on_the_numbering() -> None:
+    rows = SPACE.sample(300, torch.Generator().manual_seed(1))
+    raw = (torch.rand(3000, SPACE.num_slots, generator=torch.Generator().manual_seed(2)) * SPACE.sizes).long()
+    raw = raw[SPACE.is_valid(raw)]
+    torch.testing.assert_close(SPACE.features(raw), SPACE.features(SPACE.canonical(raw)))
+    assert len(SPACE.features(rows).unique(dim=0)) > 250
+
+
+def test_features_count_what_they_say() -> None:
+    """Input to a 3x3 and a 1x1 convolution, the second through the first as well, both to the output."""
+    row = SPACE.from_strings(["110_11_1:conv3x3-bn-relu,conv1x1-bn-relu"])
+    counts = SPACE.features(row)[0] / COUNT_SCALE
+    vertices, edges, paths = counts[:6], counts[6:42].view(6, 6), counts[42:78].view(6, 6)
+    source, sink = 4, 5
+    assert vertices.tolist() == [3, 1, 1, 0, 1, 1]  # three of the seven vertices are not there
+    found = {(to, of): int(edges[to, of]) for to, of in edges.nonzero().tolist()}
+    assert found == {(1, source): 1, (2, source): 1, (2, 1): 1, (sink, 1): 1, (sink, 2): 1}
+    assert paths.sum() == 4  # input-3x3-1x1, input-3x3-output, input-1x1-output, 3x3-1x1-output
+    assert counts[78:].tolist() == [5, 3, 2]

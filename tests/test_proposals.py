@@ -31,18 +31,18 @@ def look_up(table: ScoreTable, architectures: list[Architecture]) -> list[float]
 
 
 def test_learns_from_nothing_but_what_it_is_told(untrained: PKGenPipeline, cell_table: ScoreTable) -> None:
-    """With 40 labels it is far ahead of the best of 40 at random, on average over seeds."""
-    found = []
+    """Its first ten are far worse than chance, for what it starts from is arbitrary; its fifth ten are far better."""
+    first, fifth = [], []
     for seed in range(3):
         proposer = Proposer(untrained, SPACE, TASK, seed=seed)
-        for _ in range(4):
+        for _ in range(5):
             asked = proposer.ask(10)
             proposer.tell(asked, look_up(cell_table, asked))
-        assert len(proposer.scores) == len(set(proposer.architectures)) == 40
-        found.append(proposer.best[1])
-    scores = cell_table.values(cell_table.space.sample(40_000, torch.Generator().manual_seed(0)), TASK)
-    random = scores.reshape(-1, 40).max(1).values.mean()
-    assert sum(found) / 3 > random + 0.5
+        assert len(proposer.scores) == len(set(proposer.architectures)) == 50
+        first += proposer.scores[:10]
+        fifth += proposer.scores[-10:]
+    random = float(cell_table.column(TASK).mean())
+    assert sum(first) / 30 < random < sum(fifth) / 30 - 4
 
 
 def test_proposals_are_distinct_valid_and_new(untrained: PKGenPipeline, cell_table: ScoreTable) -> None:

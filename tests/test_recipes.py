@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -45,6 +46,13 @@ def test_evaluate_measures_what_it_says(cell_table: ScoreTable) -> None:
     assert row["unique"] == 0.75
     assert row["validation_std"] == 0
     assert row["labels_read"] == {"x": 3}
+    assert row["novelty"] == 1 and len(row["quantiles"]) == 21
+    ranks = cell_table.ranks(cell_table.column("cifar10"), "cifar10")
+    top = cell_table.space.keys(cell_table.indices[ranks < 0.01]).unique()
+    held = torch.isin(top, cell_table.space.keys(indices)).sum()
+    assert row["coverage"] == pytest.approx(int(held) / len(top)) and held >= 1
+    known = evaluate("fixed", fixed, cell_table, "cifar10", {}, num=4, seeds=2, labelled=cell_table.indices[:1])
+    assert known["novelty"] == pytest.approx(2 / 3)
 
 
 def test_baselines(cell_table: ScoreTable) -> None:
@@ -110,6 +118,56 @@ def test_new_data_set_trains_without_the_targets(tmp_path: Path) -> None:
     assert not {"nas-bench-201/cifar100", "nas-bench-201/ImageNet16-120"} & set(read)
     assert "trained before" in recipe(*call)
     assert "other settings" in recipe(*call, "--train_seed", "1", fails=True)
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    """Parts that were finished are kept, those of other settings are not, and the file goes when all is written."""
+    sys.path.insert(0, str(ROOT / "recipes"))
+    try:
+        from runs import rows_of
+    finally:
+        sys.path.pop(0)
+    made: list[str] = []
+
+    def make(part: str) -> list[dict[str, str]]:
+        if part == "b" and "stop" in made:
+            raise KeyboardInterrupt
+        made.append(part)
+        return [{"part": part}]
+
+    options = argparse.Namespace(results=tmp_path, seeds=5, defaults={})
+    made.append("stop")
+    with pytest.raises(KeyboardInterrupt):
+        rows_of("x", ["a", "b"], make, options)
+    made.clear()
+    assert rows_of("x", ["a", "b", "c"], make, options) == [{"part": "a"}, {"part": "b"}, {"part": "c"}]
+    assert made == ["b", "c"]
+    rows_of("x", ["a"], make, argparse.Namespace(results=tmp_path, seeds=6, defaults={}))
+    assert made == ["b", "c", "a"]
+
+
+def test_everything_in_small(tmp_path: Path) -> None:
+    """All protocols of a space but the ablations, from the tables of the PyPI packages alone."""
+    call = ["recipes/reproduce.py", "all", "--space", "nas-bench-201", "--quick", "--data", str(tmp_path / "none")]
+    recipe(*call, "--output_dir", str(tmp_path), "--results", str(tmp_path / "results"))
+    records = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "results").glob("*.json")}
+    assert set(records) == {
+        f"{protocol}-nas-bench-201"
+        for protocol in ("same-benchmark", "prior-matters", "new-data-set", "new-space", "few-labels", "quality")
+    }
+    assert not list((tmp_path / "results").glob(".*"))
+    few = records["few-labels-nas-bench-201"]["rows"]
+    assert {row["method"] for row in few} >= {"PKGen", "TPE (Optuna)", "regularized evolution", "local search"}
+    assert all(sum(row["labels_read"].values()) == 20 for row in few)
+    assert not any(
+        "nas-bench-201" in source for source in records["new-space-nas-bench-201"]["training"]["labels_read"]
+    )
+    for row in records["quality-nas-bench-201"]["rows"]:
+        assert row["quantiles"] == sorted(row["quantiles"])
+        assert row["novelty"] == (1 if row["variant"] == "new space" or row["method"] != "PKGen" else row["novelty"])
+        assert 0 <= row["coverage"] <= 1 and row["validity"] <= 1
+        if row["method"] == "PKGen, distinct":
+            assert row["unique"] == 1
 
 
 def test_mistakes_give_one_line() -> None:

@@ -424,6 +424,20 @@ def test_configuration_given_by_position_comes_back() -> None:
     assert (again.num_train_timesteps, again.config.schedule) == (7, "linear")
 
 
+def test_end_distribution() -> None:
+    """Uniform over what the prior allows, in a saved scheduler too; no other name is taken."""
+    prior = torch.tensor([[0.7, 0.3, 0.0], [0.1, 0.2, 0.7]])
+    assert torch.equal(PriorDiscreteScheduler().stationary(prior), prior)
+    uniform = PriorDiscreteScheduler(end_distribution="uniform")
+    again = PriorDiscreteScheduler.from_config(uniform.config)
+    expected = torch.tensor([[1 / 2, 1 / 2, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    for scheduler in (uniform, again):
+        torch.testing.assert_close(scheduler.stationary(prior), expected)
+    torch.testing.assert_close(uniform.stationary(prior.expand(4, 2, 3)), expected.expand(4, 2, 3))
+    with pytest.raises(ValueError, match="'unifrom'.*Did you mean 'uniform'"):
+        PriorDiscreteScheduler(end_distribution="unifrom")
+
+
 # ---------------------------------------------------------------------- drawing
 
 

@@ -1,0 +1,117 @@
+"""Draw the results: results/figures/*.png from the JSON files: python recipes/figures.py"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+RESULTS = Path(__file__).parent.parent / "results"
+COLOURS = {"PKGen": "#0b6e4f", "PKGen, distinct": "#6fb98f", "prior alone": "#e08e1b", "uniform random": "#8a8a8a"}
+STYLE: Any = {"figure.dpi": 110, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+Record = dict[str, Any]
+
+
+def save(figure: Any, name: str) -> None:
+    """Write one picture."""
+    path = RESULTS / "figures" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    print(f"wrote {path}")
+
+
+def axes_grid(count: int, columns: int = 3) -> tuple[Any, list[Any]]:
+    """A figure of `count` axes."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.9 * rows), squeeze=False)
+    for spare in axes.flat[count:]:
+        spare.set_visible(False)
+    figure.subplots_adjust(hspace=0.55, wspace=0.35)
+    return figure, list(axes.flat[:count])
+
+
+def draw_quality(record: Record) -> None:
+    """What share of all generated scores at least so much."""
+    settings = list(dict.fromkeys(row["variant"] for row in record["rows"]))
+    tasks = list(dict.fromkeys(row["task"] for row in record["rows"]))
+    figure, axes = axes_grid(len(settings) * len(tasks), len(tasks))
+    for axis, (setting, task) in zip(axes, [(s, t) for s in settings for t in tasks], strict=True):
+        here = [row for row in record["rows"] if (row["variant"], row["task"]) == (setting, task)]
+        for row in here:
+            shares = [100 - 5 * i for i in range(21)]
+            axis.plot(row["quantiles"], shares, label=row["method"], color=COLOURS.get(row["method"], "black"))
+        low = min(row["quantiles"][2] for row in here)
+        high = max(row["quantiles"][-1] for row in here)
+        axis.set(title=f"{task}, {setting}", xlim=(low, high + 0.02 * (high - low)))
+        axis.set(xlabel=f"{here[0]['scores']} accuracy, %", ylabel="generated that reach it, %")
+    axes[0].legend(frameon=False, fontsize=7)
+    n = record["rows"][0]["n"]
+    figure.suptitle(f"{record['space']}: accuracy of {n:,} generated architectures (means of 5 seeds)", y=0.99)
+    save(figure, f"quality-{record['space']}")
+
+
+def draw_few_labels(record: Record) -> None:
+    """The best found, by how many labels were read."""
+    tasks = list(dict.fromkeys(row["task"] for row in record["rows"]))
+    figure, axes = axes_grid(len(tasks))
+    for axis, task in zip(axes, tasks, strict=True):
+        here = [row for row in record["rows"] if row["task"] == task]
+        for number, method in enumerate(dict.fromkeys(row["method"] for row in here)):
+            rows = [row for row in here if row["method"] == method]
+            budgets = [row["n"] for row in rows]
+            means = [row["validation"] for row in rows]
+            spread = [row["validation_std"] for row in rows]
+            colour = COLOURS.get(method, f"C{number}")
+            axis.errorbar(budgets, means, spread, label=method, color=colour, marker="o", ms=3, capsize=2, lw=1.3)
+        axis.set(title=task, xscale="log", xlabel="labels read", ylabel=f"{here[0]['scores']} score of the best")
+        axis.set_xticks(record["labels"], record["labels"])
+        axis.minorticks_off()
+    axes[0].legend(frameon=False, fontsize=7)
+    figure.suptitle(f"{record['space']}: best found with few labels ({record['rows'][0]['seeds']} runs)", y=0.99)
+    save(figure, f"few-labels-{record['space']}")
+
+
+def draw_ablations(record: Record) -> None:
+    """Mean accuracy of all generated, by the value of each part, averaged over data sets."""
+    parts = list(dict.fromkeys(row["variant"] for row in record["rows"]))
+    figure, axes = axes_grid(len(parts))
+    for axis, part in zip(axes, parts, strict=True):
+        here = [row for row in record["rows"] if row["variant"] == part]
+        values = list(dict.fromkeys(row["method"] for row in here))
+        for setting, colour in (("same benchmark", "#e08e1b"), ("new space", "#0b6e4f")):
+            rows = {v: [r for r in here if (r["setting"], r["method"]) == (setting, v)] for v in values}
+            shown = [value for value in values if rows[value]]
+            means = [sum(r["validation"] for r in rows[v]) / len(rows[v]) for v in shown]
+            if shown:
+                places = [values.index(v) for v in shown]
+                axis.plot(places, means, marker="o", ms=4, lw=1.3, color=colour, label=setting)
+        names = [value.removeprefix("width ").removeprefix("spaces ").removeprefix("end ") for value in values]
+        axis.set_xticks(range(len(values)), names, rotation=30 if max(map(len, names)) > 7 else 0)
+        axis.set(title=part, ylabel="mean accuracy, %")
+        axis.legend(frameon=False, fontsize=7)
+    tasks = ", ".join(dict.fromkeys(row["task"] for row in record["rows"]))
+    title = f"{record['space']}: one part changed at a time (validation accuracy, mean over {tasks})"
+    figure.suptitle(title, y=0.96)
+    save(figure, f"ablations-{record['space']}")
+
+
+DRAWINGS = {"quality": draw_quality, "few-labels": draw_few_labels, "ablations": draw_ablations}
+
+
+def main() -> None:
+    with plt.rc_context(STYLE):
+        for path in sorted(RESULTS.glob("[!.]*.json")):
+            record = json.loads(path.read_text())
+            if record["protocol"] in DRAWINGS:
+                DRAWINGS[record["protocol"]](record)
+
+
+if __name__ == "__main__":
+    main()
