@@ -3,6 +3,7 @@
 from .architecture import Architecture, Cost
 from .benchmarks import ScoreTable, load_benchmark
 from .modeling_denoiser import ArchitectureDenoiser
+from .modeling_network import PKGenNetworkConfig, PKGenNetworkForImageClassification
 from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
 from .priors import Prior
 from .proposals import Proposer
@@ -16,6 +17,8 @@ __all__ = [
     "ArchitectureDenoiser",
     "Choice",
     "Cost",
+    "PKGenNetworkConfig",
+    "PKGenNetworkForImageClassification",
     "PKGenPipeline",
     "PKGenPipelineOutput",
     "Prior",

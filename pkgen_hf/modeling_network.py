@@ -1,0 +1,194 @@
+"""A generated network as a transformers model for image classification.
+
+Importing this module registers both classes and an image processor, so that ``AutoModelForImageClassification``,
+``AutoImageProcessor``, ``pipeline("image-classification")`` and ``Trainer`` know them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PretrainedConfig
+from transformers import PreTrainedModel as _PreTrainedModel
+from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
+
+try:  # transformers 5 keeps the processor that needs no torchvision under a name of its own
+    from transformers.models.bit import BitImageProcessorPil as _ImageProcessor
+except ImportError:
+    from transformers.models.bit import BitImageProcessor as _ImageProcessor  # type: ignore[assignment]
+
+from .architecture import Architecture
+from .errors import unknown
+from .spaces import get_space, list_spaces
+
+MODEL_TYPE = "pkgen-network"
+IMAGE_CLASSIFICATION = "image-classification"
+
+
+def image_spaces() -> list[str]:
+    """Spaces whose networks classify images."""
+    spaces = (get_space(name) for name in list_spaces())
+    return [here.name for here in spaces if any(t.kind == IMAGE_CLASSIFICATION for t in here.tasks.values())]
+
+
+class PKGenNetworkConfig(PretrainedConfig):
+    """What a network is: an architecture of a space, at a scale, for images of a size.
+
+    Parameters
+    ----------
+    space, architecture
+        Name of the space and the benchmark's own string.
+    scale
+        Options of `pkgen_hf.networks.build` for this space, such as ``{"channels": 16}``.
+    image_size
+        Height and width of images in pixels.
+    auxiliary_weight
+        Of the loss of the auxiliary classifier, where the scale has one; only in training.
+    **kwargs
+        As of any transformers configuration; ``num_labels`` or ``id2label`` gives the number of classes.
+
+    Raises
+    ------
+    ValueError
+        For a space that has no networks for images, or a string that is not of the space.
+    """
+
+    model_type = MODEL_TYPE
+
+    def __init__(
+        self,
+        space: str = "nas-bench-201",
+        architecture: str = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|",
+        scale: dict[str, Any] | None = None,
+        image_size: int = 32,
+        auxiliary_weight: float = 0.4,
+        **kwargs: Any,
+    ) -> None:
+        if space not in image_spaces():
+            raise unknown("space of networks for images", space, image_spaces())
+        with torch.device("cpu"):
+            get_space(space).from_strings([architecture])
+        self.space, self.architecture = space, architecture
+        self.scale, self.image_size, self.auxiliary_weight = dict(scale or {}), image_size, auxiliary_weight
+        super().__init__(**kwargs)
+
+
+class PKGenNetworkForImageClassification(_PreTrainedModel):
+    """The network of a `PKGenNetworkConfig`, with fresh weights unless loaded: what `Architecture.build` gives.
+
+    Its state is that of the module under the prefix ``network.``.
+    """
+
+    config_class = PKGenNetworkConfig
+    base_model_prefix = "network"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: PKGenNetworkConfig) -> None:
+        super().__init__(config)
+        with torch.device("cpu"):  # builders read their architecture from tensors, which the meta device cannot
+            architecture = Architecture.from_string(config.space, config.architecture)
+            self.network = architecture.build(num_classes=config.num_labels, **config.scale)
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Nothing: weights are as the space's own networks begin."""
+
+    @classmethod
+    def from_architecture(
+        cls, architecture: Architecture, num_labels: int | None = None, image_size: int | None = None, **scale: Any
+    ) -> PKGenNetworkForImageClassification:
+        """A network with fresh weights.
+
+        Parameters
+        ----------
+        architecture
+            Of a space whose networks classify images.
+        num_labels, image_size
+            By default those of the space's first task that classifies images.
+        scale
+            Options of the space's family, see `pkgen_hf.networks.build`.
+        """
+        space = architecture.space
+        if space.name not in image_spaces():
+            raise unknown("space of networks for images", space.name, image_spaces())
+        task = next(t for t in space.tasks.values() if t.kind == IMAGE_CLASSIFICATION)
+        config = PKGenNetworkConfig(
+            space=space.name,
+            architecture=str(architecture),
+            scale=scale,
+            image_size=image_size or task.image_size,
+            num_labels=num_labels or task.num_classes,
+        )
+        return cls(config)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> ImageClassifierOutputWithNoAttention | tuple[torch.Tensor, ...]:
+        """Classify images.
+
+        Parameters
+        ----------
+        pixel_values
+            ``FloatTensor (batch, 3, height, width)``, as the image processor gives them.
+        labels
+            ``LongTensor (batch,)``, for the cross-entropy; with an auxiliary classifier its own is added in training.
+
+        Returns
+        -------
+        ImageClassifierOutputWithNoAttention
+            ``logits``, ``FloatTensor (batch, num_labels)``, and ``loss`` if there are labels.
+        """
+        logits = self.network(pixel_values)
+        auxiliary = None
+        if isinstance(logits, tuple):
+            logits, auxiliary = logits
+        loss = None
+        if labels is not None:
+            loss = F.cross_entropy(logits, labels)
+            if auxiliary is not None:
+                loss = loss + self.config.auxiliary_weight * F.cross_entropy(auxiliary, labels)
+        if return_dict is False:
+            return (logits,) if loss is None else (loss, logits)
+        return ImageClassifierOutputWithNoAttention(loss=loss, logits=logits)
+
+
+def image_processor(
+    image_size: int, mean: list[float], std: list[float], resize: int | None = None, bicubic: bool = True
+) -> _ImageProcessor:
+    """Preprocessing as a transformers image processor, which needs no torchvision.
+
+    Parameters
+    ----------
+    image_size
+        Of what the network gets, in pixels.
+    mean, std
+        Of the channels of images in [0, 1].
+    resize
+        Size of the shorter side before the centre is cut out; by default images are resized to `image_size` square.
+    bicubic
+        Interpolate by bicubic, else by bilinear filters.
+    """
+    square = {"height": image_size, "width": image_size}
+    return _ImageProcessor(
+        do_resize=True,
+        size=square if resize is None else {"shortest_edge": resize},
+        resample=3 if bicubic else 2,
+        do_center_crop=resize is not None,
+        crop_size=square,
+        do_rescale=True,
+        do_normalize=True,
+        image_mean=mean,
+        image_std=std,
+        do_convert_rgb=True,
+    )
+
+
+AutoConfig.register(MODEL_TYPE, PKGenNetworkConfig, exist_ok=True)
+AutoModelForImageClassification.register(PKGenNetworkConfig, PKGenNetworkForImageClassification, exist_ok=True)
+AutoImageProcessor.register(PKGenNetworkConfig, slow_image_processor_class=_ImageProcessor, exist_ok=True)
