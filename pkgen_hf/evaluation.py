@@ -21,9 +21,14 @@ Generate = Callable[[int, torch.Generator], tuple[torch.Tensor, float]]
 
 
 def from_pipeline(
-    pipe: PKGenPipeline, space: SearchSpace, task: str, prior: Prior | None = None, **call: Any
+    pipe: PKGenPipeline,
+    space: SearchSpace,
+    task: str,
+    prior: Prior | None = None,
+    distinct: bool = False,
+    **call: Any,
 ) -> Generate:
-    """Generation by the pipeline, samples as they come."""
+    """Generation by the pipeline, unless told otherwise samples as they come."""
 
     def generate(num: int, generator: torch.Generator) -> tuple[torch.Tensor, float]:
         out = pipe(
@@ -31,7 +36,7 @@ def from_pipeline(
             task=task,
             prior=prior,
             num_architectures=num,
-            distinct=False,
+            distinct=distinct,
             generator=generator,
             **call,
         )

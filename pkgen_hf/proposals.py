@@ -32,7 +32,7 @@ POOL = 512  # architectures written from the carried-over prior, before any scor
 UPDATED = 128  # written from the updated prior, each time
 ELITE, OFFSPRING = 8, 128  # best architectures that are noised, and how often each
 ANYTHING = 64  # uniform random ones, for where the prior is wrong
-FIRST = 5  # scores before which the denoiser's own ranking proposes
+FIRST = 10  # scores before which the denoiser's own ranking proposes
 CURIOSITY = 0.5  # standard deviations that count beside the mean: more tries what is uncertain
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from .pipeline_pkgen import PKGenPipeline
-from .proposals import Proposer
+from .proposals import FIRST, Proposer
 from .spaces import SearchSpace
 
 Read = Callable[[torch.Tensor], list[float]]
@@ -20,7 +20,7 @@ Read = Callable[[torch.Tensor], list[float]]
 Search = Callable[[Read, int, int], None]
 """Takes a function that reads labels, how many labels it may read, and a seed."""
 
-FEW, MANY = 50, 10  # proposals are told 5 by 5, and after FEW labels MANY by MANY
+FEW, MANY = 50, 10  # proposals are told 2 by 2, after the first ones, and once FEW labels were read MANY by MANY
 POPULATION, TOURNAMENT = 10, 3  # of regularized evolution, as the authors of NAS-Bench-201 set them
 TRIES = 1000  # redraws before a search gives up, in a space that it has all but read
 
@@ -70,12 +70,12 @@ def _new(rows: Iterator[tuple[int, ...]], reader: _Reader) -> tuple[int, ...] | 
 
 
 def search_by_proposals(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
-    """`Proposer`, asked for 5 architectures at a time, and for 10 once 50 labels were read."""
+    """`Proposer`, asked for 10 architectures at first, then for 2 at a time, and for 10 once 50 labels were read."""
 
     def search(read: Read, budget: int, seed: int) -> None:
         proposer = Proposer(pipe, space, task, seed=seed)
         while (done := len(proposer.scores)) < budget:
-            asked = proposer.ask(min(MANY if done >= FEW else 5, budget - done))
+            asked = proposer.ask(min(MANY if done < FIRST or done >= FEW else 2, budget - done))
             proposer.tell(asked, read(torch.tensor([architecture.indices for architecture in asked])))
 
     return search
