@@ -74,7 +74,7 @@ def draw_few_labels(record: Record) -> None:
         axis.set_xticks(record["labels"], record["labels"])
         axis.minorticks_off()
     axes[0].legend(frameon=False, fontsize=7)
-    figure.suptitle(f"{record['space']}: best found with few labels ({record['rows'][0]['seeds']} runs)", y=0.99)
+    figure.suptitle(f"{record['space']}: best found with few labels ({record['rows'][0]['seeds']} runs)", y=1.03)
     save(figure, f"few-labels-{record['space']}")
 
 
@@ -85,14 +85,15 @@ def draw_ablations(record: Record) -> None:
     for axis, part in zip(axes, parts, strict=True):
         here = [row for row in record["rows"] if row["variant"] == part]
         values = list(dict.fromkeys(row["method"] for row in here))
+        names = [value.removeprefix("width ").removeprefix("spaces ").removeprefix("end ") for value in values]
         for setting, colour in (("same benchmark", "#e08e1b"), ("new space", "#0b6e4f")):
             rows = {v: [r for r in here if (r["setting"], r["method"]) == (setting, v)] for v in values}
             shown = [value for value in values if rows[value]]
             means = [sum(r["validation"] for r in rows[v]) / len(rows[v]) for v in shown]
             if shown:
                 places = [values.index(v) for v in shown]
-                axis.plot(places, means, marker="o", ms=4, lw=1.3, color=colour, label=setting)
-        names = [value.removeprefix("width ").removeprefix("spaces ").removeprefix("end ") for value in values]
+                line = "-" if all(name[0].isdigit() for name in names) else ""  # no order, no line
+                axis.plot(places, means, line, marker="o", ms=4, lw=1.3, color=colour, label=setting)
         axis.set_xticks(range(len(values)), names, rotation=30 if max(map(len, names)) > 7 else 0)
         axis.set(title=part, ylabel="mean accuracy, %")
         axis.legend(frameon=False, fontsize=7)
