@@ -93,6 +93,7 @@ def new_data_set(options: argparse.Namespace) -> None:
     exclude = [f"{here.name}/{task}" for here in spaces for task in targets if task in here.tasks]
     name = f"new-data-set-{space_name}" + (f"-{'+'.join(options.task)}" if options.task else "")
     pipe, record = held_out(name, exclude, options, options.train_seed)
+    name += f"-train-seed-{options.train_seed}" if options.train_seed else ""
     table = load(space_name, options)
     rows = rows_of(
         name, targets, lambda task: beside_baselines(pipe, table, task, record["labels_read"], options), options
