@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ablations import ablations
 
+from ablations import ablations
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable, get_space
 from pkgen_hf.evaluation import evaluate, evaluate_search, from_pipeline, from_prior, from_uniform
 from pkgen_hf.searches import (
