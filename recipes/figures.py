@@ -30,10 +30,11 @@ def axes_grid(count: int, columns: int = 3) -> tuple[Any, list[Any]]:
     """A figure of `count` axes."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.9 * rows), squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3.6 * columns, 2.9 * rows), squeeze=False, layout="constrained"
+    )
     for spare in axes.flat[count:]:
         spare.set_visible(False)
-    figure.subplots_adjust(hspace=0.55, wspace=0.35)
     return figure, list(axes.flat[:count])
 
 
@@ -53,7 +54,7 @@ def draw_quality(record: Record) -> None:
         axis.set(xlabel=f"{here[0]['scores']} accuracy, %", ylabel="generated that reach it, %")
     axes[0].legend(frameon=False, fontsize=7)
     n = record["rows"][0]["n"]
-    figure.suptitle(f"{record['space']}: accuracy of {n:,} generated architectures (means of 5 seeds)", y=0.99)
+    figure.suptitle(f"{record['space']}: accuracy of {n:,} generated architectures (means of 5 seeds)")
     save(figure, f"quality-{record['space']}")
 
 
@@ -74,7 +75,7 @@ def draw_few_labels(record: Record) -> None:
         axis.set_xticks(record["labels"], record["labels"])
         axis.minorticks_off()
     axes[0].legend(frameon=False, fontsize=7)
-    figure.suptitle(f"{record['space']}: best found with few labels ({record['rows'][0]['seeds']} runs)", y=1.03)
+    figure.suptitle(f"{record['space']}: best found with few labels ({record['rows'][0]['seeds']} runs)")
     save(figure, f"few-labels-{record['space']}")
 
 
@@ -92,14 +93,14 @@ def draw_ablations(record: Record) -> None:
             means = [sum(r["validation"] for r in rows[v]) / len(rows[v]) for v in shown]
             if shown:
                 places = [values.index(v) for v in shown]
-                line = "-" if all(name[0].isdigit() for name in names) else ""  # no order, no line
-                axis.plot(places, means, line, marker="o", ms=4, lw=1.3, color=colour, label=setting)
+                line = "-" if all(name[0].isdigit() for name in names) else "none"  # no order, no line
+                axis.plot(places, means, linestyle=line, marker="o", ms=4, lw=1.3, color=colour, label=setting)
         axis.set_xticks(range(len(values)), names, rotation=30 if max(map(len, names)) > 7 else 0)
         axis.set(title=part, ylabel="mean accuracy, %")
         axis.legend(frameon=False, fontsize=7)
     tasks = ", ".join(dict.fromkeys(row["task"] for row in record["rows"]))
     title = f"{record['space']}: one part changed at a time (validation accuracy, mean over {tasks})"
-    figure.suptitle(title, y=0.96)
+    figure.suptitle(title)
     save(figure, f"ablations-{record['space']}")
 
 

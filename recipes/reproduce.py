@@ -250,6 +250,7 @@ EVERYTHING: list[tuple[str, list[str], list[str]]] = [
         for task in get_space("transnas-bench-101-micro").tasks
     ),
     ("new-data-set", ["nas-bench-graph"], []),
+    *(("new-data-set", ["nas-bench-graph"], ["--task", task]) for task in ("cora", "citeseer")),
     *(("new-space", ["nas-bench-201"], ["--train_seed", str(seed)]) for seed in range(5)),
     ("new-space", ["nas-bench-101"], []),
     ("new-space", ["nas-bench-macro", "mnasnet"], []),
