@@ -281,6 +281,25 @@ def test_costs_are_those_of_the_network() -> None:
         assert counter.total + 512 * (8 + 1) ** 2 == flops[i], str(architecture)  # and the mean
 
 
+class MultiplyAdds(OperationCount):
+    """Of convolutions and linear layers alone."""
+
+    def __call__(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            super().__call__(module, inputs, output)
+
+
+def test_costs_for_imagenet_are_those_of_the_network() -> None:
+    rows = torch.cat([SPACE.sizes[None] - 1, torch.zeros(1, 24, dtype=torch.long), some(4)])
+    parameters, flops = SPACE.parameters(rows, "imagenet1k").tolist(), SPACE.flops(rows, "imagenet1k").tolist()
+    for i, architecture in enumerate(Architecture.from_batch(SPACE, rows)):
+        with torch.device("meta"):
+            network = architecture.build(num_classes=1000, channels=48, cells=14, affine=True, stem="imagenet").eval()
+            counter = MultiplyAdds(network)
+            network(torch.empty(1, 3, 224, 224))
+        assert (count(network), counter.total) == (parameters[i], flops[i]), str(architecture)
+
+
 def test_published_networks_have_their_published_sizes() -> None:
     """What the authors' code reports of DARTS_V2: 3.349342 and 4.718752 million, auxiliary classifiers not counted."""
     architecture = Architecture.from_string(SPACE, DARTS_V2)

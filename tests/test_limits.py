@@ -73,6 +73,14 @@ def test_the_best_under_a_limit_are_near_the_best_there_are(
     assert float(cell_table.scores(rows_of(out), "cifar100").max()) > float(possible.nan_to_num(0).max()) - 0.5
 
 
+def test_cells_for_imagenet_under_600_million(pipe: PKGenPipeline) -> None:
+    """The mobile setting of the literature, at 224 pixels and the scale of DARTS's evaluation."""
+    space = get_space("darts")
+    out = pipe("darts", "imagenet1k", num_architectures=5, generator=seeded(), max_flops=600e6)
+    flops = space.flops(rows_of(out), "imagenet1k")
+    assert len(out.architectures) == 5 and int(flops.max()) <= 600e6 and int(flops.min()) > 300e6
+
+
 def test_far_limits_change_nothing(pipe: PKGenPipeline) -> None:
     for call in ({}, {"distinct": False}):
         free = pipe(SPACE, "cifar10", generator=seeded(), **call)
