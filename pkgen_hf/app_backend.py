@@ -68,6 +68,12 @@ def as_zip(files: dict[str, str]) -> bytes:
     return archive.getvalue()
 
 
+def _whole(name: str, value: float | None, least: int, most: int) -> int:
+    if value is None or value != int(value) or not least <= value <= most:
+        raise ValueError(f"the {name} must be a whole number from {least} to {most}, got {value}")
+    return int(value)
+
+
 class Backend:
     """A checkpoint, and the tables of measurements that are at hand.
 
@@ -130,14 +136,9 @@ class Backend:
             For what cannot be; the message says what is allowed.
         """
         found = get_space(space)
-        for name, value, most in (
-            ("number of architectures", number, MOST_ARCHITECTURES),
-            ("number of steps", steps, MOST_STEPS),
-        ):
-            if int(value) != value or not 1 <= value <= most:
-                raise ValueError(f"the {name} must be a whole number from 1 to {most}, got {value}")
-        if int(seed) != seed or not 0 <= seed < 2**63:
-            raise ValueError(f"the seed must be a whole number from 0 to 2^63 - 1, got {seed}")
+        number = _whole("number of architectures", number, 1, MOST_ARCHITECTURES)
+        steps = _whole("number of steps", steps, 1, MOST_STEPS)
+        seed = _whole("seed", seed, 0, 2**63 - 1)
         prior = None
         if evaluations.strip():
             named = task if task in found.tasks else None
@@ -149,19 +150,20 @@ class Backend:
         settings = {
             "space": found.name,
             "task": task,
-            "num_architectures": int(number),
-            "num_inference_steps": int(steps),
+            "num_architectures": number,
+            "num_inference_steps": steps,
             "guidance_scale": float(guidance),
             **limits,
         }
-        out = self.pipe(**settings, prior=prior, generator=torch.Generator().manual_seed(int(seed)))
+        out = self.pipe(**settings, prior=prior, generator=torch.Generator().manual_seed(seed))
         shown = task or next(iter(found.tasks))
         table = self.table(found)
         measured, measured_on = None, None
         if table is not None and shown in table.tasks:
             rows = torch.tensor([architecture.indices for architecture in out.architectures])
-            measured = table.scores(rows, shown).tolist()
-            measured_on = f"{found.task(shown).split} score on {shown}"
+            scores = table.scores(rows, shown)
+            if not scores.isnan().all():
+                measured, measured_on = scores.tolist(), f"{found.task(shown).split} score on {shown}"
         records = []
         for k, (architecture, score) in enumerate(zip(out.architectures, out.scores.tolist(), strict=True)):
             cost = architecture.cost(task)
@@ -170,16 +172,19 @@ class Backend:
             if measured is not None:
                 record["measured"] = measured[k] if measured[k] == measured[k] else None
             records.append(record)
-        settings["seed"] = int(seed)
+        settings["seed"] = seed
         return Generation(found, settings, out.architectures, records, out.prior, out.validity, measured_on)
 
-    def example_evaluations(self, space: str, task: str) -> str:
-        """Lines of evaluations that the table of a space really holds: every so many-th of it by score."""
+    def example_evaluations(self, space: str, task: str | None) -> str:
+        """Twelve evaluations that the table of a space holds, spread from the best to the worst, as lines of text.
+
+        Of its first task if it has none of that name; ValueError if there is no table.
+        """
         table = self.table(get_space(space))
         if table is None:
-            raise ValueError(f"no table of {space} is at hand to take an example from")
-        column = table.column(task)
-        order = column.nan_to_num(-torch.inf).argsort(descending=True)[: int((~column.isnan()).sum())]
-        rows = order[:: max(1, len(order) // 12)][:12]
+            raise ValueError(f"no table of measurements of {space} is at hand to take examples from")
+        column = table.column(task if task in table.tasks else table.tasks[0])
+        rows = column.nan_to_num(-torch.inf).argsort(descending=True, stable=True)[: int((~column.isnan()).sum())]
+        rows = rows[torch.linspace(0, len(rows) - 1, 12).long()]
         strings = table.space.to_strings(table.indices[rows])
-        return "\n".join(f"{s}, {v:.2f}" for s, v in zip(strings, column[rows].tolist(), strict=True))
+        return "\n".join(f"{string}, {score:.2f}" for string, score in zip(strings, column[rows].tolist(), strict=True))

