@@ -18,16 +18,21 @@ START = ("nas-bench-201", "cifar10")
 KEEP_FILES = 24 * 3600  # seconds
 QUEUE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "pipeline"}  # its scheduler holds one call's steps
 
-# What `launch` is to be called with: fonts of the system, so that nothing is loaded from elsewhere
-LOOK: dict[str, Any] = {
-    "theme": gr.themes.Default(
-        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
-        font_mono=["ui-monospace", "Consolas", "monospace"],
-    ),
-    "css": CSS,
-    "footer_links": ["api"],
-    "ssr_mode": False,
-}
+# Fonts of the system, so that nothing is loaded from elsewhere, and colours that stand out from what is behind them
+THEME = gr.themes.Default(
+    font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+    font_mono=["ui-monospace", "Consolas", "monospace"],
+).set(
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_300",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
+    button_primary_background_fill="#0072b2",
+    button_primary_background_fill_dark="#0072b2",
+    button_primary_background_fill_hover="#005a8d",
+    button_primary_background_fill_hover_dark="#005a8d",
+)
+LOOK: dict[str, Any] = {"theme": THEME, "css": CSS, "footer_links": ["api"], "ssr_mode": False}  # for `launch`
 
 # Space, task, limits in millions of parameters and of multiply-adds, and whether from evaluations, by name
 EXAMPLES: dict[str, tuple[str, str, float | None, float | None, bool]] = {
@@ -37,8 +42,8 @@ EXAMPLES: dict[str, tuple[str, str, float | None, float | None, bool]] = {
 }
 
 INTRODUCTION = """# PKGen
-Neural architectures that are already good: no search, no evaluation of candidates. Choose a search space and a data set;
-the model writes architectures from what is known of good ones and ranks them itself.
+Neural architectures that are already good: no search, no evaluation of candidates. Choose a search space and a data
+set; the model writes architectures from what is known of good ones, and ranks them itself.
 """
 
 
@@ -154,7 +159,10 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
                     fill = gr.Button("Fill in measured examples", size="sm", elem_id="fill")
                 button = gr.Button("Generate", variant="primary", elem_id="generate")
                 said = gr.HTML(
-                    status("Nothing generated yet."), elem_id="status", elem_classes="pk-status", apply_default_css=False
+                    status("Nothing generated yet."),
+                    elem_id="status",
+                    elem_classes="pk-status",
+                    apply_default_css=False,
                 )
                 gr.Markdown("Or try an example:")
                 offered = [

@@ -187,4 +187,6 @@ class Backend:
         rows = column.nan_to_num(-torch.inf).argsort(descending=True, stable=True)[: int((~column.isnan()).sum())]
         rows = rows[torch.linspace(0, len(rows) - 1, 12).long()]
         strings = table.space.to_strings(table.indices[rows])
-        return "\n".join(f"{string}, {score:.2f}" for string, score in zip(strings, column[rows].tolist(), strict=True))
+        return "\n".join(
+            f"{string}, {score:.2f}" for string, score in zip(strings, column[rows].tolist(), strict=True)
+        )

@@ -14,10 +14,11 @@ from .drawing_layout import label, short_name
 from .priors import Prior
 
 MOST_SLOTS, MOST_CHOICES = 24, 5  # of the prior that are shown: those that say most
-NARROW, WIDE = 260, 560  # points: pictures that go three to a line, and those that are not made smaller
+NARROW, WIDE = 260, 560  # points: pictures that go three to a line, and those that take a line, and are never smaller
 
 CSS = """
 .gradio-container {max-width: 1240px !important}
+.gradio-container .html-container {padding: 0 !important}
 .pk h2 {font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 .4rem}
 .pk p {margin: .3rem 0; overflow-wrap: anywhere}
 .pk .note {font-size: .875rem; line-height: 1.4; opacity: .85}
@@ -31,7 +32,8 @@ CSS = """
   display: flex; flex-direction: column; background: white}
 .pk-figures figure > div {flex: 1; display: flex; align-items: center; overflow-x: auto}
 .pk-figures img {display: block; max-width: 100%; height: auto; margin: 0 auto}
-.pk-figures .wide img {max-width: none}
+.pk-figures .wide {grid-column: 1 / -1}
+.pk-figures .wide img {max-width: max(100%, 560px)}
 .pk-figures figcaption {padding: .4rem .7rem; font-size: .875rem; color: #222; border-top: 1px solid #ddd}
 .pk-table {overflow-x: auto}
 .pk-table table {width: 100%; border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums}
@@ -51,7 +53,6 @@ CSS = """
 .pk-prior .bar i {display: block; height: 100%; border-radius: 3px; background: #0072b2}
 .pk-prior .number {text-align: right; font-variant-numeric: tabular-nums}
 @media (max-width: 480px) {
-  .gradio-container main {padding: 12px !important}
   .pk-table table {font-size: .8rem}
   .pk-table th, .pk-table td, .pk-table tr.string td {padding-left: .15rem; padding-right: .15rem}
 }
@@ -79,10 +80,13 @@ def figures(generation: Generation, pictures: Sequence[str]) -> str:
             caption += f", measured {record['measured']:.2f}"
         alternative = f"Drawing of architecture {rank}: {record['architecture']}"
         source = "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode()
-        scrolls = f' class="wide" tabindex="0" role="group" aria-label="Drawing {rank}, scrolls sideways"'
+        kind = frame = ""
+        if width > WIDE:
+            kind = ' class="wide"'
+            frame = f' tabindex="0" role="group" aria-label="Drawing {rank}, may scroll sideways"'
         parts.append(
-            f'<figure><div{scrolls if width > WIDE else ""}><img src="{source}" alt="{escape(alternative)}" '
-            f'width="{width}" height="{height}"></div><figcaption>{caption}</figcaption></figure>'
+            f'<figure{kind}><div{frame}><img src="{source}" alt="{escape(alternative)}" width="{width}" '
+            f'height="{height}"></div><figcaption>{caption}</figcaption></figure>'
         )
     kind = "pk-figures narrow" if max(width for width, _ in sizes) < NARROW else "pk-figures"
     return f'<div class="pk"><h2>Architectures, best first</h2><div class="{kind}">{"".join(parts)}</div></div>'
@@ -108,7 +112,9 @@ def ranking(generation: Generation) -> str:
             cells.append("–" if record["measured"] is None else f"{record['measured']:.2f}")
         numbers = "".join(f"<td>{cell}</td>" for cell in cells)
         rows.append(f'<tr><th scope="row">{record["rank"]}</th>{numbers}</tr>')
-        rows.append(f'<tr class="string"><td colspan="{len(heads)}"><code>{escape(record["architecture"])}</code></td></tr>')
+        rows.append(
+            f'<tr class="string"><td colspan="{len(heads)}"><code>{escape(record["architecture"])}</code></td></tr>'
+        )
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
         f'<div class="pk"><h2>Ranking</h2><div class="pk-table" tabindex="0" role="region" aria-label="Ranking">'
@@ -120,18 +126,20 @@ def ranking(generation: Generation) -> str:
 def prior_bars(prior: Prior) -> str:
     """Each slot's choices by how likely the prior holds them, as bars that are labelled with what they show."""
     space, shares = prior.space, prior.distribution()
-    order = (shares.amax(1) * space.sizes).argsort(descending=True, stable=True)[:MOST_SLOTS]
+    most, largest = (shares.amax(1) * space.sizes).tolist(), prior.contributions.nan_to_num().abs().amax(1).tolist()
+    telling = sorted(range(space.num_slots), key=lambda s: (-largest[s], -most[s]))[:MOST_SLOTS]
     blocks = []
-    for s in sorted(order.tolist()):
+    for s in sorted(telling):
         slot, items = space.slots[s], []
         best = shares[s, : len(slot.choices)].argsort(descending=True, stable=True)
         for k in best[:MOST_CHOICES].tolist():
             share, gain = float(shares[s, k]), float(prior.contributions[s, k])
             name = escape(label(slot.choices[k]).replace("\n", ", "))
-            number = "" if gain != gain else f"{gain:+.2f}".replace("-", "−")
+            number = "" if gain != gain else f"{gain:+.2f}".replace("-", "−").replace("−0.00", "+0.00")
             words = f'{number}<span class="pk-hidden"> points contributed</span>' if number else ""
+            bar = f'<span class="bar" aria-hidden="true"><i style="width:{100 * share:.1f}%"></i></span>'
             items.append(
-                f'<li><b>{name}</b><span class="bar" aria-hidden="true"><i style="width:{100 * share:.1f}%"></i></span>'
+                f"<li><b>{name}</b>{bar}"
                 f'<span class="number">{100 * share:.0f} %</span><span class="number">{words}</span></li>'
             )
         if len(best) > MOST_CHOICES:

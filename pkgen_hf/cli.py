@@ -326,6 +326,34 @@ def bench(
         Console().print(f"{name.replace('_', ' '):52} {text}", highlight=False)
 
 
+@app.command("app")
+@_friendly
+def serve(
+    port: Annotated[int | None, typer.Option(help="Without it, the first free one from 7860.")] = None,
+    host: Annotated[str, typer.Option(help="127.0.0.1 for this machine alone, 0.0.0.0 for others too.")] = "127.0.0.1",
+    share: Annotated[bool, typer.Option("--share", help="A public address for a while, by Gradio's servers.")] = False,
+    checkpoint: Checkpoint = "pkgen-base",
+    tables: Annotated[
+        Path | None, typer.Option(help="Folder of benchmark tables, by the names of their spaces; shown as measured.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Start the app: the pipeline in a browser. Needs the extra: pip install 'pkgen-hf[app]'
+
+    Example: pkgen app --port 7860
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        from .app import LOOK, build_app
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise ModuleNotFoundError("the app needs gradio: pip install 'pkgen-hf[app]'") from error
+
+    built = build_app(checkpoint, tables)
+    built.launch(server_name=host, server_port=port, share=share, quiet=quiet, **LOOK)
+
+
 dataset = typer.Typer(no_args_is_help=True)
 app.add_typer(dataset, name="dataset")
 

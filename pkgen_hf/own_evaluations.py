@@ -104,7 +104,9 @@ def _json_entries(text: str) -> Iterator[tuple[str, str, str]]:
         raise ValueError(f"line {error.lineno}: this is not JSON: {error.msg} (column {error.colno})") from error
     for number, record in enumerate(records, 1):
         if not isinstance(record, dict) or not all(name in record for name in COLUMNS):
-            raise ValueError(f'entry {number}: expected {{"architecture": ..., "score": ...}}, got {json.dumps(record)}')
+            raise ValueError(
+                f'entry {number}: expected {{"architecture": ..., "score": ...}}, got {json.dumps(record)}'
+            )
         string, score = record["architecture"], record["score"]
         if not isinstance(string, str):  # JSON architectures written as JSON, not as a string
             string = json.dumps(string)
