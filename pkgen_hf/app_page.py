@@ -19,6 +19,8 @@ NARROW, WIDE = 260, 560  # points: pictures that go three to a line, and those t
 CSS = """
 .gradio-container {max-width: 1240px !important}
 .gradio-container .html-container {padding: 0 !important}
+.gradio-container :is(input, textarea, button, [tabindex]):focus-visible {outline: 2px solid #0072b2 !important;
+  outline-offset: 1px}
 .pk h2 {font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 .4rem}
 .pk p {margin: .3rem 0; overflow-wrap: anywhere}
 .pk .note {font-size: .875rem; line-height: 1.4; opacity: .85}
@@ -86,7 +88,7 @@ def figures(generation: Generation, pictures: Sequence[str]) -> str:
             frame = f' tabindex="0" role="group" aria-label="Drawing {rank}, may scroll sideways"'
         parts.append(
             f'<figure{kind}><div{frame}><img src="{source}" alt="{escape(alternative)}" width="{width}" '
-            f'height="{height}"></div><figcaption>{caption}</figcaption></figure>'
+            f'height="{height}"/></div><figcaption>{caption}</figcaption></figure>'
         )
     kind = "pk-figures narrow" if max(width for width, _ in sizes) < NARROW else "pk-figures"
     return f'<div class="pk"><h2>Architectures, best first</h2><div class="{kind}">{"".join(parts)}</div></div>'

@@ -185,7 +185,7 @@ def prior(
     plot: Annotated[Path | None, typer.Option(help="Plot contributions to this PNG or SVG file.")] = None,
     evaluations: Annotated[
         Path | None,
-        typer.Option(help="Your own results: a CSV file with the columns architecture and score, 5 rows or more."),
+        typer.Option(help="Your own results, 5 or more: a CSV file with the columns architecture and score, or JSON."),
     ] = None,
     top_k: Annotated[int, typer.Option(help="How many of the best architectures.")] = 20,
     table: TablePath = None,
@@ -197,13 +197,19 @@ def prior(
     From the benchmark, or from your own evaluations: pkgen prior --evaluations results.csv -o mine.parquet, and then
     pkgen generate --prior mine.parquet
     """
+    from .own_evaluations import read_evaluations
     from .priors import Prior
 
     if evaluations is None:
         measured = Prior.from_benchmark(space, task, top_k, table)
     else:
-        strings, scores = _read_evaluations(evaluations)
-        measured = Prior.from_evaluations(space, strings, scores, task, top_k)
+        if not evaluations.is_file():
+            raise FileNotFoundError(f"no file {evaluations}")
+        try:
+            mine = read_evaluations(space, evaluations.read_text(encoding="utf-8-sig"))
+        except ValueError as error:
+            raise ValueError(f"{evaluations}, {error}") from error
+        measured = Prior.from_evaluations(space, *mine, task, top_k)
     if output is not None:
         measured.save(output)
     if plot is not None:
@@ -239,26 +245,6 @@ def prior(
 def _number(value: Any) -> float | None:
     number = float(value)
     return None if number != number else round(number, 6)
-
-
-def _read_evaluations(path: Path) -> tuple[list[str], list[float]]:
-    """Architectures and scores of a CSV file."""
-    import csv
-
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    missing = [name for name in ("architecture", "score") if not rows or name not in rows[0]]
-    if missing:
-        raise ValueError(f"{path} needs a header with the columns architecture and score; missing: {missing}")
-    scores = []
-    for line, row in enumerate(rows, 2):
-        try:
-            scores.append(float(row["score"]))
-        except (TypeError, ValueError):
-            raise ValueError(f"{path}, line {line}: score {row['score']!r} is not a number") from None
-    return [row["architecture"] for row in rows], scores
 
 
 @app.command()
