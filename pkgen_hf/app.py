@@ -34,6 +34,7 @@ THEME = gr.themes.Default(
 )
 LOOK: dict[str, Any] = {"theme": THEME, "css": CSS, "footer_links": ["api"], "ssr_mode": False}  # for `launch`
 
+LIMITS = ("Parameters at most, in millions", "Multiply-adds at most, in millions")
 # Space, task, limits in millions of parameters and of multiply-adds, and whether from evaluations, by name
 EXAMPLES: dict[str, tuple[str, str, float | None, float | None, bool]] = {
     "Small cells for CIFAR-10": ("nas-bench-201", "cifar10", 0.5, None, False),
@@ -53,6 +54,14 @@ def _tasks(space: str) -> list[tuple[str, str]]:
     kinds = dict.fromkeys(task.kind for task in tasks.values())
     agreement = [(f"all of {kind}", kind) for kind in kinds] if len(tasks) > 1 else []
     return [(name, name) for name in tasks] + agreement + [("average of the space", AVERAGE)]
+
+
+def _limit(name: str, text: str) -> float | None:
+    """The number in a field of the limits, None if it is empty: Gradio's own fields of numbers fill in a 0 there."""
+    try:
+        return float(text) if text.strip() else None
+    except ValueError:
+        raise ValueError(f"{name}: expected a number, or nothing for no limit; got {text!r}") from None
 
 
 def _choose_space(space: str) -> dict[str, Any]:
@@ -82,9 +91,11 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
     """
     backend = Backend(checkpoint, tables)
 
-    def run(space: str, task: str, *settings: Any) -> tuple[Any, ...]:
+    def run(space: str, task: str, number: float, seed: float, *settings: Any) -> tuple[Any, ...]:
+        most, others = settings[: len(LIMITS)], settings[len(LIMITS) :]
         try:
-            generation = backend.generate(space, None if task == AVERAGE else task, *settings)
+            limits = [_limit(name, text) for name, text in zip(LIMITS, most, strict=True)]
+            generation = backend.generate(space, None if task == AVERAGE else task, number, seed, *limits, *others)
         except (ValueError, NotImplementedError) as error:
             return status(str(error), is_error=True), *[gr.skip()] * 5
         pictures = generation.pictures()
@@ -125,7 +136,8 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
     def example(name: str) -> list[Any]:
         space, task, parameters, flops, is_own = EXAMPLES[name]
         text = backend.example_evaluations(space, task) if is_own else ""
-        limited, is_limited = [parameters, flops], parameters is not None or flops is not None
+        is_limited = parameters is not None or flops is not None
+        limited = ["" if number is None else f"{number:g}" for number in (parameters, flops)]
         opened = [gr.update(open=is_limited), gr.update(open=is_own)]
         return [space, gr.update(choices=_tasks(space), value=task), 6, 0, *limited, 2, 1, text, *opened]
 
@@ -139,10 +151,7 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
                     number = gr.Number(8, label=f"How many (1 to {MOST_ARCHITECTURES})", min_width=120)
                     seed = gr.Number(0, label="Seed", min_width=120)
                 with gr.Accordion("Limits", open=False) as limits:
-                    most = [
-                        gr.Number(None, label=name, step=0.1, placeholder="no limit")
-                        for name in ("Parameters at most, in millions", "Multiply-adds at most, in millions")
-                    ]
+                    most = [gr.Textbox("", label=name, placeholder="no limit") for name in LIMITS]
                 with gr.Accordion("Sampling", open=False):
                     steps = gr.Slider(1, MOST_STEPS, 2, step=1, label="Denoising steps")
                     guidance = gr.Slider(0, MOST_GUIDANCE, 1, step=0.1, label="Guidance scale")

@@ -144,8 +144,13 @@ class Backend:
             named = task if task in found.tasks else None
             prior = Prior.from_evaluations(found, *read_evaluations(found, evaluations), named)
         limits: dict[str, Any] = {}
-        for name, millions in (("max_parameters", max_parameters), ("max_flops", max_flops)):
+        for name, what, millions in (
+            ("max_parameters", "parameters", max_parameters),
+            ("max_flops", "multiply-adds", max_flops),
+        ):
             if millions is not None:
+                if not 0 < millions < 1e12:
+                    raise ValueError(f"the limit on {what} must be above 0, in millions; got {millions:g}")
                 limits[name] = round(millions * 1e6)
         settings = {
             "space": found.name,

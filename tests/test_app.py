@@ -55,7 +55,7 @@ def handler(app: Any, name: str) -> Any:
 
 
 def press(app: Any, space: str, task: str, **changed: Any) -> tuple[Any, ...]:
-    settings: dict[str, Any] = {"number": 4, "seed": 0, "max_parameters": None, "max_flops": None}
+    settings: dict[str, Any] = {"number": 4, "seed": 0, "max_parameters": "", "max_flops": ""}
     settings |= {"steps": 2, "guidance": 1.0, "evaluations": ""} | changed
     return handler(app, "run")(space, task, *settings.values())
 
@@ -117,6 +117,9 @@ def test_own_evaluations_make_the_prior(app: Any, cell_table: ScoreTable) -> Non
         ({"seed": 1.5}, "the seed must be a whole number from 0"),
         ({"steps": 51}, "the number of steps must be a whole number from 1 to 50, got 51"),
         ({"guidance": -1}, "guidance_scale must be 0 to 100, got -1"),
+        ({"max_parameters": "many"}, "Parameters at most, in millions: expected a number, or nothing for no limit"),
+        ({"max_flops": "0"}, "the limit on multiply-adds must be above 0, in millions; got 0"),
+        ({"max_flops": "nan"}, "the limit on multiply-adds must be above 0, in millions; got nan"),
         ({"evaluations": "|none~0|, 90"}, "line 1: "),
         ({"evaluations": "no score"}, "line 1: expected &#x27;architecture, score&#x27;, got &#x27;no score&#x27;"),
         ({"task": "cifar1"}, "Did you mean &#x27;cifar10&#x27;?"),
