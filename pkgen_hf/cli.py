@@ -74,6 +74,11 @@ def generate(
     temperature: Annotated[float, typer.Option(help="Below 1 sharpens.")] = 0.5,
     distinct: Annotated[bool, typer.Option(help="No two isomorphic architectures.")] = True,
     prior: Annotated[Path | None, typer.Option(help="Prior to use, a Parquet file as `pkgen prior` writes.")] = None,
+    max_parameters: Annotated[float | None, typer.Option(help="Limit on parameters, e.g. 5e5.")] = None,
+    max_flops: Annotated[float | None, typer.Option(help="Limit on multiply-adds, e.g. 1e8.")] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Limit in milliseconds on --device.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device of the table of latencies, e.g. edgegpu.")] = None,
+    latency_table: Annotated[str | None, typer.Option(help="Measured latencies: Parquet file or Hub id.")] = None,
     checkpoint: Checkpoint = "pkgen-base",
     draw: Annotated[Path | None, typer.Option(help="Draw the cells to this PNG or SVG file.")] = None,
     table: TablePath = None,
@@ -104,6 +109,11 @@ def generate(
         guidance_scale=guidance,
         temperature=temperature,
         generator=generator,
+        max_parameters=max_parameters,
+        max_flops=max_flops,
+        max_latency=max_latency,
+        device=device,
+        latency_table=latency_table,
     )
     measured = None
     shown = task or next(iter(out.prior.space.tasks), None)
