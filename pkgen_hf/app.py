@@ -100,7 +100,15 @@ def build_app(
         try:
             most = [_limit(name, text) for name, text in zip(LIMITS, limits, strict=True)]
             generation = backend.generate(
-                space, None if task == AVERAGE else task, number, seed, *most, device or None, steps, guidance, evaluations
+                space,
+                None if task == AVERAGE else task,
+                number,
+                seed,
+                *most,
+                device or None,
+                steps,
+                guidance,
+                evaluations,
             )
         except (ValueError, NotImplementedError) as error:
             return status(str(error), is_error=True), *[gr.skip()] * 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from .architecture import Architecture
 from .benchmarks import ScoreTable, tables_in, with_package
 from .drawing import draw
+from .latency import LatencyTable
 from .own_evaluations import read_evaluations
 from .pipeline_pkgen import PKGenPipeline
 from .priors import Prior
@@ -33,7 +35,7 @@ class Generation:
         What was asked for, by the names of the pipeline's arguments.
     records
         Of each architecture, best first: rank, architecture (string), score, parameters, flops (multiply-adds) and,
-        where a table is at hand, measured.
+        where tables are at hand, latency_ms and measured; None where a table has no value.
     measured_on
         What `measured` is: split and task; None if there is no table.
     """
@@ -72,6 +74,11 @@ def _whole(name: str, value: float | None, least: int, most: int) -> int:
     if value is None or value != int(value) or not least <= value <= most:
         raise ValueError(f"the {name} must be a whole number from {least} to {most}, got {value}")
     return int(value)
+
+
+def _add(records: list[dict[str, Any]], name: str, values: torch.Tensor) -> None:
+    for record, value in zip(records, values.tolist(), strict=True):
+        record[name] = None if math.isnan(value) else value
 
 
 def _tables(folder: str | Path | None) -> dict[str, str]:
@@ -174,11 +181,13 @@ class Backend:
                 if not 0 < millions < 1e12:
                     raise ValueError(f"the limit on {what} must be above 0, in millions; got {millions:g}")
                 limits[name] = round(millions * 1e6)
-        clocked = self._latencies.get(found.name)
-        if clocked is None and not (max_latency is None and device is None):
+        clock = self._latencies.get(found.name)
+        if clock is None and not (max_latency is None and device is None):
             raise ValueError(f"no table of latencies of {found.name} is at hand: max_latency and device need one")
         if max_latency is not None:
-            limits |= {"max_latency": max_latency, "device": device, "latency_table": clocked}
+            if clock is not None and device is None:
+                raise ValueError(f"a limit on latency needs a device, one of {', '.join(clock.devices)}")
+            limits |= {"max_latency": max_latency, "device": device}
         settings = {
             "space": found.name,
             "task": task,
@@ -187,24 +196,28 @@ class Backend:
             "guidance_scale": float(guidance),
             **limits,
         }
-        out = self.pipe(**settings, prior=prior, generator=torch.Generator().manual_seed(seed))
-        shown = task or next(iter(found.tasks))
-        table = self.table(found)
-        measured, measured_on = None, None
-        if table is not None and shown in table.tasks:
-            rows = torch.tensor([architecture.indices for architecture in out.architectures])
+        out = self.pipe(
+            **settings,
+            latency_table=clock if max_latency is not None else None,
+            prior=prior,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        records: list[dict[str, Any]] = []
+        for k, (architecture, score) in enumerate(zip(out.architectures, out.scores.tolist(), strict=True), 1):
+            cost = architecture.cost(task)
+            record = {"rank": k, "architecture": str(architecture), "score": score}
+            records.append(record | {"parameters": cost.parameters, "flops": cost.flops})
+        rows = torch.tensor([architecture.indices for architecture in out.architectures])
+        shown = task if task in found.tasks else next(iter(found.tasks))
+        if clock is not None and device is not None:
+            _add(records, "latency_ms", clock.latencies(rows, shown, device))
+        table, measured_on = self.table(found), None
+        if table is not None and shown in table.tasks and task in (shown, None):
             scores = table.scores(rows, shown)
             if not scores.isnan().all():
-                measured, measured_on = scores.tolist(), f"{found.task(shown).split} score on {shown}"
-        records = []
-        for k, (architecture, score) in enumerate(zip(out.architectures, out.scores.tolist(), strict=True)):
-            cost = architecture.cost(task)
-            record = {"rank": k + 1, "architecture": str(architecture), "score": score}
-            record |= {"parameters": cost.parameters, "flops": cost.flops}
-            if measured is not None:
-                record["measured"] = measured[k] if measured[k] == measured[k] else None
-            records.append(record)
-        settings["seed"] = seed
+                _add(records, "measured", scores)
+                measured_on = f"{found.task(shown).split} score on {shown}"
+        settings |= {"seed": seed, "device": device}
         return Generation(found, settings, out.architectures, records, out.prior, out.validity, measured_on)
 
     def example_evaluations(self, space: str, task: str | None) -> str:

@@ -102,16 +102,19 @@ def _size(svg: str) -> tuple[int, int]:
 
 def ranking(generation: Generation) -> str:
     """The table, two lines to an architecture: numbers, and its string below them."""
-    measured = generation.measured_on is not None
-    heads = ["Rank", "Score", "Parameters, M", "Multiply-adds, M"] + ["Measured"] * measured
+    measured, timed = generation.measured_on is not None, "latency_ms" in generation.records[0]
+    heads = ["Rank", "Score", "Parameters, M", "Multiply-adds, M"] + ["Latency, ms"] * timed + ["Measured"] * measured
     note = "Ranked by the model’s own score; no measurement was read for it."
+    if timed:
+        note += f" Latency: on {generation.settings['device']}."
     if measured:
         note += f" Measured: {generation.measured_on}, looked up afterwards."
     rows = []
     for record in generation.records:
         cells = [f"{record['score']:.3f}", _millions(record["parameters"]), _millions(record["flops"])]
-        if measured:
-            cells.append("–" if record["measured"] is None else f"{record['measured']:.2f}")
+        for name in ("latency_ms", "measured"):
+            if name in record:
+                cells.append("–" if record[name] is None else f"{record[name]:.2f}")
         numbers = "".join(f"<td>{cell}</td>" for cell in cells)
         rows.append(f'<tr><th scope="row">{record["rank"]}</th>{numbers}</tr>')
         rows.append(

@@ -332,6 +332,9 @@ def serve(
     tables: Annotated[
         Path | None, typer.Option(help="Folder of benchmark tables, by the names of their spaces; shown as measured.")
     ] = None,
+    latencies: Annotated[
+        Path | None, typer.Option(help="Folder of tables of latencies, such as nas-bench-201.parquet.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Start the app: the pipeline in a browser. Needs the extra: pip install 'pkgen-hf[app]'
@@ -346,7 +349,7 @@ def serve(
             raise
         raise ModuleNotFoundError("the app needs gradio: pip install 'pkgen-hf[app]'") from error
 
-    built = build_app(checkpoint, tables)
+    built = build_app(checkpoint, tables, latencies)
     built.launch(server_name=host, server_port=port, share=share, quiet=quiet, **LOOK)
 
 

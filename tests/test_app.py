@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -25,7 +29,7 @@ from gradio_client import Client  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
-from pkgen_hf import Architecture, PKGenPipeline, ScoreTable  # noqa: E402
+from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, load_benchmark  # noqa: E402
 from pkgen_hf.app import LOOK, build_app  # noqa: E402
 from pkgen_hf.app_backend import Backend  # noqa: E402
 from pkgen_hf.app_page import figures, prior_bars, ranking  # noqa: E402
@@ -56,7 +60,7 @@ def handler(app: Any, name: str) -> Any:
 
 def press(app: Any, space: str, task: str, **changed: Any) -> tuple[Any, ...]:
     settings: dict[str, Any] = {"number": 4, "seed": 0, "max_parameters": "", "max_flops": ""}
-    settings |= {"steps": 2, "guidance": 1.0, "evaluations": ""} | changed
+    settings |= {"max_latency": "", "device": "", "steps": 2, "guidance": 1.0, "evaluations": ""} | changed
     return handler(app, "run")(space, task, *settings.values())
 
 
@@ -132,6 +136,34 @@ def test_errors_are_one_message_and_leave_the_results(app: Any, changed: dict[st
     assert all("__type__" in other and "value" not in other for other in others)
 
 
+def test_limits_are_kept_and_shown(tmp_path: Path, cell_table: ScoreTable) -> None:
+    measured = load_benchmark("nas-bench-201").with_format("arrow")[:]  # the package's own latencies, on one device
+    milliseconds = pc.multiply(measured["cifar10_latency_s"], 1000.0)
+    table = pa.table({"architecture": measured["architecture"], "cifar10_card_latency": milliseconds})
+    pq.write_table(table, tmp_path / "nas-bench-201.parquet")
+    app = build_app(latencies=tmp_path)
+    most = float(np.quantile(milliseconds.to_numpy(), 0.2))
+    limits = {"max_parameters": "0.5", "max_flops": "90", "max_latency": f"{most:.3f}", "device": "card"}
+    said, _, ranked, _, json_file, _ = press(app, "nas-bench-201", "cifar10", **limits)
+    assert 'role="status"' in said and "Latency, ms" in ranked and "Latency: on card." in ranked
+    content = json.loads(Path(json_file["value"]).read_text())
+    assert content["max_parameters"] == 500_000 and content["device"] == "card"
+    by_string = dict(zip(table["architecture"].to_pylist(), milliseconds.to_pylist(), strict=True))
+    for record in content["architectures"]:
+        cost = Architecture.from_string("nas-bench-201", record["architecture"]).cost("cifar10")
+        assert record["parameters"] == cost.parameters <= 500_000 and record["flops"] == cost.flops <= 90_000_000
+        assert record["latency_ms"] == pytest.approx(by_string[record["architecture"]]) and record["latency_ms"] < most
+    for changed, message in (
+        ({"max_latency": "5"}, "a limit on latency needs a device, one of card"),
+        ({"max_latency": "5", "device": "crad"}, "Did you mean &#x27;card&#x27;?"),
+        ({"max_parameters": "0.01"}, "the smallest network of nas-bench-201 has 73,306 parameters"),
+    ):
+        said, *_ = press(app, "nas-bench-201", "cifar10", **changed)
+        assert 'role="alert"' in said and message in said
+    said, *_ = press(app, "nas-bench-graph", "cora", max_latency="5", device="card")
+    assert "no table of latencies of nas-bench-graph is at hand" in said
+
+
 def test_no_table_no_example(app: Any) -> None:
     _, said = handler(app, "fill_in")("nas-bench-asr", "timit")
     assert 'role="alert"' in said and "no table of measurements of nas-bench-asr" in said
@@ -156,7 +188,7 @@ def test_command_line_names_what_is_wrong(tmp_path: Path) -> None:
     result = CliRunner().invoke(command_line, ["app", "--checkpoint", "pkgen-bas"])
     assert result.exit_code == 1 and "Did you mean 'pkgen-base'" in result.stderr
     result = CliRunner().invoke(command_line, ["app", "--tables", str(tmp_path / "none")])
-    assert result.exit_code == 1 and "no folder of tables" in result.stderr
+    assert result.exit_code == 1 and "no tables in a folder" in result.stderr
 
 
 # ---------------------------------------------------------------------- in a browser
