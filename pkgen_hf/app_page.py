@@ -39,7 +39,6 @@ CSS = """
 .pk-figures figcaption {padding: .4rem .7rem; font-size: .875rem; color: #222; border-top: 1px solid #ddd}
 .pk-table {overflow-x: auto}
 .pk-table table {width: 100%; border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums}
-.pk-table caption {text-align: left; padding-bottom: .4rem}
 .pk-table th, .pk-table td {padding: .3rem .45rem; text-align: right; vertical-align: bottom}
 .pk-table thead th {border-bottom: 2px solid var(--border-color-primary); font-weight: 600}
 .pk-table tr.string td {text-align: left; padding: 0 .45rem .6rem;
@@ -103,7 +102,8 @@ def _size(svg: str) -> tuple[int, int]:
 def ranking(generation: Generation) -> str:
     """The table, two lines to an architecture: numbers, and its string below them."""
     measured, timed = generation.measured_on is not None, "latency_ms" in generation.records[0]
-    heads = ["Rank", "Score", "Parameters, M", "Multiply-adds, M"] + ["Latency, ms"] * timed + ["Measured"] * measured
+    heads = ["Rank", "Score", "Para\u00admeters, M", "Multiply-adds, M"]  # with a soft hyphen, for phones
+    heads += ["Latency, ms"] * timed + ["Mea\u00adsured"] * measured
     note = "Ranked by the model’s own score; no measurement was read for it."
     if timed:
         note += f" Latency: on {generation.settings['device']}."
@@ -122,8 +122,8 @@ def ranking(generation: Generation) -> str:
         )
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
-        f'<div class="pk"><h2>Ranking</h2><div class="pk-table" tabindex="0" role="region" aria-label="Ranking">'
-        f'<table><caption class="note">{escape(note)}</caption><thead><tr>{head}</tr></thead>'
+        f'<div class="pk"><h2>Ranking</h2><p class="note">{escape(note)}</p>'
+        f'<div class="pk-table" tabindex="0" role="region" aria-label="Ranking"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></div>"
     )
 
