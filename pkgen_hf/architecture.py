@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .costs import RUNS, Cost, measure
 from .errors import unknown
 from .spaces import SearchSpace, get_space, list_spaces
 
 if TYPE_CHECKING:
     from torch import nn
 
-
-@dataclass(frozen=True)
-class Cost:
-    """What a network costs at one task's scale: trainable parameters, and multiply-adds of one forward pass."""
-
-    parameters: int
-    flops: int
+__all__ = ["Architecture", "Cost"]
 
 
 class Architecture:
@@ -155,8 +149,48 @@ class Architecture:
         """The representative of its isomorphism class."""
         return Architecture(self.space, self.space.canonical(self.rows)[0].tolist())
 
-    def cost(self, task: str | None = None) -> Cost:
-        """Exact parameters and multiply-adds at the scale of `task` (the space's first task if None)."""
+    def cost(
+        self,
+        task: str | None = None,
+        *,
+        image_size: int | None = None,
+        num_classes: int | None = None,
+        latency: bool = False,
+        runs: int = RUNS,
+        **scale: Any,
+    ) -> Cost:
+        """What the network costs: by closed formulas at the scale of a task, or measured at any scale.
+
+        ``cost()`` and ``cost(task)`` give exact parameters and ``flops`` of the benchmark's network. With any further
+        argument the network is built (without memory for its weights) and one forward pass is followed, which gives
+        plain multiply-adds and the memory of activations as well; `Cost` says what these are. So
+        ``cost(image_size=224, stem="imagenet", channels=48, cells=14, affine=True, num_classes=1000)`` is what a
+        DARTS cell costs on ImageNet.
+
+        Parameters
+        ----------
+        task
+            The space's first task if None.
+        image_size
+            Height and width of images in pixels; by default as in the task.
+        num_classes
+            Width of the output; by default that of the task.
+        latency
+            Also time forward passes of one example on this machine's CPU, with as many threads as torch has.
+        runs
+            How many, of which the median counts.
+        scale
+            Options of the space's family as of `build`.
+
+        Raises
+        ------
+        ValueError
+            For an unknown task or option, or a size of images that the network cannot read.
+        NotImplementedError
+            For a space without networks or formulas, or measuring where networks read a whole graph.
+        """
+        if latency or scale or image_size is not None or num_classes is not None:
+            return measure(self, task, image_size, num_classes, latency, runs, **scale)
         return Cost(int(self.space.parameters(self.rows, task)), int(self.space.flops(self.rows, task)))
 
     def build(self, num_classes: int | None = None, **scale: Any) -> nn.Module:

@@ -13,6 +13,7 @@ from . import asr, cells, darts, graph, mnasnet, mobile, nas_bench_101, recurren
 
 if TYPE_CHECKING:
     from ..architecture import Architecture
+    from ..spaces import SearchSpace
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "darts": darts.network,
@@ -27,6 +28,19 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "transnas-bench-101-micro": transnas.network,
     "transnas-bench-101-macro": transnas.network,
 }
+
+
+def options(space: SearchSpace) -> list[str]:
+    """Names of the options of scale that the networks of a space have.
+
+    Raises
+    ------
+    NotImplementedError
+        For a space that has no networks.
+    """
+    if space.name not in _BUILDERS:
+        raise NotImplementedError(f"{space.name} has no networks to build; spaces that have: {', '.join(_BUILDERS)}")
+    return list(inspect.signature(_BUILDERS[space.name]).parameters)[2:]
 
 
 def build(architecture: Architecture, num_classes: int | None = None, **scale: Any) -> nn.Module:
@@ -58,15 +72,13 @@ def build(architecture: Architecture, num_classes: int | None = None, **scale: A
         For an unknown option or a size below 1.
     """
     name = architecture.space.name
-    if name not in _BUILDERS:
-        raise NotImplementedError(f"{name} has no networks to build; spaces that have: {', '.join(_BUILDERS)}")
-    options = list(inspect.signature(_BUILDERS[name]).parameters)[2:]
+    known = options(architecture.space)
     for option, value in {"num_classes": num_classes, **scale}.items():
-        if option != "num_classes" and option not in options:
-            raise unknown(f"option of {name} networks", option, options)
+        if option != "num_classes" and option not in known:
+            raise unknown(f"option of {name} networks", option, known)
         if type(value) is int and value < 1:
             raise ValueError(f"{option} must be at least 1, got {value}")
     return _BUILDERS[name](architecture, num_classes, **scale)
 
 
-__all__ = ["build"]
+__all__ = ["build", "options"]
