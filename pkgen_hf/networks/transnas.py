@@ -191,11 +191,12 @@ def _with_head(
     body: nn.Module, shapes: Sequence[tuple[int, int, int]], task_kind: str, outputs: int, channels: int
 ) -> TransNASNetwork:
     """The network of a body of these `shapes`; see `plan` for the kinds of tasks."""
-    width, halvings = shapes[-1][1], sum(stride == 2 for _, _, stride in shapes)
+    width = shapes[-1][1]
     if task_kind == "jigsaw":
         return TransNASNetwork(body, Head(TILES * width, outputs), channels, tiles=TILES)
     if task_kind in ("image-classification", "image-regression"):
         return TransNASNetwork(body, Head(width, outputs), channels)
+    halvings = sum(stride == 2 for _, _, stride in shapes)
     if halvings > 4:
         raise ValueError(f"decoders are for at most 4 modules that halve the resolution, not {halvings}")
     return TransNASNetwork(body, decoder(task_kind, width, 2 + halvings, outputs), channels)
