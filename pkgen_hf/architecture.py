@@ -165,9 +165,9 @@ class Architecture:
         """What the network costs: by closed formulas at the scale of a task, or measured at any scale.
 
         ``cost()`` and ``cost(task)`` give exact parameters and ``flops`` of the benchmark's network. With any further
-        argument, if only ``measured=True``, the network is built (without memory for its weights) and one forward pass is followed, which gives
-        plain multiply-adds and the memory of activations as well; `Cost` says what these are. So
-        ``cost(image_size=224, stem="imagenet", channels=48, cells=14, affine=True, num_classes=1000)`` is what a
+        argument, if only ``measured=True``, the network is built (without memory for its weights) and one forward pass
+        is followed, which gives plain multiply-adds and the memory of activations as well; `Cost` says what these are.
+        So ``cost(image_size=224, stem="imagenet", channels=48, cells=14, affine=True, num_classes=1000)`` is what a
         DARTS cell costs on ImageNet.
 
         Parameters

@@ -211,7 +211,7 @@ def measure(
     space = architecture.space
     known = options(space)
     task = task or next(iter(space.tasks))
-    num_classes = num_classes or space.task(task).num_classes
+    num_classes = space.task(task).num_classes if num_classes is None else num_classes
     shape = input_shape(space, task, image_size, **scale)
     if "task" in known:
         scale["task"] = task

@@ -147,9 +147,10 @@ def saved_network(folder: str | Path) -> SavedNetwork:
     kind = json.loads(config.read_text()).get("model_type")
     if kind != MODEL_TYPE:
         raise ValueError(f"{config} is of a model of the type {kind!r}, not {MODEL_TYPE!r}")
-    found, loading = PKGenNetworkForImageClassification.from_pretrained(
+    loaded: Any = PKGenNetworkForImageClassification.from_pretrained(
         folder, local_files_only=True, use_safetensors=True, output_loading_info=True
     )
+    found, loading = loaded
     wrong = [key for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in loading[kind]]
     if wrong:
         raise ValueError(f"{weights} does not fit its config; first of {len(wrong)} differing tensors: {wrong[0]}")

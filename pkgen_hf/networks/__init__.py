@@ -85,7 +85,7 @@ def plan(architecture: Architecture, num_classes: int | None = None, **scale: An
     for option, value in {"num_classes": num_classes, **scale}.items():
         if option != "num_classes" and option not in known:
             raise unknown(f"option of {name} networks", option, known)
-        kind = type(defaults[option].default)
+        kind = type(defaults[option].default) if option != "num_classes" or value is None else int
         if kind in (bool, int, float, str) and type(value) is not kind and (kind, type(value)) != (float, int):
             raise ValueError(f"{option} must be {_KINDS[kind]}, got {value!r}")
         if kind is not float and type(value) is int and value < 1:
