@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .costs import Cost, count
@@ -120,7 +121,7 @@ class SavedNetwork(NamedTuple):
     """A network that was saved with ``save_pretrained``: what `export_network` takes of it."""
 
     architecture: Architecture
-    num_classes: int
+    num_classes: int | None
     image_size: int
     state: dict[str, torch.Tensor]
     scale: dict[str, Any]
@@ -134,10 +135,10 @@ def saved_network(folder: str | Path) -> SavedNetwork:
     FileNotFoundError
         If there is no such folder, or no weights in it.
     ValueError
-        If it holds another model, or not all weights.
+        If it holds another model, or weights that cannot be read.
     """
     from .architecture import Architecture
-    from .modeling_network import MODEL_TYPE, PKGenNetworkForImageClassification
+    from .modeling_network import MODEL_TYPE, PKGenNetworkConfig, PKGenNetworkForImageClassification
 
     folder = Path(folder)
     config, weights = folder / "config.json", folder / "model.safetensors"
@@ -147,16 +148,15 @@ def saved_network(folder: str | Path) -> SavedNetwork:
     kind = json.loads(config.read_text()).get("model_type")
     if kind != MODEL_TYPE:
         raise ValueError(f"{config} is of a model of the type {kind!r}, not {MODEL_TYPE!r}")
-    loaded: Any = PKGenNetworkForImageClassification.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-    )
-    found, loading = loaded
-    wrong = [key for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in loading[kind]]
-    if wrong:
-        raise ValueError(f"{weights} does not fit its config; first of {len(wrong)} differing tensors: {wrong[0]}")
-    made = found.config
+    made = PKGenNetworkConfig.from_pretrained(folder)
+    try:
+        state = load_file(weights)
+    except SafetensorError as error:
+        raise ValueError(f"{weights} is truncated or not a safetensors file: {error}") from error
+    prefix = f"{PKGenNetworkForImageClassification.base_model_prefix}."
+    state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     architecture = Architecture.from_string(made.space, made.architecture)
-    return SavedNetwork(architecture, made.num_labels, made.image_size, found.network.state_dict(), made.scale)
+    return SavedNetwork(architecture, made.num_labels, made.image_size, state, made.scale)
 
 
 # ---------------------------------------------------------------------- Python
