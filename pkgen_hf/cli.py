@@ -184,6 +184,120 @@ def draw(
         print(f"drawn in {output}")
 
 
+Scale = Annotated[
+    list[str] | None,
+    typer.Option(help="An option of the space's networks, such as channels=48; may be given several times."),
+]
+ImageSize = Annotated[int | None, typer.Option(help="Height and width of images in pixels; without it, the task's.")]
+NumClasses = Annotated[int | None, typer.Option(help="Width of the output; without it, the task's.")]
+
+
+def _options(texts: list[str] | None) -> dict[str, Any]:
+    """Options of scale from texts like ``channels=48``: values as in JSON, else text."""
+    chosen: dict[str, Any] = {}
+    for text in texts or []:
+        name, sign, value = text.partition("=")
+        if not (name and sign and value):
+            raise ValueError(f"--scale takes name=value, such as channels=48, got {text!r}")
+        try:
+            chosen[name] = json.loads(value)
+        except ValueError:
+            chosen[name] = value
+    return chosen
+
+
+@app.command()
+@_friendly
+def cost(
+    architecture: Annotated[str, typer.Argument(help="The benchmark's own string.")],
+    space: Space = "nas-bench-201",
+    task: Annotated[str | None, typer.Option(help="Data set of the space; without it, the first.")] = None,
+    image_size: ImageSize = None,
+    num_classes: NumClasses = None,
+    scale: Scale = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Also multiply-adds and memory of activations.")] = False,
+    latency: Annotated[bool, typer.Option("--latency", help="Also time it on this machine's CPU.")] = False,
+    runs: Annotated[int, typer.Option(help="Timed runs, of which the median is shown.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a network costs: by formulas at the scale of a task, or measured at any other.
+
+    Example: pkgen cost --space darts --scale stem=imagenet --scale channels=48 --scale cells=14 --scale affine=true
+    --num-classes 1000 --image-size 224 "Genotype(...)"
+    """
+    from .architecture import Architecture
+
+    found = Architecture.from_string(space, architecture).cost(
+        task,
+        image_size=image_size,
+        num_classes=num_classes,
+        measured=measure,
+        latency=latency,
+        runs=runs,
+        **_options(scale),
+    )
+    values = {name: value for name, value in vars(found).items() if value is not None}
+    if as_json:
+        print(json.dumps(values, indent=2))
+        return
+    for name, value in values.items():
+        text = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+        print(f"{name.replace('_', ' '):18} {text:>16}")
+
+
+@app.command()
+@_friendly
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; one that is there is replaced.")],
+    architecture: Annotated[
+        str | None, typer.Argument(help="The benchmark's own string; not needed with --weights.")
+    ] = None,
+    space: Space = "nas-bench-201",
+    format: Annotated[
+        str | None, typer.Option(help="python, onnx or safetensors; without it, as the suffix of the file says.")
+    ] = None,
+    num_classes: NumClasses = None,
+    image_size: ImageSize = None,
+    scale: Scale = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a trained network (save_pretrained), with its architecture, classes and scale."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of fresh weights.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a network to one file that needs no PKGen: Python code for torch alone, its weights, or an ONNX model.
+
+    Python code builds the network, and loads the weights that the same command writes with the format safetensors.
+    ONNX takes pip install 'pkgen-hf[onnx]'; the model is compared with the network before it is written.
+
+    Example: pkgen export "8:16:24:32:40" --space nats-bench-size -o network.py && python network.py
+    """
+    from .architecture import Architecture
+    from .export import export_network, saved_network
+
+    if weights is not None:
+        saved = saved_network(weights)
+        if architecture is not None and Architecture.from_string(space, architecture) != saved.architecture:
+            raise ValueError(f"{weights} holds {saved.architecture!r}, not {architecture!r} of {space}")
+        if num_classes is not None or scale:
+            raise ValueError(f"{weights} says what the number of classes and the scale are: leave them out")
+        image_size = image_size or saved.image_size
+        done = export_network(
+            saved.architecture, output, format, saved.num_classes, image_size, saved.state, **saved.scale
+        )
+    elif architecture is not None:
+        chosen = Architecture.from_string(space, architecture)
+        done = export_network(chosen, output, format, num_classes, image_size, None, seed, **_options(scale))
+    else:
+        raise ValueError("an architecture, or --weights with a trained network, is needed")
+    if quiet:
+        return
+    print(f"written to {done.path}")
+    if done.difference is not None:
+        print(f"largest difference between onnxruntime and torch: {done.difference:.1e}")
+
+
 @app.command()
 @_friendly
 def prior(
