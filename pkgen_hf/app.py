@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
-from .app_backend import MOST_ARCHITECTURES, MOST_GUIDANCE, MOST_STEPS, Backend, as_zip
+from .app_backend import MOST_ARCHITECTURES, MOST_GUIDANCE, MOST_STEPS, Backend, as_zip, python_code
 from .app_page import CSS, figures, prior_bars, ranking, status
 from .spaces import get_space, list_spaces
 
@@ -111,7 +111,7 @@ def build_app(
                 evaluations,
             )
         except (ValueError, NotImplementedError) as error:
-            return status(str(error), is_error=True), *[gr.skip()] * 5
+            return status(str(error), is_error=True), *[gr.skip()] * 8
         pictures = generation.pictures()
         names = [f"{space}-{record['rank']:02}.svg" for record in generation.records]
         files = {
@@ -121,7 +121,24 @@ def build_app(
         cache = json_file.GRADIO_CACHE
         buttons = [gr.update(value=save_bytes_to_cache(d, n, cache), visible=True) for n, d in files.items()]
         done = f"{len(pictures)} architectures of {space}; {generation.validity:.0%} of the raw samples were valid."
-        return status(done), figures(generation, pictures), ranking(generation), prior_bars(generation.prior), *buttons
+        page = figures(generation, pictures), ranking(generation), prior_bars(generation.prior)
+        code = gr.update(visible=True), gr.update(visible=False)  # it takes a while, so it is written when asked for
+        return (
+            status(done),
+            *page,
+            *buttons,
+            *code,
+            (space, task, [record["architecture"] for record in generation.records]),
+        )
+
+    def write_code(generated: tuple[str, str, list[str]]) -> tuple[Any, Any, str]:
+        try:
+            files = python_code(*generated)
+        except NotImplementedError as error:
+            return gr.skip(), gr.skip(), status(str(error), is_error=True)
+        path = save_bytes_to_cache(as_zip(files), "networks.zip", json_file.GRADIO_CACHE)
+        done = status(f"Python code of {len(files)} networks is written: each file needs torch alone.")
+        return gr.update(visible=False), gr.update(value=path, visible=True), done
 
     def generate(
         space: str,
@@ -210,12 +227,15 @@ def build_app(
                 with gr.Row():
                     json_file = gr.DownloadButton("Download JSON", visible=False, min_width=140)
                     svg_file = gr.DownloadButton("Download drawings (SVG)", visible=False, min_width=140)
+                    code_button = gr.Button("Write Python code", visible=False, min_width=140, elem_id="code")
+                    code_file = gr.DownloadButton("Download Python code", visible=False, min_width=140)
                 drawn, ranked, known = (gr.HTML(apply_default_css=False) for _ in range(3))
+        generated = gr.State(None)
         asked = [space, task, number, seed, *most, device, steps, guidance, own]
         call: dict[str, Any] = {
             "fn": run,
             "inputs": asked,
-            "outputs": [said, drawn, ranked, known, json_file, svg_file],
+            "outputs": [said, drawn, ranked, known, json_file, svg_file, code_button, code_file, generated],
             "show_progress_on": said,
             **QUEUE,
         }
@@ -226,5 +246,13 @@ def build_app(
         for name, chosen in offered:
             filled = chosen.click(partial(example, name), None, [*asked, limits, owned], **hidden)
             filled.then(**call, api_visibility="private")
+        code_button.click(
+            write_code,
+            generated,
+            [code_button, code_file, said],
+            api_visibility="private",
+            show_progress_on=said,
+            concurrency_limit=1,
+        )
         gr.api(generate, api_name="generate", **QUEUE)
     return app

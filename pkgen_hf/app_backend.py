@@ -7,6 +7,7 @@ import json
 import math
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import torch
 from .architecture import Architecture
 from .benchmarks import ScoreTable, tables_in, with_package
 from .drawing import draw
+from .export import python_source
 from .latency import LatencyTable
+from .networks import options
 from .own_evaluations import read_evaluations
 from .pipeline_pkgen import PKGenPipeline
 from .priors import Prior
@@ -59,6 +62,23 @@ class Generation:
         with tempfile.TemporaryDirectory() as folder:
             paths = [draw([one], Path(folder) / f"{k}.svg") for k, one in enumerate(self.architectures)]
             return [path.read_text(encoding="utf-8") for path in paths]
+
+
+def python_code(space: str, task: str | None, strings: Sequence[str]) -> dict[str, str]:
+    """Plain Python code of architectures' networks at a task's scale, by names of files in their order."""
+    found = get_space(space)
+    name = task if task in found.tasks else next(iter(found.tasks))
+    data, sizes = found.task(name), dict[str, Any]()
+    if "task" in options(found):
+        sizes["task"] = name
+    else:
+        sizes["num_classes"] = data.num_classes
+    if data.image_size:
+        sizes["image_size"] = data.image_size
+    return {
+        f"{found.name}-{k:02}.py": python_source(Architecture.from_string(found, string), **sizes)
+        for k, string in enumerate(strings, 1)
+    }
 
 
 def as_zip(files: dict[str, str]) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import shutil
 import sys
 import time
+import types
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +65,7 @@ def press(app: Any, space: str, task: str, **changed: Any) -> tuple[Any, ...]:
 
 
 def test_button_gives_what_the_pipeline_gives_with_pictures_and_files(app: Any, cell_table: ScoreTable) -> None:
-    said, drawn, ranked, known, json_file, svg_file = press(app, "nas-bench-201", "cifar100", seed=7)
+    said, drawn, ranked, known, json_file, svg_file, *_, made = press(app, "nas-bench-201", "cifar100", seed=7)
     pipe = PKGenPipeline.from_pretrained()
     out = pipe("nas-bench-201", "cifar100", num_architectures=4, generator=torch.Generator().manual_seed(7))
     strings = [str(architecture) for architecture in out.architectures]
@@ -83,6 +83,16 @@ def test_button_gives_what_the_pipeline_gives_with_pictures_and_files(app: Any, 
     assert all(f"<code>{string}</code>" in ranked for string in strings)
     assert f"{measured[0]:.2f}</td>" in ranked and "validation score on cifar100" in ranked
     assert "best 20 of 15,625" in known
+
+    *_, code_file, said = handler(app, "write_code")(made)
+    assert "Python code of 4 networks" in said
+    with zipfile.ZipFile(code_file["value"]) as archive:
+        for record, name in zip(content["architectures"], archive.namelist(), strict=True):
+            module = types.ModuleType("network")
+            exec(archive.read(name), module.__dict__)
+            network = module.build()
+            assert sum(p.numel() for p in network.parameters()) == record["parameters"]
+            assert network(torch.randn(2, 3, 32, 32)).shape == (2, 100)
 
 
 @pytest.mark.parametrize("space", ["darts", "nas-bench-101", "nas-bench-nlp", "nats-bench-size"])
@@ -107,7 +117,7 @@ def test_own_evaluations_make_the_prior(app: Any, cell_table: ScoreTable) -> Non
         string, score = line.rsplit(", ", 1)
         row = torch.tensor([Architecture.from_string("nas-bench-201", string).indices])
         assert float(score) == pytest.approx(float(cell_table.scores(row, "cifar10")), abs=0.01)
-    *_, known, json_file, _ = press(app, "nas-bench-201", "cifar10", evaluations=lines)
+    _, _, _, known, json_file, *_ = press(app, "nas-bench-201", "cifar10", evaluations=lines)
     prior = json.loads(Path(json_file["value"]).read_text())["prior"]
     assert prior["labels_read"] == 12 and "3 best of 12 evaluations" in prior["detail"]
     assert "Measurements read: 12." in known
@@ -144,7 +154,7 @@ def test_limits_are_kept_and_shown(tmp_path: Path, cell_table: ScoreTable) -> No
     app = build_app(latencies=tmp_path)
     most = float(np.quantile(milliseconds.to_numpy(), 0.2))
     limits = {"max_parameters": "0.5", "max_flops": "90", "max_latency": f"{most:.3f}", "device": "card"}
-    said, _, ranked, _, json_file, _ = press(app, "nas-bench-201", "cifar10", **limits)
+    said, _, ranked, _, json_file, *_ = press(app, "nas-bench-201", "cifar10", **limits)
     assert 'role="status"' in said and "Latency, ms" in ranked and "Latency: on card." in ranked
     content = json.loads(Path(json_file["value"]).read_text())
     assert content["max_parameters"] == 500_000 and content["device"] == "card"
@@ -280,14 +290,21 @@ def test_in_a_browser(address: str, tmp_path: Path, width: int) -> None:
 
         page.press("Download JSON")
         page.press("Download drawings")
+        names = {"architectures.json", "drawings.zip"}
+        if width < 600:  # once is enough, it takes seconds
+            page.press("Write Python code")
+            page.wait("[...document.querySelectorAll('button')].some(b => b.innerText == 'Download Python code')")
+            page.press("Download Python code")
+            names.add("networks.zip")
         end = time.monotonic() + 20
-        while len(done := {p.name for p in tmp_path.iterdir() if p.suffix in (".json", ".zip")}) < 2:
+        while not names <= (done := {path.name for path in tmp_path.iterdir()}):
             assert time.monotonic() < end, f"downloaded only {done}"
             time.sleep(0.05)
         content = json.loads((tmp_path / "architectures.json").read_text())
         assert content["prior"]["labels_read"] == 12 and len(content["architectures"]) == 8
-        with zipfile.ZipFile(io.BytesIO((tmp_path / "drawings.zip").read_bytes())) as archive:
-            assert len(archive.namelist()) == 8
+        for name in names - {"architectures.json"}:
+            with zipfile.ZipFile(tmp_path / name) as archive:
+                assert len(archive.namelist()) == 8
         assert all(url.startswith(address) for url in page.requested())
         assert page.overflow() == 0
     finally:
