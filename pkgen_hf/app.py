@@ -186,6 +186,12 @@ def build_app(
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
+                gr.Markdown("Try an example, or choose yourself:")
+                offered = [
+                    (name, gr.Button(name, size="sm"))
+                    for name, (used, *_, is_own) in EXAMPLES.items()
+                    if not is_own or backend.table(get_space(used)) is not None
+                ]
                 space = gr.Dropdown(list_spaces(), value=START[0], label="Search space", elem_id="space")
                 task = gr.Dropdown(_tasks(START[0]), value=START[1], label="Data set or kind of task", elem_id="task")
                 with gr.Row():
@@ -217,16 +223,10 @@ def build_app(
                     elem_classes="pk-status",
                     apply_default_css=False,
                 )
-                gr.Markdown("Or try an example:")
-                offered = [
-                    (name, gr.Button(name, size="sm"))
-                    for name, (used, *_, is_own) in EXAMPLES.items()
-                    if not is_own or backend.table(get_space(used)) is not None
-                ]
             with gr.Column(scale=2, min_width=340):
                 with gr.Row():
                     json_file = gr.DownloadButton("Download JSON", visible=False, min_width=140)
-                    svg_file = gr.DownloadButton("Download drawings (SVG)", visible=False, min_width=140)
+                    svg_file = gr.DownloadButton("Download SVG", visible=False, min_width=140)
                     code_button = gr.Button("Write Python code", visible=False, min_width=140, elem_id="code")
                     code_file = gr.DownloadButton("Download Python code", visible=False, min_width=140)
                 drawn, ranked, known = (gr.HTML(apply_default_css=False) for _ in range(3))
