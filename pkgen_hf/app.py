@@ -98,13 +98,15 @@ def build_app(
     def run(space: str, task: str, *settings: Any) -> tuple[Any, ...]:
         number, seed, *limits, device, steps, guidance, evaluations = settings
         try:
-            most = [_limit(name, text) for name, text in zip(LIMITS, limits, strict=True)]
+            parameters, flops, latency = (_limit(name, text) for name, text in zip(LIMITS, limits, strict=True))
             generation = backend.generate(
                 space,
                 None if task == AVERAGE else task,
                 number,
                 seed,
-                *most,
+                parameters,
+                flops,
+                latency,
                 device or None,
                 steps,
                 guidance,
