@@ -44,8 +44,9 @@ class Cost:
         the scale of ImageNet. None if the costs were not measured.
     activation_bytes
         Memory of all results of operations in one forward pass in float32, together, for one example. A result that is
-        a view of another, or was written over it, does not count again; nor do weights and the input. This is what a
-        training step would hold for one example if it kept everything. None if the costs were not measured.
+        a view of another, or was written over it, does not count again; nor do weights, the input, and what an
+        operation needs within. This is what a training step would hold for one example if it kept everything. None if
+        the costs were not measured.
     peak_bytes
         The largest part of them, with the input, that is held at one time in a forward pass without gradients: a
         result counts until the last tensor that refers to it is gone. None if the costs were not measured.
