@@ -44,8 +44,9 @@ class Cost:
         the scale of ImageNet. None if the costs were not measured.
     activation_bytes
         Memory of all results of operations in one forward pass in float32, together, for one example. A result that is
-        a view of another, or was written over it, does not count again; nor do weights and the input. This is what a
-        training step would hold for one example if it kept everything. None if the costs were not measured.
+        a view of another, or was written over it, does not count again; nor do weights, the input, and what an
+        operation needs within. This is what a training step would hold for one example if it kept everything. None if
+        the costs were not measured.
     peak_bytes
         The largest part of them, with the input, that is held at one time in a forward pass without gradients: a
         result counts until the last tensor that refers to it is gone. None if the costs were not measured.
@@ -167,6 +168,11 @@ def count(network: nn.Module, inputs: torch.Tensor, space: str = "") -> Cost:
         Both on one device; on the meta device nothing is computed.
     space
         Whose benchmark's way of counting ``flops`` has; without one they are the multiply-adds.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot read inputs of that shape.
     """
     weights = [*network.parameters(), *network.buffers()]
     was_training = network.training
@@ -174,6 +180,9 @@ def count(network: nn.Module, inputs: torch.Tensor, space: str = "") -> Cost:
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as products, watch:
             network.eval()(inputs)
+    except RuntimeError as error:
+        shape = " x ".join(map(str, inputs.shape[1:]))
+        raise ValueError(f"this network cannot read an input of {shape}: {error}") from error
     finally:
         network.train(was_training)
     multiply_adds = products.get_total_flops() // 2  # which torch counts as two each
@@ -217,11 +226,7 @@ def measure(
         scale["task"] = task
     with torch.device("meta"):
         network, inputs = build(architecture, num_classes, **scale), random_inputs(shape)
-    try:
-        cost = count(network, inputs, space.name)
-    except RuntimeError as error:
-        pixels = " x ".join(map(str, shape))
-        raise ValueError(f"this {space.name} network cannot read an input of {pixels}: {error}") from error
+    cost = count(network, inputs, space.name)
     if not latency:
         return cost
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # random weights, and the caller's are not disturbed

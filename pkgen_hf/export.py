@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .costs import Cost, count
+from .costs import count
 from .errors import unknown
 from .networks import build, plan
 from .networks.graph import GraphNetwork
@@ -183,7 +183,7 @@ def python_source(
             shape = input_shape(space, image_size=image_size, **scale)
             arguments = f"torch.randn{(1, *shape)}" if shape else "torch.zeros(1, 1, dtype=torch.long)"
             size = " x ".join(map(str, shape)) or "one word"
-            costs += f"; {_counted(network, shape).multiply_adds:,} multiply-adds for an input of {size}"
+            costs += f"; {count(network, random_inputs(shape)).multiply_adds:,} multiply-adds for an input of {size}"
     texts = {
         "Architecture": str(architecture),
         "Scale": ", ".join(f"{option}={value!r}" for option, value in scale.items()) or "that of the benchmark",
@@ -198,14 +198,6 @@ def python_source(
     return source_of(how, "\n".join(lines) + "\n", arguments)
 
 
-def _counted(network: nn.Module, shape: tuple[int, ...]) -> Cost:
-    try:
-        return count(network, random_inputs(shape))
-    except RuntimeError as error:
-        size = " x ".join(map(str, shape))
-        raise ValueError(f"this network cannot read an input of {size}: {error}") from error
-
-
 # ---------------------------------------------------------------------- ONNX
 
 
@@ -214,6 +206,7 @@ def _export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, facts: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         examples, others = random_inputs(shape, batch=2), random_inputs(shape, batch=3)
+    count(network, examples)  # says what is wrong, if it cannot read them, in one line
     name = next(iter(inspect.signature(network.forward).parameters))
     with warnings.catch_warnings(), _silent("torch.onnx"):
         warnings.simplefilter("ignore")  # torch's, about itself

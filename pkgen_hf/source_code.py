@@ -129,6 +129,9 @@ def _lines_run(plan: partial[Any]) -> dict[str, set[int]]:
 class _Pruning:
     """Takes out of a function's source what did not run.
 
+    Building always takes the same way, so what it did not take is not needed; this holds for functions that only
+    building calls. One that is called by ``forward`` as well must not have branches.
+
     Parameters
     ----------
     source

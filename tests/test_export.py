@@ -18,7 +18,16 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from typer.testing import CliRunner
 
-from pkgen_hf import Architecture, PKGenNetworkForImageClassification, __version__, get_space, list_spaces
+from pkgen_hf import (
+    Architecture,
+    Choice,
+    PKGenNetworkForImageClassification,
+    SearchSpace,
+    Slot,
+    __version__,
+    get_space,
+    list_spaces,
+)
 from pkgen_hf.cli import app
 from pkgen_hf.export import python_source
 from pkgen_hf.networks.darts import operation as darts_operation
@@ -332,6 +341,20 @@ def test_onnx_names_the_extra_that_it_takes(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ModuleNotFoundError, match=r"onnxscript: pip install 'pkgen-hf\[onnx\]'"):
         SIZES.export(tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_images_that_a_network_cannot_read_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript"), pytest.importorskip("onnx")
+    with pytest.raises(ValueError, match="this network cannot read an input of 3 x 31 x 31"):
+        SIZES.export(tmp_path / "net.onnx", image_size=31)
+    assert not list(tmp_path.iterdir())
+
+
+def test_space_without_networks_says_so(tmp_path: Path) -> None:
+    toy = SearchSpace("toy", [Slot("a", "operation", (Choice("none", "zero"),), (0,), 1)], {}, "none")
+    for name in ("net.py", "net.safetensors"):
+        with pytest.raises(NotImplementedError, match="toy has no networks"):
+            Architecture(toy, [0]).export(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["nas-bench-asr", "nas-bench-graph", "nas-bench-nlp"])

@@ -190,7 +190,7 @@ def _residual_blocks(modules: Sequence[tuple[int, int]], channels: int) -> nn.Se
 def _with_head(
     body: nn.Module, shapes: Sequence[tuple[int, int, int]], task_kind: str, outputs: int, channels: int
 ) -> TransNASNetwork:
-    """The network of a body of these `shapes`; see `plan` for the kinds of tasks."""
+    """The network of a body of these `shapes`; the puzzle is a kind of task by itself, ``"jigsaw"``."""
     width = shapes[-1][1]
     if task_kind == "jigsaw":
         return TransNASNetwork(body, Head(TILES * width, outputs), channels, tiles=TILES)
