@@ -194,6 +194,14 @@ def test_endpoint_for_programs(address: str) -> None:
         client.predict("nas-bench-20", api_name="/generate")
 
 
+def test_visitors_do_not_disturb_each_other(address: str, backend: Backend) -> None:
+    client = Client(address, verbose=False)
+    calls = [("nas-bench-201", "cifar10", 4, 0, None, None, None, None, steps) for steps in (2, 20, 3, 11, 7, 30)]
+    jobs = [client.submit(*call, api_name="/generate") for call in calls]  # all at once, of different steps
+    for call, job in zip(calls, jobs, strict=True):
+        assert json.loads(job.result(timeout=60)) == json.loads(backend.generate(*call).as_json())
+
+
 def test_command_line_names_what_is_wrong(tmp_path: Path) -> None:
     result = CliRunner().invoke(command_line, ["app", "--checkpoint", "pkgen-bas"])
     assert result.exit_code == 1 and "Did you mean 'pkgen-base'" in result.stderr
