@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 # libraries read these when they are imported, which the commands do themselves to keep --help quick
@@ -39,7 +40,8 @@ def _friendly(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except (ValueError, FileNotFoundError, ModuleNotFoundError, NotImplementedError, OSError) as error:
-            Console(stderr=True).print(f"[bold red]error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+            text = f"[bold red]error:[/] {escape(str(error))}"
+            Console(stderr=True).print(text, markup=True, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from error
 
     return run
@@ -451,7 +453,7 @@ def serve(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Start the app: the pipeline in a browser. Needs the extra: pip install 'pkgen-hf[app]'
+    """Start the app: the pipeline in a browser. Needs gradio, which the extra named app installs.
 
     Example: pkgen app --port 7860
     """
