@@ -148,7 +148,7 @@ def test_isomorphic_cells_compute_the_same() -> None:
     built = []
     for indices in (row, SPACE.canonical(row)):
         sources, operations = (part[0, 0].flatten().tolist() for part in SPACE.edges(indices))
-        edges = [(source, OPERATIONS[number]) for source, number in zip(sources, operations, strict=True)]
+        edges = [(source, OPERATIONS[number].name) for source, number in zip(sources, operations, strict=True)]
         cell = darts.Cell(edges, shape, affine=False, drop_path_prob=0.0)
         for parameter in cell.parameters():  # equal operations get equal weights, so they need not be matched
             values = torch.arange(parameter.numel(), dtype=torch.float)
@@ -331,7 +331,7 @@ def test_reductions_stand_after_thirds() -> None:
 def test_operations_keep_channels(choice: Any, affine: bool) -> None:
     features = torch.randn(2, 6, 8, 8)
     for stride in (1, 2):
-        layer = darts.operation(choice, 6, stride, affine)
+        layer = darts.operation(choice.name, 6, stride, affine)
         assert layer(features).shape == (2, 6, 8 // stride, 8 // stride)
         norms = [module for module in layer.modules() if isinstance(module, nn.BatchNorm2d)]
         assert all(norm.affine == affine for norm in norms)
@@ -365,8 +365,9 @@ def test_network_trains_and_is_saved(options: dict[str, Any], tmp_path: Path) ->
 
 def test_paths_are_dropped_in_training_alone() -> None:
     torch.manual_seed(0)
-    skip, pool = OPERATIONS[2], OPERATIONS[1]
-    cell = darts.Cell([(0, skip), (1, pool)] * 4, cell_shapes(4, 8)[0], affine=True, drop_path_prob=0.5)
+    cell = darts.Cell(
+        [(0, "skip_connect"), (1, "avg_pool_3x3")] * 4, cell_shapes(4, 8)[0], affine=True, drop_path_prob=0.5
+    )
     before, inputs = torch.randn(64, 12, 4, 4), torch.randn(64, 12, 4, 4)
     kept = cell.before(before)
     parts = (cell(before, inputs)[:, :4] - kept).flatten(1)

@@ -373,7 +373,7 @@ class DARTSSpace(SearchSpace):
         """Parameters at 32 channels and 8 cells, where the normalisations within operations have none.
 
         Equal to the published sizes of the networks of NAS-Bench-301 (NAS-Bench-Suite-Zero, Krishnakumar et al.,
-        2022); ``affine=True`` of `pkgen_hf.networks.darts.network` builds those with weights in all normalisations.
+        2022); ``affine=True`` of `pkgen_hf.networks.darts.plan` builds those with weights in all normalisations.
 
         For ``imagenet1k`` those of DARTS's evaluation: ``affine=True``, 48 channels, 14 cells, the stem for large
         images, without the auxiliary classifier, which is for training only.
