@@ -19,7 +19,6 @@ from .benchmarks import ScoreTable, tables_in, with_package
 from .drawing import draw
 from .export import python_source
 from .latency import LatencyTable
-from .networks import options
 from .own_evaluations import read_evaluations
 from .pipeline_pkgen import PKGenPipeline
 from .priors import Prior
@@ -68,10 +67,8 @@ def python_code(space: str, task: str | None, strings: Sequence[str]) -> dict[st
     """Plain Python code of architectures' networks at a task's scale, by names of files in their order."""
     found = get_space(space)
     name = task if task in found.tasks else next(iter(found.tasks))
-    data, sizes = found.task(name), dict[str, Any]()
-    if "task" in options(found):
-        sizes["task"] = name
-    else:
+    data, sizes = found.task(name), found.scale(name)
+    if "task" not in sizes:
         sizes["num_classes"] = data.num_classes
     if data.image_size:
         sizes["image_size"] = data.image_size

@@ -99,6 +99,7 @@ EXTRAS: dict[str, dict[Any, Extra]] = {
         _aten.avg_pool2d: _window,
         _aten.mean: _darts_mean,
     },
+    "darts/imagenet1k": {},
     "mnasnet": {
         _aten.native_batch_norm: lambda args, result: 4 * result.numel(),
         _aten.mean: lambda args, result: args[0].numel() + result.numel(),
@@ -159,15 +160,16 @@ class _Watch(TorchDispatchMode):
         return results
 
 
-def count(network: nn.Module, inputs: torch.Tensor, space: str = "") -> Cost:
+def count(network: nn.Module, inputs: torch.Tensor, benchmark: str = "") -> Cost:
     """Count what one forward pass does, without gradients and as in evaluation.
 
     Parameters
     ----------
     network, inputs
         Both on one device; on the meta device nothing is computed.
-    space
-        Whose benchmark's way of counting ``flops`` has; without one they are the multiply-adds.
+    benchmark
+        Space, or space and task as ``space/task``, whose way of counting ``flops`` has; by default, and where it has
+        none of its own, they are the multiply-adds.
 
     Raises
     ------
@@ -176,7 +178,7 @@ def count(network: nn.Module, inputs: torch.Tensor, space: str = "") -> Cost:
     """
     weights = [*network.parameters(), *network.buffers()]
     was_training = network.training
-    watch = _Watch(EXTRAS.get(space, {}), weights, inputs)
+    watch = _Watch(EXTRAS.get(benchmark, EXTRAS.get(benchmark.split("/")[0], {})), weights, inputs)
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as products, watch:
             network.eval()(inputs)
@@ -212,21 +214,19 @@ def measure(
     **scale: Any,
 ) -> Cost:
     """Costs of the network that an architecture builds at a scale; see `Architecture.cost`."""
-    from .networks import build, options
+    from .networks import build
     from .networks.inputs import input_shape, random_inputs
 
     if type(runs) is not int or runs < 1:
         raise ValueError(f"runs must be a whole number from 1, got {runs!r}")
     space = architecture.space
-    known = options(space)
     task = task or next(iter(space.tasks))
     num_classes = space.task(task).num_classes if num_classes is None else num_classes
-    shape = input_shape(space, task, image_size, **scale)
-    if "task" in known:
-        scale["task"] = task
+    scale = space.scale(task) | scale
+    shape = input_shape(space, task, image_size, stem=scale.get("stem"))
     with torch.device("meta"):
         network, inputs = build(architecture, num_classes, **scale), random_inputs(shape)
-    cost = count(network, inputs, space.name)
+    cost = count(network, inputs, f"{space.name}/{task}")
     if not latency:
         return cost
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # random weights, and the caller's are not disturbed

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -368,6 +368,10 @@ class DARTSSpace(SearchSpace):
         kinds = torch.arange(len(CELLS), device=indices.device)[:, None, None]
         costs = table[..., which].to(indices.device)[kinds, operations, (sources < 2).long()]
         return costs.flatten(1).sum(1) + int(fixed[which])
+
+    def scale(self, task: str) -> dict[str, Any]:
+        large = {"stem": "imagenet", "channels": LARGE_CHANNELS, "cells": LARGE_LAYERS, "affine": True}
+        return large if task == "imagenet1k" else {}
 
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Parameters at 32 channels and 8 cells, where the normalisations within operations have none.
