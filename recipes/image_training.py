@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import math
 import os
@@ -37,9 +38,20 @@ _NOT_OF_THE_RESULT = {
 }  # fmt: skip
 
 
-def make_accelerator(settings: Settings, script: str = "recipes/train_network.py") -> Accelerator:
+def has_idle_weights(network: PKGenNetworkForImageClassification) -> bool:
+    """Whether some weights never get a gradient, as on an edge that leads nowhere."""
+    empty = copy.deepcopy(network).to("meta").train()
+    size = network.config.image_size
+    labels = torch.empty(2, dtype=torch.long, device="meta")
+    empty(torch.empty(2, 3, size, size, device="meta"), labels).loss.backward()
+    return any(parameter.grad is None for parameter in empty.parameters())
+
+
+def make_accelerator(
+    settings: Settings, idle_weights: bool = False, script: str = "recipes/train_network.py"
+) -> Accelerator:
     """Accelerate's view of the processes; raises RuntimeError where the launcher's is another."""
-    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
     accelerator = Accelerator(
         cpu=settings.cpu,
         mixed_precision=settings.mixed_precision,
@@ -47,8 +59,8 @@ def make_accelerator(settings: Settings, script: str = "recipes/train_network.py
         log_with=settings.report_to,
         project_dir=settings.output_dir,
         dynamo_backend="inductor" if settings.compile else None,
-        # An edge that leads nowhere has weights without gradients; statistics are merged by `RunningStatistics`.
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)],
+        # Statistics are merged by `RunningStatistics`.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=idle_weights)],
     )
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != world:
@@ -130,7 +142,8 @@ class RunningStatistics:
 
     def __init__(self, network: nn.Module, accelerator: Accelerator, batches: int) -> None:
         self.accelerator = accelerator
-        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        self.batches = batches
+        norms = self.norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         self.buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
         decays = [torch.full_like(norm.running_mean, (1 - norm.momentum) ** batches) for norm in norms]
         self.decay = torch.cat([decay for decay in decays for _ in range(2)])
@@ -146,6 +159,8 @@ class RunningStatistics:
             merged = self.decay * merged + (after - self.decay * self.before)
         for buffer, part in zip(self.buffers, merged.split([len(b) for b in self.buffers]), strict=True):
             buffer.copy_(part)
+        for norm in self.norms:
+            norm.num_batches_tracked += self.batches * (self.accelerator.num_processes - 1)
         self.before = self._flat()
 
 
@@ -211,7 +226,8 @@ def train(
     RuntimeError
         If the launcher started several processes but they do not know of each other.
     """
-    accelerator = make_accelerator(settings)
+    model.config.auxiliary_weight, model.config.label_smoothing = settings.auxiliary_weight, settings.label_smoothing
+    accelerator = make_accelerator(settings, has_idle_weights(model))
     plan = Plan(settings, len(images), accelerator.process_index, accelerator.num_processes)
     for data in (images, getattr(validation, "images", validation)):
         if data is not None:
@@ -220,7 +236,6 @@ def train(
         _check_writable(settings.output_dir)
     if model.config.image_size != settings.image_size:
         raise ValueError(f"the network is for images of {model.config.image_size} pixels, not {settings.image_size}")
-    model.config.auxiliary_weight, model.config.label_smoothing = settings.auxiliary_weight, settings.label_smoothing
     resize = None if settings.crop_ratio == 1 else round(settings.image_size / settings.crop_ratio)
     processor = image_processor(
         settings.image_size, list(settings.mean), list(settings.std), resize, settings.bicubic
@@ -250,7 +265,7 @@ def train(
         accelerator.init_trackers("pkgen-network", config={"learning_rate": settings.learning_rate})
 
     history, skipped = progress["history"], set(progress["skipped"])
-    first = progress["step"]
+    first, evaluating = progress["step"], 0.0
     started, seconds = time.time(), progress["seconds"]
     # Sum of the losses of this epoch's batches, over all processes.
     total_loss = torch.tensor(progress["loss"], dtype=torch.float64, device=accelerator.device)
@@ -285,8 +300,7 @@ def train(
         if averaged is not None:
             averaged.update_parameters(model)
         done = step + 1
-        elapsed = seconds + time.time() - started
-        speed = (done - first) * plan.total_batch_size / (time.time() - started)
+        speed = (done - first) * plan.total_batch_size / (time.time() - started - evaluating)
         if done % settings.logging_steps == 0 or done == plan.steps:
             value = accelerator.reduce(loss.detach(), "mean").item()
             if not math.isfinite(value):
@@ -303,16 +317,19 @@ def train(
             record["learning_rate"] = plan.learning_rate(step)
             total_loss.zero_()
             if validation is not None and ((epoch + 1) % settings.validation_epochs == 0 or done == plan.steps):
+                evaluating -= time.time()
                 evaluated = (model if averaged is None else averaged.module).eval()
                 record["validation"] = accuracy(
                     evaluated, validation, accelerator, 2 * plan.batch_size, settings.dataloader_num_workers
                 )
                 network.train()
+                evaluating += time.time()
                 if settings.report_to:
                     accelerator.log({"top_1": record["validation"]["top_1"]}, step=done)
             history.append(record | {"seconds": round(seconds + time.time() - started, 3)})
         if settings.checkpointing_steps and done % settings.checkpointing_steps == 0 and done < plan.steps:
-            state = {"step": done, "settings": decisive, "history": history, "seconds": elapsed}
+            state = {"step": done, "settings": decisive, "history": history}
+            state["seconds"] = seconds + time.time() - started
             state["loss"] = accelerator.reduce(total_loss, "sum").item()
             state["skipped"] = _all(skipped, accelerator)
             save_checkpoint(accelerator, settings.output_dir, state, settings.checkpoints_total_limit)

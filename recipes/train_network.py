@@ -19,14 +19,21 @@ import sys
 import typing
 from typing import Any
 
+import datasets
 import torch
+import transformers
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
 from image_training import train
 from images import LabelledImages, load_images
 from pkgen_hf import Architecture, PKGenPipeline
-from pkgen_hf.modeling_network import PKGenNetworkConfig, PKGenNetworkForImageClassification, image_spaces
+from pkgen_hf.modeling_network import (
+    MODEL_TYPE,
+    PKGenNetworkConfig,
+    PKGenNetworkForImageClassification,
+    image_spaces,
+)
 from pkgen_hf.training import is_main_process
 from presets import PRESETS, Settings, get_preset, preset_of
 
@@ -182,12 +189,12 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
 def read_config(network: str) -> PKGenNetworkConfig:
     """The configuration of a saved network; raises ValueError if there is none of this kind."""
     try:
-        config = PKGenNetworkConfig.from_pretrained(network)
+        content, _ = PKGenNetworkConfig.get_config_dict(network)
     except OSError as error:
         raise ValueError(f"{network} is not a network of PKGen: {str(error).splitlines()[0]}") from error
-    if not isinstance(config, PKGenNetworkConfig):
-        raise ValueError(f"{network} is not a network of PKGen")
-    return config
+    if content.get("model_type") != MODEL_TYPE:
+        raise ValueError(f"{network} is not a network of PKGen: its config.json is missing or of another kind")
+    return PKGenNetworkConfig.from_dict(content)
 
 
 def make_network(
@@ -216,11 +223,14 @@ def make_network(
     return model
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     bar = tqdm(disable=True)
     try:
-        settings, options = parse_arguments()
+        settings, options = parse_arguments(argv)
         show = is_main_process() and not settings.quiet
+        if not show:
+            datasets.disable_progress_bars()
+            transformers.utils.logging.disable_progress_bar()
         images = images_of(options, options.train_images, options.train_split)
         validation = None
         if not options.no_validation:
