@@ -96,6 +96,7 @@ def rank_by_training(options: argparse.Namespace) -> None:
         total_batch_size=options.total_batch_size,
         learning_rate=options.learning_rate,
         validation_epochs=options.num_train_epochs,
+        channels_last=True,  # by a third faster on a CPU too
         cpu=options.cpu,
     )
     images = images_of(options, options.images, options.train_split).subset(options.max_train_samples)
