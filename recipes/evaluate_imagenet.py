@@ -45,9 +45,10 @@ def load_network(name: str) -> tuple[PKGenNetworkForImageClassification, Any]:
     """
     read_config(name)
     try:
-        model, loading = PKGenNetworkForImageClassification.from_pretrained(
+        loaded: Any = PKGenNetworkForImageClassification.from_pretrained(
             name, use_safetensors=True, output_loading_info=True
         )
+        model, loading = loaded
         processor = AutoImageProcessor.from_pretrained(name)
     except OSError as error:
         raise ValueError(f"{name} is not a whole network: {str(error).splitlines()[0]}") from error
@@ -73,7 +74,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     accelerator = make_accelerator(settings, script="recipes/evaluate_imagenet.py")
     model, processor = load_network(options.network)
     images = images_of(options, options.images, options.split)
-    images.check_classes(model.config.num_labels)
+    images.check_classes(int(model.config.num_labels or 0))
     images = images.subset(options.max_samples)
     model.to(accelerator.device)
     data = EvaluationImages(images, processor, options.skip_corrupt)
@@ -83,9 +84,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         def on_batch(number: int) -> None:
             bar.update(min(number * accelerator.num_processes, bar.total - bar.n))
 
-        found = accuracy(
-            model, data, accelerator, options.batch_size, options.dataloader_num_workers, on_batch
-        )
+        found = accuracy(model, data, accelerator, options.batch_size, options.dataloader_num_workers, on_batch)
     seconds = time.time() - started
     names = ("pkgen-hf", "torch", "transformers", "pillow")
     return {
@@ -107,7 +106,10 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "device": str(accelerator.device),
         "seconds": round(seconds, 3),
         "images_per_second": round(found["images"] / seconds, 1),
-        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in names},
+        },
     }
 
 

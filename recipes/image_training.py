@@ -40,7 +40,7 @@ _NOT_OF_THE_RESULT = {
 
 def has_idle_weights(network: PKGenNetworkForImageClassification) -> bool:
     """Whether some weights never get a gradient, as on an edge that leads nowhere."""
-    empty = copy.deepcopy(network).to("meta").train()
+    empty = nn.Module.to(copy.deepcopy(network), "meta").train()
     size = network.config.image_size
     labels = torch.empty(2, dtype=torch.long, device="meta")
     empty(torch.empty(2, 3, size, size, device="meta"), labels).loss.backward()
@@ -143,10 +143,14 @@ class RunningStatistics:
     def __init__(self, network: nn.Module, accelerator: Accelerator, batches: int) -> None:
         self.accelerator = accelerator
         self.batches = batches
-        norms = self.norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-        self.buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
-        decays = [torch.full_like(norm.running_mean, (1 - norm.momentum) ** batches) for norm in norms]
-        self.decay = torch.cat([decay for decay in decays for _ in range(2)])
+        self.norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        self.buffers: list[torch.Tensor] = []
+        decays: list[torch.Tensor] = []
+        for norm in self.norms:  # all of the package have statistics and a momentum
+            for buffer in (norm.get_buffer("running_mean"), norm.get_buffer("running_var")):
+                self.buffers.append(buffer)
+                decays.append(torch.full_like(buffer, (1 - float(norm.momentum or 0.0)) ** batches))
+        self.decay = torch.cat(decays)
         self.before = self._flat()
 
     def _flat(self) -> torch.Tensor:
@@ -160,12 +164,16 @@ class RunningStatistics:
         for buffer, part in zip(self.buffers, merged.split([len(b) for b in self.buffers]), strict=True):
             buffer.copy_(part)
         for norm in self.norms:
-            norm.num_batches_tracked += self.batches * (self.accelerator.num_processes - 1)
+            norm.get_buffer("num_batches_tracked").add_(self.batches * (self.accelerator.num_processes - 1))
         self.before = self._flat()
 
 
 def _make_optimizer(settings: Settings, network: nn.Module) -> torch.optim.Optimizer:
-    shared = {"lr": settings.learning_rate, "momentum": settings.momentum, "weight_decay": settings.weight_decay}
+    shared: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "momentum": settings.momentum,
+        "weight_decay": settings.weight_decay,
+    }
     if settings.optimizer == "sgd":
         return torch.optim.SGD(network.parameters(), nesterov=settings.nesterov, **shared)
     if settings.optimizer == "rmsprop":
@@ -229,23 +237,22 @@ def train(
     model.config.auxiliary_weight, model.config.label_smoothing = settings.auxiliary_weight, settings.label_smoothing
     accelerator = make_accelerator(settings, has_idle_weights(model))
     plan = Plan(settings, len(images), accelerator.process_index, accelerator.num_processes)
-    for data in (images, getattr(validation, "images", validation)):
-        if data is not None:
-            data.check_classes(model.config.num_labels)
+    classes = int(model.config.num_labels or 0)
+    images.check_classes(classes)
+    if validation is not None:
+        (validation.images if isinstance(validation, EvaluationImages) else validation).check_classes(classes)
     if accelerator.is_main_process:
         _check_writable(settings.output_dir)
     if model.config.image_size != settings.image_size:
         raise ValueError(f"the network is for images of {model.config.image_size} pixels, not {settings.image_size}")
     resize = None if settings.crop_ratio == 1 else round(settings.image_size / settings.crop_ratio)
-    processor = image_processor(
-        settings.image_size, list(settings.mean), list(settings.std), resize, settings.bicubic
-    )
+    processor = image_processor(settings.image_size, list(settings.mean), list(settings.std), resize, settings.bicubic)
     data = TrainingImages(images, settings)
     if isinstance(validation, LabelledImages):
         validation = EvaluationImages(validation, processor, settings.skip_corrupt)
 
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    model = model.to(memory_format=layout)  # type: ignore[call-overload]
+    nn.Module.to(model, memory_format=layout)
     optimizer = _make_optimizer(settings, model)
     network, optimizer = accelerator.prepare(model, optimizer)
     statistics = None
@@ -279,7 +286,7 @@ def train(
             group["lr"] = plan.learning_rate(step)
         if settings.drop_path_grows:
             grown = model.config.scale.get("drop_path_prob", 0.0) * epoch / settings.num_train_epochs
-            for cell in model.network.cells:
+            for cell in model.network.get_submodule("cells").children():
                 cell.drop_path_prob = grown
         for part in range(settings.gradient_accumulation_steps):
             batch = next(batches)

@@ -272,7 +272,7 @@ def _from_table(
     values = table.data.column(label_column).to_numpy()
     if values.dtype == object or values.dtype.kind not in "iuf":
         raise ValueError(f"{name}: column {label_column!r} holds {feature}, not the numbers of classes")
-    missing = np.flatnonzero(np.isnan(values)) if values.dtype.kind == "f" else []
+    missing = np.flatnonzero(np.isnan(values))
     if len(missing):
         raise ValueError(f"{source.where(int(missing[0]))}: the label is missing")
     labels = values.astype(np.int64)
@@ -280,7 +280,9 @@ def _from_table(
     wrong = np.flatnonzero((labels < 0) | (labels >= number))
     if len(wrong):
         row = int(wrong[0])
-        raise ValueError(f"{source.where(row)}: the label {labels[row]} is out of range; classes are 0 to {number - 1}")
+        raise ValueError(
+            f"{source.where(row)}: the label {labels[row]} is out of range; classes are 0 to {number - 1}"
+        )
     if not len(labels):
         raise ValueError(f"{name} holds no images")
     names = feature.names if isinstance(feature, ClassLabel) else [str(label) for label in range(number)]
@@ -299,16 +301,15 @@ def _random_resized_crop(image: Image.Image, size: int, rng: np.random.Generator
     width, height = image.size
     for _ in range(10):
         area = width * height * rng.uniform(*AREA)
-        ratio = math.exp(rng.uniform(*np.log(RATIO)))
+        ratio = math.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
-            left, top = rng.integers(width - w + 1), rng.integers(height - h + 1)
+            left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
             break
     else:  # the middle, of a shape as near to its own as allowed
         w, h = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
         left, top = (width - w) // 2, (height - h) // 2
-    box = (int(left), int(top), int(left) + w, int(top) + h)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + w, top + h))
 
 
 def _jittered(image: Image.Image, ranges: Sequence[float], rng: np.random.Generator) -> Image.Image:
@@ -350,7 +351,7 @@ def augment(image: Image.Image, settings: Settings, rng: np.random.Generator) ->
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if any(settings.color_jitter):
         image = _jittered(image, settings.color_jitter, rng)
-    pixels = np.asarray(image, np.float32) / np.float32(255)
+    pixels: np.ndarray = np.asarray(image, np.float32) / np.float32(255)
     pixels = (pixels - np.asarray(settings.mean, np.float32)) / np.asarray(settings.std, np.float32)
     if settings.cutout:  # DeVries and Taylor, 2017: a square that may reach over the border
         half = settings.cutout // 2

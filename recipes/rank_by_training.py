@@ -165,7 +165,9 @@ def rank_by_training(options: argparse.Namespace) -> None:
     Console(highlight=False).print(shown)
     for key in ("all", "without_the_worst"):
         tau = found[key]
-        print(f"Kendall's tau, {key.replace('_', ' ')}: {tau['tau']:.2f} (p {tau['p_value']:.3f}, {tau['cells']} cells)")
+        print(
+            f"Kendall's tau, {key.replace('_', ' ')}: {tau['tau']:.2f} (p {tau['p_value']:.3f}, {tau['cells']} cells)"
+        )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -253,6 +253,9 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError, ModuleNotFoundError, RuntimeError, SafetensorError) as error:
         bar.close()
         sys.exit(f"error: {error}")
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
     if show:
         found = result["history"][-1].get("validation")
         print(f"top-1 {found['top_1']:.2f} %, top-5 {found['top_5']:.2f} %" if found else "not evaluated")

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
-from PIL import Image
 from pictures import CLASSES, draw_picture, pictures, write_folder, write_parquet
+from PIL import Image
 
-import datasets
 from images import BadImage, EvaluationImages, TrainingImages, augment, batches_of, load_images
 from pkgen_hf.modeling_network import image_processor
 from presets import PRESETS
@@ -219,7 +219,7 @@ def test_colours_change_and_stay_colours() -> None:
     for kind in range(4):
         ranges = tuple(0.4 if number == kind else 0.0 for number in range(4))
         changed = augment(picture, replace(settings, color_jitter=ranges), np.random.default_rng(3))
-        assert not np.array_equal(changed, plain) and 0 <= changed.min() and changed.max() <= 1
+        assert not np.array_equal(changed, plain) and changed.min() >= 0 and changed.max() <= 1
         grey = Image.new("RGB", (16, 16), (100, 100, 100))
         if kind >= 2:  # saturation and hue of grey
             same = augment(grey, replace(settings, color_jitter=ranges), np.random.default_rng(3))
@@ -254,5 +254,8 @@ def test_imagenet_as_parquet_and_as_folder(shared_benchmarks: Path, tmp_path: Pa
     assert folder.classes == [table.classes[index] for index in (0, 1, 500)]
     for number, index in enumerate((0, 1, 500)):
         draws = [np.random.default_rng(7) for _ in range(2)]
-        first, second = augment(table.image(index), settings, draws[0]), augment(folder.image(number), settings, draws[1])
+        first, second = (
+            augment(table.image(index), settings, draws[0]),
+            augment(folder.image(number), settings, draws[1]),
+        )
         assert first.shape == (3, 224, 224) and np.array_equal(first, second)

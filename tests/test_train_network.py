@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 from pictures import pictures, write_folder, write_parquet
@@ -20,7 +21,6 @@ from safetensors.torch import load_file
 from test_darts import DARTS_V2
 from transformers import pipeline
 
-import datasets
 from image_training import Plan, has_idle_weights, train
 from images import load_images
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
@@ -135,9 +135,7 @@ def test_same_seed_same_weights_and_workers_change_nothing(folder: Path, tmp_pat
         assert_same(tmp_path / "a", tmp_path / "c", rtol=0, atol=0)
 
 
-def test_a_killed_run_goes_on_exactly(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_run_goes_on_exactly(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """SIGKILL in the middle of the second of three epochs; drop path, moving average and auxiliary head included."""
     main([*argv_of(options_of(folder, tmp_path / "whole")), "--quiet"])
     options = argv_of(options_of(folder, tmp_path / "killed") | {"checkpointing_steps": 1})
@@ -196,9 +194,7 @@ def test_every_image_of_a_step_is_read_by_one_process() -> None:
         list(Plan(replace(SMALL, total_batch_size=12, gradient_accumulation_steps=2), 40, r, 3).batches(0))
         for r in range(3)
     ]
-    joined = [
-        batch for s in range(12) for part in parts for batch in part[2 * s : 2 * s + 2]
-    ]
+    joined = [batch for s in range(12) for part in parts for batch in part[2 * s : 2 * s + 2]]
     assert joined == expected
     assert list(one.batches(7)) == expected[7 * 6 :]
 
@@ -233,9 +229,7 @@ def test_presets_build_and_their_options_override(name: str) -> None:
     assert parse_arguments(["--space", space, "--generate", "--train_images", "x"])[0].optimizer == preset.optimizer
 
 
-def test_a_saved_network_is_trained_on(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_saved_network_is_trained_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From its weights, or from fresh ones if it has none."""
     model = network(SMALL, seed=5)
     model.save_pretrained(tmp_path / "both")
@@ -304,9 +298,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         assert not list((tmp_path / "out").iterdir())
 
 
-def test_mistakes_on_the_command_line(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes_on_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(tmp_path / "two/train", pictures(4))
     base: dict[str, Any] = {"train_images": folder, "output_dir": tmp_path / "out", "validation_split": "test"}
     for options, message in [
