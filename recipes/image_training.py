@@ -235,7 +235,8 @@ def train(
         If the launcher started several processes but they do not know of each other.
     """
     model.config.auxiliary_weight, model.config.label_smoothing = settings.auxiliary_weight, settings.label_smoothing
-    accelerator = make_accelerator(settings, has_idle_weights(model))
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    accelerator = make_accelerator(settings, several and has_idle_weights(model))
     plan = Plan(settings, len(images), accelerator.process_index, accelerator.num_processes)
     classes = int(model.config.num_labels or 0)
     images.check_classes(classes)

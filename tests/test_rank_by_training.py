@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import datasets
 import pytest
 from pictures import pictures, write_parquet
 
 from pkgen_hf import Architecture, PKGenPipeline, ScoreTable
 from rank_by_training import CHANCE, GENERATED, SPACE, TASK, WORST, choose, main, summary
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Data sets are cached where the tests leave their files."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
 
 
 def test_groups_are_as_the_benchmark_has_them(cell_table: ScoreTable) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import datasets
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from pictures import pictures, write_folder, write_parquet
 from safetensors.torch import load_file
 from test_darts import DARTS_V2
@@ -178,8 +180,30 @@ def test_two_processes_are_one_that_accumulates(folder: Path, tmp_path: Path) ->
     assert [r["loss"] for r in a["history"]] == pytest.approx([r["loss"] for r in b["history"]], rel=1e-5)
 
 
-def test_weights_that_lead_nowhere_are_found() -> None:
+def as_one_of_two(rank: int, port: int, argv: list[str]) -> None:
+    """The recipe in a process forked from this one, with what a launcher tells it; it knew of no others before."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    main(argv)
+
+
+def test_weights_that_lead_nowhere_and_corrupt_images_on_two_processes(folder: Path, tmp_path: Path) -> None:
     assert has_idle_weights(network(SMALL, IDLE)) and not has_idle_weights(network(SMALL))
+    corrupt = write_parquet(tmp_path / "x.parquet", [*pictures(30), (b"no", 1), *pictures(30, seed=1), (b"no", 1)])
+    options = options_of(folder, tmp_path / "one") | {"space": "nas-bench-201", "architecture": IDLE}
+    options |= {"preset": "nas-bench-201", "scale": ["channels=4", "cells=1"], "train_images": corrupt}
+    options |= {"validation_images": folder / "test.parquet"}
+    main([*argv_of(options), "--gradient_accumulation_steps", "2", "--skip_corrupt", "--quiet"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    argv = [*argv_of(options | {"output_dir": tmp_path / "two"}), "--skip_corrupt", "--quiet"]
+    torch.multiprocessing.start_processes(as_one_of_two, (port, argv), nprocs=2, start_method="fork")
+    assert_same(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-4)
+    a, b = (json.loads((tmp_path / name / "network/training.json").read_text()) for name in ("one", "two"))
+    assert a["skipped_images"] == b["skipped_images"] == [30, 61]
+    assert (a["processes"], b["processes"]) == (1, 2)
 
 
 def test_every_image_of_a_step_is_read_by_one_process() -> None:
