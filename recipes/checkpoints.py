@@ -40,7 +40,7 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str, progress: dict[st
             (temporary / PROGRESS).write_text(json.dumps(progress))
     except Exception as error:  # safetensors and torch have their own for a full disk
         shutil.rmtree(temporary, ignore_errors=True)
-        raise OSError(f"cannot write {final}: {str(error).splitlines()[0]}") from error
+        raise OSError(f"cannot write {final}: {(str(error) or repr(error)).splitlines()[0]}") from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         shutil.rmtree(final, ignore_errors=True)

@@ -27,8 +27,8 @@ from tqdm.auto import tqdm
 from transformers import AutoImageProcessor
 
 from accuracy import accuracy, cost
-from image_training import make_accelerator
 from images import EvaluationImages
+from parallel import make_accelerator
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
 from pkgen_hf.training import is_main_process, write_json
 from presets import Settings

@@ -168,8 +168,8 @@ def preset_of(space: str) -> str:
 
 
 def get_preset(name: str, space: str) -> Settings:
-    """Settings of a preset for a space; the scale of the preset is of its own space, other spaces keep theirs."""
+    """Settings of a preset for a space; the preset's scale and drop path are of its own space, others keep theirs."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     preset = PRESETS[name]
-    return preset if space == preset.space else replace(preset, space=space, scale={})
+    return preset if space == preset.space else replace(preset, space=space, scale={}, drop_path_grows=False)

@@ -147,7 +147,13 @@ def _is_a(kind: type, text: str) -> bool:
 
 
 def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.Namespace]:
-    """The command line as settings, and what they do not hold: which network and which images."""
+    """The command line as settings, and what they do not hold: which network and which images.
+
+    Raises
+    ------
+    ValueError
+        If --network names none, or an item of --scale is malformed.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False, allow_abbrev=False
     )
@@ -161,11 +167,14 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     which.add_argument("--generate", action="store_true", help="train what the pipeline ranks first in --space")
     parser.add_argument("--task", help="with --generate: data set of the space whose prior is used")
     parser.add_argument("--checkpoint", default="pkgen-base", help="with --generate: pipeline (default: pkgen-base)")
-    known, _ = parser.parse_known_args(argv)
-    if known.network:
-        known.space = read_config(known.network).space
+    known, _ = parser.parse_known_args(argv)  # defaults of the other options follow from these
+    saved = read_config(known.network) if known.network else None
+    if saved is not None:
+        known.space = saved.space
     space = known.space or (PRESETS[known.preset].space if known.preset else "nas-bench-201")
     preset = get_preset(known.preset or preset_of(space), space)
+    if saved is not None:
+        preset = dataclasses.replace(preset, image_size=saved.image_size)
     parser.add_argument("-h", "--help", action="help", help="show this and exit")
     parser.add_argument("--train_images", required=True, metavar="IMAGES", help="images to train on")
     parser.add_argument("--validation_images", metavar="IMAGES", help="images to evaluate (default: the split "

@@ -17,7 +17,8 @@ from datasets import Dataset
 from pictures import CLASSES, draw_picture, pictures, write_folder, write_parquet
 from PIL import Image
 
-from images import BadImage, EvaluationImages, TrainingImages, augment, batches_of, load_images
+from augmentation import augment
+from images import BadImage, EvaluationImages, TrainingImages, batches_of, load_images
 from pkgen_hf.modeling_network import image_processor
 from presets import PRESETS
 

@@ -23,8 +23,9 @@ from safetensors.torch import load_file
 from test_darts import DARTS_V2
 from transformers import pipeline
 
-from image_training import Plan, has_idle_weights, train
+from image_training import train
 from images import load_images
+from parallel import Plan, has_idle_weights
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
 from presets import PRESETS, Settings, get_preset
 from train_network import main, parse_arguments
@@ -239,7 +240,8 @@ def test_learning_rates(scheduler: str) -> None:
 def test_presets_build_and_their_options_override(name: str) -> None:
     preset = PRESETS[name]
     space = preset.space
-    assert get_preset(name, "nas-bench-macro").scale == {}
+    other = get_preset(name, "nas-bench-macro")
+    assert other.scale == {} and not other.drop_path_grows
     argv = ["--preset", name, "--generate", "--train_images", "x"]
     assert parse_arguments(argv)[0] == preset
     small = {"darts": ["channels=4", "cells=3"]}.get(space, [])
@@ -260,7 +262,7 @@ def test_a_saved_network_is_trained_on(folder: Path, tmp_path: Path, capsys: pyt
     model.config.save_pretrained(tmp_path / "config")
     for name in ("both", "config"):
         options = {
-            "network": tmp_path / name, "train_images": folder, "image_size": 16, "total_batch_size": 8,
+            "network": tmp_path / name, "train_images": folder, "total_batch_size": 8,
             "learning_rate": 0, "max_train_steps": 1, "output_dir": tmp_path / f"{name}-trained",
         }  # fmt: skip
         main([*argv_of(options), "--no_validation"])
@@ -290,6 +292,7 @@ def test_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
         ({"gradient_accumulation_steps": 5}, "24 images cannot be divided among 1 processes x 5"),
         ({"optimizer": "sdg"}, "'sdg'.*Did you mean 'sgd'"),
         ({"lr_scheduler": "cosin"}, "Did you mean 'cosine'"),
+        ({"drop_path_grows": True}, "drop_path_grows is for networks of darts, not of nas-bench-201"),
         ({"image_size": 32}, "images of 16 pixels, not 32"),
         ({"learning_rate": 1e30, "logging_steps": 1}, "the loss is .* at step"),
     ]:
