@@ -92,6 +92,8 @@ def rank_by_training(options: argparse.Namespace) -> None:
     settings = replace(
         PRESETS[SPACE],
         scale={"channels": options.channels, "cells": options.cells},
+        image_size=options.image_size,
+        crop_padding=options.image_size // 8,
         num_train_epochs=options.num_train_epochs,
         total_batch_size=options.total_batch_size,
         learning_rate=options.learning_rate,
@@ -149,6 +151,7 @@ def rank_by_training(options: argparse.Namespace) -> None:
         },
         "images": {"train": len(images), "validation": len(validation), "source": options.images},
         "scale": settings.scale,
+        "image_size": options.image_size,
         "epochs": options.num_train_epochs,
         "seeds": options.seeds,
         "training": record,
@@ -179,6 +182,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--max_train_samples", type=int, default=10000, help="images to train on (default: 10000)")
     parser.add_argument("--max_validation_samples", type=int, default=5000, help="to evaluate (default: 5000)")
     parser.add_argument("--num_train_epochs", type=int, default=3, help="(default: 3)")
+    parser.add_argument("--image_size", type=int, default=32, help="images are resized to this, 16 costs a quarter "
+                        "(default: 32)")  # fmt: skip
     parser.add_argument("--channels", type=int, default=8, help="of the first stage (default: 8)")
     parser.add_argument("--cells", type=int, default=1, help="in each stage (default: 1)")
     parser.add_argument("--total_batch_size", type=int, default=64, help="(default: 64)")
