@@ -176,9 +176,13 @@ def write(name: str, rows: list[Row], details: dict[str, Any], options: argparse
     console.print(
         "rank: median, in % of the table; best of 5: by validation, of the 5 first-ranked; s: seconds for all n"
     )
+    save(name, {"protocol": protocol, **details}, rows, options)
+
+
+def save(name: str, details: dict[str, Any], rows: list[Row], options: argparse.Namespace) -> None:
+    """Write results/NAME.json with what is needed to make it again, and drop what `rows_of` kept."""
     versions = {name: importlib.metadata.version(name) for name in ("pkgen-hf", "torch", "diffusers", "numpy")}
     record = {
-        "protocol": protocol,
         **details,
         "command": shlex.join(["python", *sys.argv]),
         "versions": {"python": platform.python_version(), **versions},
@@ -188,4 +192,4 @@ def write(name: str, rows: list[Row], details: dict[str, Any], options: argparse
     path = options.results / f"{name}.json"
     write_json(record, path)
     _unfinished(name, options).unlink(missing_ok=True)
-    console.print(f"wrote {path}")
+    print(f"wrote {path}")

@@ -314,6 +314,36 @@ def test_published_networks_have_their_published_sizes() -> None:
     assert first.shape == second.shape == (2, 1000)
 
 
+@pytest.mark.parametrize(
+    "normal, reduce, millions",
+    [
+        (  # P-DARTS, ICCV 2019
+            "skip_connect 0, dil_conv_3x3 1, skip_connect 0, sep_conv_3x3 1, sep_conv_3x3 1, sep_conv_3x3 3, "
+            "sep_conv_3x3 0, dil_conv_5x5 4",
+            "avg_pool_3x3 0, sep_conv_5x5 1, sep_conv_3x3 0, dil_conv_5x5 2, max_pool_3x3 0, dil_conv_3x3 1, "
+            "dil_conv_3x3 1, dil_conv_5x5 3",
+            3.4,
+        ),
+        (  # PC-DARTS, ICLR 2020
+            "sep_conv_3x3 1, skip_connect 0, sep_conv_3x3 0, dil_conv_3x3 1, sep_conv_5x5 0, sep_conv_3x3 1, "
+            "avg_pool_3x3 0, dil_conv_3x3 1",
+            "sep_conv_5x5 1, max_pool_3x3 0, sep_conv_5x5 1, sep_conv_5x5 2, sep_conv_3x3 0, sep_conv_3x3 3, "
+            "sep_conv_3x3 1, sep_conv_3x3 2",
+            3.6,
+        ),
+    ],
+)
+def test_cells_that_others_found_have_their_published_sizes(normal: str, reduce: str, millions: float) -> None:
+    """Parameters on CIFAR-10 as in the tables of their papers, which give one decimal."""
+    edges = [[(name, int(node)) for name, node in map(str.split, cell.split(", "))] for cell in (normal, reduce)]
+    concat = "range(2, 6)"
+    text = f"Genotype(normal={edges[0]}, normal_concat={concat}, reduce={edges[1]}, reduce_concat={concat})"
+    architecture = Architecture.from_string(SPACE, text)
+    with torch.device("meta"):
+        network = architecture.build(channels=36, cells=20, affine=True)
+    assert count(network) / 1e6 == pytest.approx(millions, rel=0.02)
+
+
 # ---------------------------------------------------------------------- networks
 
 
