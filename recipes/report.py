@@ -19,6 +19,7 @@ TITLES = {
     "few-labels": "Few labels: as new space, and the best by validation of a few that were read",
     "prior-matters": "The prior matters: one checkpoint, several priors",
     "limits": "Under limits, no label of the target data set or space: parameters, and latency",
+    "rank-by-training": "Trained here: what is generated, what chance gives and what a bad prior gives, all alike",
     "quality": "Quality of generation: validity, uniqueness, novelty, coverage of the best hundredth",
     "ablations": "Ablations: one part changed at a time",
 }
@@ -125,8 +126,40 @@ def figures() -> list[str]:
     return lines
 
 
+def by_training(record: Record) -> str:
+    """The Markdown of a file of cells that were trained: groups, and how their order agrees with the benchmark's."""
+    images = record["images"]
+    lines = [
+        [
+            group["method"],
+            str(group["cells"]),
+            f"{group['accuracy']:.2f} ± {group['accuracy_std']:.2f}",
+            f"{group['std_over_seeds']:.2f}",
+            f"{group['benchmark']:.2f}",
+            f"{sum(record['labels_read'].get(group['method'], {}).values()):,}",
+        ]
+        for group in record["groups"]
+    ]
+    header = ["group", "cells", "accuracy here", "deviation over seeds", "the benchmark's mean", "labels read"]
+    taus = ", ".join(
+        f"{record[name]['tau']:.2f} over {record[name]['cells']} cells {text} (p = {record[name]['p_value']:.3g})"
+        for name, text in (("all", "of all groups"), ("without_the_worst", "without the worst prior's"))
+    )
+    text = [
+        f"### {record['space']} on {record['task']}",
+        "",
+        f"`{record['command']}`: {record['seeds']} trainings of each cell, {record['epochs']} epochs on "
+        f"{images['train']:,} images of {record['image_size']} pixels, accuracy on {images['validation']:,} others, "
+        f"at the scale {record['scale']}; {sum(row['seconds'] for row in record['rows']) / 60:.0f} minutes in all. "
+        f"Kendall's tau between accuracy here and the benchmark's: {taus}.",
+    ]
+    return "\n".join([*text, "", *table(lines, header), ""])
+
+
 def section(record: Record) -> str:
     """The Markdown of one results file."""
+    if record["protocol"] == "rank-by-training":
+        return by_training(record)
     first, training = record["rows"][0], record["training"]
     few = record["protocol"] == "few-labels"
     size = f"{first['seeds']} runs" if few else f"n = {first['n']:,}, {first['seeds']} seeds"
@@ -288,6 +321,9 @@ def claims(records: list[Record]) -> list[str]:
     def front(here: list[Record]) -> str:
         return " / ".join(f"{row['hypervolume']:.3f}" for row in unseen(here, "hypervolume"))
 
+    def trained_here(here: list[Record]) -> str:
+        return " / ".join(f"{group['accuracy']:.1f}" for group in here[0]["groups"])
+
     def mean_rank(tasks: tuple[str, ...]) -> Callable[[list[Record]], str]:
         def cell(here: list[Record]) -> str:
             known = {row["task"] for record in here for row in record["rows"]}
@@ -322,6 +358,8 @@ def claims(records: list[Record]) -> list[str]:
         of("new-space", f"transnas-bench-101-{kind}", text, mean_rank(alike))
     of("new-space", "nas-bench-101", "NAS-Bench-101, no label of it: mean", means("validation"))
     of("new-space", "darts", "DARTS cells, no label of them: median rank by a surrogate", mean_rank(()))
+    of("rank-by-training", "nas-bench-201", "NAS-Bench-201 cells trained here: accuracy of first-ranked / uniform "
+       "random / first-ranked with a bad prior", trained_here)  # fmt: skip
     for budget in (20, 50, 100, 192):
         text = f"{cell_201}, {budget} labels: best by validation"
         of("few-labels", "nas-bench-201", text, with_labels(budget))
