@@ -310,6 +310,53 @@ class Prior:
             raise ValueError(f"{path} holds a prior of {priors[0].space.name}, not of {wanted.name}")
         return priors[0]
 
+    @classmethod
+    def from_hub(
+        cls,
+        repo_id: str,
+        space: str | SearchSpace,
+        task: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> Prior:
+        """Read one prior of a data set of priors, as `pkgen dataset build priors` writes them.
+
+        Parameters
+        ----------
+        repo_id
+            A Hub id such as ``org/pkgen-priors``, or a folder.
+        space
+            Its space, which is the data set's config; of a space of your own, the `SearchSpace` itself.
+        task
+            Its data set, or kind of task; None for the prior of the average over data sets.
+        revision, cache_dir, local_files_only, token
+            As in `huggingface_hub.snapshot_download`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such data set.
+        ValueError
+            If it has no such space or task, or holds something else.
+        """
+        from . import hub
+        from .prior_files import load_priors
+
+        space = get_space(space)
+        folder = Path(repo_id)
+        if not folder.is_dir():
+            patterns = [f"{space.name}/*.parquet", "README.md"]
+            folder = hub.download(repo_id, patterns, "dataset", revision, cache_dir, local_files_only, token)
+        files = sorted((folder / space.name).glob("*.parquet"))
+        if len(files) != 1:
+            raise ValueError(f"the data set {repo_id} has {len(files)} files of priors of {space.name}, expected one")
+        priors = {prior.task: prior for prior in load_priors(files[0], [space]) if prior.space is space}
+        if task not in priors:
+            raise unknown(f"task of {space.name} in the data set {repo_id}", task, map(str, priors))
+        return priors[task]
+
     def plot(self, path: str | Path) -> Path:
         """Draw contributions and frequencies to a PNG or SVG file."""
         from .drawing import draw_prior
