@@ -140,8 +140,8 @@ def load_benchmark(
     name
         A search space, e.g. ``"nas-bench-201"``.
     source
-        A Parquet file, a folder of Parquet files, the id of a Hub data set of them, or a file or folder of the benchmark's own (see
-        `pkgen_hf.sources`); None reads the PyPI package of the space.
+        A Parquet file, a folder of Parquet files, the id of a Hub data set of them, or a file or folder of the
+        benchmark's own (see `pkgen_hf.sources`); None reads the PyPI package of the space.
     revision
         Branch, tag or commit of a Hub data set.
     quiet

@@ -403,7 +403,8 @@ def card(
     Example: pkgen card runs/mine --output hub/mine --repo-id org/mine && pkgen push hub/mine org/mine
     """
     from .cards import PLACEHOLDER, network_card, pipeline_card, write_card
-    from .publishing import export_pipeline, kind_of
+    from .pipeline_folder import export_pipeline
+    from .publishing import kind_of
 
     if (folder / "model_index.json").is_file():
         folder = export_pipeline(folder, output or folder)

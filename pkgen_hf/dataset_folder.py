@@ -25,7 +25,8 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from rich.console import Console
 
 from .benchmarks import MEASURES, SPLITS, load_benchmark, package_of
-from .cards import PLACEHOLDER, TAG, TEMPLATES, check_card, citations_of, origins_of, render
+from .card_rules import check_card
+from .cards import PLACEHOLDER, TAG, TEMPLATES, citations_of, origins_of, render
 from .dataset_origins import Origin, origin
 from .hub import PRIORS_FOLDER, checkpoint_folder, replace_folder
 from .prior_files import load_priors
@@ -33,6 +34,7 @@ from .sources import source_files
 from .spaces import SearchSpace, get_space
 
 PRIORS = PRIORS_FOLDER  # the name of a data set of priors
+_DEFAULT = "nas-bench-201"  # the config of priors that is loaded if none is named, where there is one
 _CHUNK = 65_536  # rows that are checked at a time
 _MANY = 16  # files of a source that the card lists one by one
 
@@ -97,7 +99,7 @@ def build_benchmark(
 def build_priors(checkpoint: str | Path, folder: str | Path, quiet: bool = False, repo_id: str = PLACEHOLDER) -> Built:
     """Write the priors of a checkpoint as a data set; parameters and errors as of `build_benchmark`."""
     found, folder = checkpoint_folder(checkpoint), _may_write(folder)
-    files = sorted((found / PRIORS_FOLDER).glob("*.parquet"))
+    files = sorted((found / PRIORS_FOLDER).glob("*.parquet"), key=lambda file: (file.stem != _DEFAULT, file.stem))
     if not files:
         raise ValueError(f"the checkpoint {checkpoint} has no priors")
     configs, priors = {}, []

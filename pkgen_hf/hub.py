@@ -125,7 +125,7 @@ def download(
         ) from error
     except HFValidationError as error:
         raise FileNotFoundError(f"no folder {name}, and it cannot be the name of a Hub {kind}: {error}") from error
-    except (HfHubHTTPError, OSError, *transport_errors()) as error:
+    except failures() as error:
         raise FileNotFoundError(
             f"the download of the Hub's {kind} {name} failed; what has arrived is kept, so try again "
             f"({_first_line(error)})"
@@ -133,9 +133,13 @@ def download(
     return Path(folder)
 
 
-def transport_errors() -> tuple[type[Exception], ...]:
-    """Of the client's HTTP library, which is httpx or httpx2 by its version; those of requests are OSErrors."""
-    return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)
+def failures() -> tuple[type[Exception], ...]:
+    """What the client raises when a transfer fails.
+
+    Its HTTP library is httpx or httpx2, by its version; before, it was requests, whose errors are OSErrors.
+    """
+    libraries = (sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules)
+    return (HfHubHTTPError, OSError, *(library.HTTPError for library in libraries))
 
 
 def _first_line(error: Exception) -> str:

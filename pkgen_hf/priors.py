@@ -321,7 +321,7 @@ class Prior:
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> Prior:
-        """Read one prior of a data set of priors, as `pkgen dataset build priors` writes them.
+        """The best prior for a task in a data set of priors, as `pkgen dataset build priors` writes them.
 
         Parameters
         ----------
@@ -330,7 +330,8 @@ class Prior:
         space
             Its space, which is the data set's config; of a space of your own, the `SearchSpace` itself.
         task
-            Its data set, or kind of task; None for the prior of the average over data sets.
+            A data set of the space, or a kind of task; None for the average over data sets. Where it has no prior of
+            its own, one is carried over, as in a call of the pipeline.
         revision, cache_dir, local_files_only, token
             As in `huggingface_hub.snapshot_download`.
 
@@ -339,23 +340,25 @@ class Prior:
         FileNotFoundError
             If there is no such data set.
         ValueError
-            If it has no such space or task, or holds something else.
+            If it has no priors of the space, the space no such task, or for a damaged file.
         """
         from . import hub
         from .prior_files import load_priors
+        from .spaces import TASK_KINDS
+        from .transfer import select_prior
 
         space = get_space(space)
+        if task is not None and task not in TASK_KINDS:
+            space.task(task)
         folder = Path(repo_id)
         if not folder.is_dir():
-            patterns = [f"{space.name}/*.parquet", "README.md"]
+            patterns = [f"{space.name}/*.parquet"]
             folder = hub.download(repo_id, patterns, "dataset", revision, cache_dir, local_files_only, token)
         files = sorted((folder / space.name).glob("*.parquet"))
-        if len(files) != 1:
-            raise ValueError(f"the data set {repo_id} has {len(files)} files of priors of {space.name}, expected one")
-        priors = {prior.task: prior for prior in load_priors(files[0], [space]) if prior.space is space}
-        if task not in priors:
-            raise unknown(f"task of {space.name} in the data set {repo_id}", task, map(str, priors))
-        return priors[task]
+        priors = [prior for file in files for prior in load_priors(file, [space])]
+        if not priors:
+            raise ValueError(f"the data set {repo_id} has no priors of {space.name}")
+        return select_prior(priors, space, task)
 
     def plot(self, path: str | Path) -> Path:
         """Draw contributions and frequencies to a PNG or SVG file."""

@@ -1,4 +1,4 @@
-"""Publishing on the Hub: checkpoints in the form it needs, checks of what is about to be public, and the upload.
+"""Publishing on the Hub: checks of what is about to be public, and the upload.
 
 A folder that can be published has a card, ``README.md``, and holds one thing: a pipeline, a network, a data set or a
 Space. It is uploaded in one commit. What the Hub has already is not sent again, so an upload that was stopped is done
@@ -10,30 +10,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import HFValidationError
 
-from .cards import PLACEHOLDER, check_card
+from .card_rules import check_card
+from .cards import PLACEHOLDER
 from .errors import unknown
-from .hub import PRIORS_FOLDER, checkpoint_folder, replace_folder, transport_errors
-from .pipeline_pkgen import PKGenPipeline
-
-# One-line modules of a published pipeline: diffusers looks for the classes in them, and finds those of this package.
-SHIMS = {
-    "pipeline.py": "from pkgen_hf.pipeline_pkgen import ModelMixin, PKGenPipeline, SchedulerMixin  # noqa: F401\n",
-    "denoiser/modeling_denoiser.py": (
-        "from pkgen_hf.modeling_denoiser import ArchitectureDenoiser, ModelMixin  # noqa: F401\n"
-    ),
-    "scheduler/scheduling_prior_discrete.py": (
-        "from pkgen_hf.scheduling_prior_discrete import PriorDiscreteScheduler, SchedulerMixin  # noqa: F401\n"
-    ),
-}
+from .hub import PRIORS_FOLDER, checkpoint_folder, failures
+from .pipeline_folder import SHIMS
 
 
 @dataclass(frozen=True)
@@ -103,67 +92,6 @@ class Upload:
             f"{self.kind} {self.folder} -> {self.repo_type} {self.repo_id}: {len(self.files)} files, {size:,} bytes"
         ]
         return "\n".join([*lines, *(f"  {name}  {size:,}" for name, size in self.files.items())])
-
-
-# ---------------------------------------------------------------------- the form of a pipeline
-
-
-def export_pipeline(checkpoint: str | Path, folder: str | Path) -> Path:
-    """Write a checkpoint in the form in which both pipelines load it from the Hub; its card is made by `cards`.
-
-    `PKGenPipeline.from_pretrained` reads the same files as ever. For `DiffusionPipeline.from_pretrained` with
-    ``trust_remote_code=True`` there are one-line modules beside them that import the classes of this package, and
-    ``model_index.json`` names those.
-
-    Parameters
-    ----------
-    checkpoint
-        Bundled name, folder or Hub id.
-    folder
-        New, empty, or an earlier export, which is replaced (but for its card).
-
-    Raises
-    ------
-    ValueError
-        If the checkpoint is damaged.
-    FileExistsError
-        If the folder holds something else.
-    """
-    source, folder = checkpoint_folder(checkpoint), Path(folder)
-    PKGenPipeline.from_pretrained(source)
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / "pipeline.py").is_file())):
-        raise FileExistsError(f"{folder} is there and is no exported pipeline; name another folder")
-    card = folder / "README.md"
-    with replace_folder(folder) as new:
-        names = ["denoiser/diffusion_pytorch_model.safetensors", "training.json"]
-        names += [path.relative_to(source).as_posix() for path in sorted(source.glob(f"{PRIORS_FOLDER}/*.parquet"))]
-        for name in names:
-            if (source / name).is_file():  # what was not trained here has no training.json
-                (new / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / name, new / name)
-        for name in ("model_index.json", "denoiser/config.json", "scheduler/scheduler_config.json"):
-            content = json.loads((source / name).read_text())
-            content.pop("_name_or_path", None)  # a path on the machine that saved it
-            if name == "model_index.json":
-                content |= _by_shims()
-            (new / name).parent.mkdir(parents=True, exist_ok=True)
-            (new / name).write_text(json.dumps(content, indent=2) + "\n")
-        for name, text in SHIMS.items():
-            (new / name).write_text(text)
-        if card.is_file():
-            shutil.copyfile(card, new / card.name)
-    return folder
-
-
-def _by_shims() -> dict[str, list[str]]:
-    """What ``model_index.json`` says of the pipeline and its parts."""
-    names = {"pipeline.py": "_class_name"} | {name: name.split("/")[0] for name in list(SHIMS)[1:]}
-    classes = {
-        "_class_name": "PKGenPipeline",
-        "denoiser": "ArchitectureDenoiser",
-        "scheduler": "PriorDiscreteScheduler",
-    }
-    return {part: [Path(name).stem, classes[part]] for name, part in names.items()}
 
 
 # ---------------------------------------------------------------------- what may be published
@@ -363,21 +291,17 @@ def push(
                 revision=revision,
                 commit_message=message or f"Upload {upload.kind} with pkgen",
             )
-        except (RepositoryNotFoundError, GatedRepoError) as error:
-            raise PermissionError(f"your token may not write to {upload.repo_id}, or it is not there") from error
         except HFValidationError as error:
             raise ValueError(f"{upload.repo_id!r} is not the name of a Hub repository: {error}") from error
-        except HfHubHTTPError as error:
-            status = error.response.status_code if error.response is not None else None
-            if status in (401, 403):
-                why = "is not valid" if status == 401 else f"may not write to {upload.repo_id}"
-                raise PermissionError(f"your Hub token {why}: run `hf auth login` with a token of yours") from error
+        except failures() as error:
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            if status == 401:
+                raise PermissionError("your Hub token is not valid: run `hf auth login` with a new one") from error
+            if status in (403, 404):
+                raise PermissionError(f"your Hub token may not write to {upload.repo_id}") from error
+            why = f"answered {status}" if status else "could not be reached"
             raise ConnectionError(
-                f"the Hub refused {upload.repo_id} ({status}); run the same again to go on: {_short(error)}"
-            ) from error
-        except transport_errors() as error:
-            raise ConnectionError(
-                f"the Hub could not be reached for {upload.repo_id}; run the same again to go on: {_short(error)}"
+                f"the Hub {why} for {upload.repo_id}; run the same again to go on: {_short(error)}"
             ) from error
         if not quiet:
             print(f"{upload.kind} {upload.folder} -> {commit}")

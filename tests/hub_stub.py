@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pkgen_hf.cards import check_card
+from pkgen_hf.card_rules import check_card
 
 TOKEN = "hf_" + "t" * 34
 READER = "hf_" + "r" * 34  # may read, not write
