@@ -53,10 +53,10 @@ def prepare(kind: str, options: argparse.Namespace) -> list[Upload]:
             write_card(target, network_card(target, f"{org}/{target.name}"))
             uploads.append(plan(target, f"{org}/{target.name}"))
         return uploads
-    return [space(options)]
+    return [prepare_space(options)]
 
 
-def space(options: argparse.Namespace) -> Upload:
+def prepare_space(options: argparse.Namespace) -> Upload:
     """The Space: its files as they are, and its card from the template beside them."""
     if not (SPACE / "app.py").is_file():
         raise FileNotFoundError(f"no {SPACE / 'app.py'}")

@@ -12,11 +12,15 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from huggingface_hub import constants
 
 from pkgen_hf.card_rules import check_card
 
 TOKEN = "hf_" + "t" * 34
+NOWHERE = "http://127.0.0.1:9"  # no server there
 READER = "hf_" + "r" * 34  # may read, not write
 
 
@@ -36,9 +40,21 @@ class Repository:
         names = {name_of(number): number for number in range(len(self.commits))} | self.refs
         return names.get(revision)
 
+    def add(self, files: dict[str, bytes], branch: str = "main") -> str:
+        """A commit of these files; its hash."""
+        self.commits.append(files)
+        self.refs[branch] = len(self.commits) - 1
+        return name_of(self.refs[branch])
+
 
 def name_of(number: int) -> str:
     return hashlib.sha1(str(number).encode()).hexdigest()
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Let the client of this process take an address for the Hub's."""
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
 
 
 class HubStub(ThreadingHTTPServer):
@@ -55,6 +71,22 @@ class HubStub(ThreadingHTTPServer):
         self.sent: list[str] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def entries(files: dict[str, bytes], folder: str, recursive: bool) -> list[dict[str, Any]]:
+    """Files and folders below a folder, as the Hub lists them."""
+    below = {name: content for name, content in files.items() if not folder or name.startswith(f"{folder}/")}
+    depth = len(folder.split("/")) if folder else 0
+    found: dict[str, dict[str, Any]] = {}
+    for name, content in below.items():
+        parts = name.split("/")
+        for end in range(depth + 1, len(parts)):
+            path = "/".join(parts[:end])
+            if recursive or end == depth + 1:
+                found[path] = {"type": "directory", "path": path, "size": 0, "oid": blob_id(path.encode())}
+        if recursive or len(parts) == depth + 1:
+            found[name] = {"type": "file", "path": name, "size": len(content), "oid": blob_id(content)}
+    return list(found.values())
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -110,11 +142,13 @@ class Handler(BaseHTTPRequestHandler):
             repository = self.server.repositories.setdefault(key, Repository(hidden))
             assert there or key[0] != "space" or given["sdk"] == "gradio"
             return self.answer(409 if there else 200, {"url": f"{self.server.url}/{key[1]}", "id": key[1]})
-        found = re.fullmatch(r"/(?:api/(model|dataset|space)s|(dataset|space)s|)/?([\w.-]+/[\w.-]+)/(\w+)/(.+)", path)
+        found = re.fullmatch(
+            r"/(?:api/(model|dataset|space)s|(dataset|space)s|)/?([\w.-]+/[\w.-]+)(?:/(\w+)/(.+))?", path
+        )
         repository = self.server.repositories.get((found[1] or found[2] or "model", found[3])) if found else None
         if found is None or repository is None or (repository.private and user is None):
             return self.refuse(404 if user else 401, "RepoNotFound")
-        what, rest = found[4], found[5]
+        what, rest = found[4] or "revision", found[5] or "main"
         if what == "branch":
             there = rest in repository.refs
             repository.refs.setdefault(rest, repository.refs["main"])
@@ -128,8 +162,10 @@ class Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": name} for name in files]
             return self.answer(200, {"id": found[3], "sha": name_of(commit), "siblings": siblings, "tags": []})
         if what == "tree":
-            return self.answer(200, [{"type": "file", "path": p, "size": len(c), "oid": blob_id(c)}
-                                     for p, c in files.items()])  # fmt: skip
+            return self.answer(200, entries(files, name, "recursive=true" in self.path.lower()))
+        if what == "paths-info":
+            given = parse_qs(body.decode()) if b"=" in body[:6] else json.loads(body)
+            return self.answer(200, [e for e in entries(files, "", True) if e["path"] in given["paths"]])
         if what == "resolve":
             if name not in files:
                 return self.refuse(404, "EntryNotFound")
@@ -155,9 +191,7 @@ class Handler(BaseHTTPRequestHandler):
                 new[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
             elif line["key"] == "deletedFile":
                 del new[line["value"]["path"]]
-        repository.commits.append(new)
-        repository.refs[revision] = len(repository.commits) - 1
-        oid = name_of(repository.refs[revision])
+        oid = repository.add(new, revision)
         return self.answer(200, {"commitUrl": f"{self.server.url}/{found[3]}/commit/{oid}", "commitOid": oid})
 
     def chunk(self) -> bytes:
