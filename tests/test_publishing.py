@@ -283,6 +283,20 @@ def test_recipe(
     monkeypatch.setattr(sys, "argv", [*call, "--push_to_hub", "--private"])
     publish.main()
     assert {name for _, name in hub.repositories} == {"org/pkgen-base", "org/pkgen-priors", "org/my-network"}
+    # the Space is its own files, and a card with the version of gradio that is tested
+    space = tmp_path / "root" / "hub_cards" / "space"
+    shutil.copytree(ROOT / "hub_cards" / "space", space)
+    (space / "app.py").write_text("import gradio\n")
+    (space / "__pycache__").mkdir()
+    shutil.copy(ROOT / "pyproject.toml", tmp_path / "root")
+    (tmp_path / "root" / "constraints.txt").write_text("gradio==6.5.4\n")
+    monkeypatch.setattr(publish, "ROOT", tmp_path / "root")
+    monkeypatch.setattr(publish, "SPACE", space)
+    monkeypatch.setattr(sys, "argv", [*call[:1], "space", "--hub_org", "org", "--push_to_hub"])
+    publish.main()
+    files = hub.repositories["space", "org/pkgen"].commits[-1]
+    assert set(files) >= {"README.md", "app.py"} and not any("__pycache__" in name for name in files)
+    assert b"sdk_version: 6.5.4" in files["README.md"] and b"- org/pkgen-base" in files["README.md"]
     monkeypatch.setattr(sys, "argv", [*call[:1], "pipelines", "--hub_org", "org"])
     with pytest.raises(SystemExit, match="Did you mean 'pipeline'"):
         publish.main()
