@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .costs import RUNS, Cost, measure
 from .errors import unknown
 from .spaces import SearchSpace, get_space, list_spaces
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from .export import Export
 
-@dataclass(frozen=True)
-class Cost:
-    """What a network costs at one task's scale: trainable parameters, and multiply-adds of one forward pass."""
-
-    parameters: int
-    flops: int
+__all__ = ["Architecture", "Cost"]
 
 
 class Architecture:
@@ -155,8 +151,51 @@ class Architecture:
         """The representative of its isomorphism class."""
         return Architecture(self.space, self.space.canonical(self.rows)[0].tolist())
 
-    def cost(self, task: str | None = None) -> Cost:
-        """Exact parameters and multiply-adds at the scale of `task` (the space's first task if None)."""
+    def cost(
+        self,
+        task: str | None = None,
+        *,
+        image_size: int | None = None,
+        num_classes: int | None = None,
+        measured: bool = False,
+        latency: bool = False,
+        runs: int = RUNS,
+        **scale: Any,
+    ) -> Cost:
+        """What the network costs: by closed formulas at the scale of a task, or measured at any scale.
+
+        ``cost()`` and ``cost(task)`` give exact parameters and ``flops`` of the benchmark's network. With any further
+        argument, if only ``measured=True``, the network is built (without memory for its weights) and one forward pass
+        is followed, which gives plain multiply-adds and the memory of activations as well; `Cost` says what these are.
+        So ``cost(image_size=224, stem="imagenet", channels=48, cells=14, affine=True, num_classes=1000)`` is what a
+        DARTS cell costs on ImageNet.
+
+        Parameters
+        ----------
+        task
+            The space's first task if None.
+        image_size
+            Height and width of images in pixels; by default as in the task.
+        num_classes
+            Width of the output; by default that of the task.
+        measured
+            Measure at the scale of the task, too.
+        latency
+            Also time forward passes of one example on this machine's CPU, with as many threads as torch has.
+        runs
+            How many, of which the median counts.
+        scale
+            Options of the space's family as of `build`.
+
+        Raises
+        ------
+        ValueError
+            For an unknown task or option, or a size of images that the network cannot read.
+        NotImplementedError
+            For a space without networks or formulas, or measuring where networks read a whole graph.
+        """
+        if measured or latency or scale or image_size is not None or num_classes is not None:
+            return measure(self, task, image_size, num_classes, latency, runs, **scale)
         return Cost(int(self.space.parameters(self.rows, task)), int(self.space.flops(self.rows, task)))
 
     def build(self, num_classes: int | None = None, **scale: Any) -> nn.Module:
@@ -164,6 +203,60 @@ class Architecture:
         from .networks import build
 
         return build(self, num_classes=num_classes, **scale)
+
+    def export(
+        self,
+        path: str | Path,
+        format: str | None = None,
+        *,
+        num_classes: int | None = None,
+        image_size: int | None = None,
+        state: Mapping[str, torch.Tensor] | None = None,
+        seed: int | None = None,
+        **scale: Any,
+    ) -> Export:
+        """Write the network to a file that is of use without this package.
+
+        ``python``: source of a module that needs torch alone, with a function ``build``; it has no weights, but loads
+        those of the other two by the same names. ``safetensors``: weights, with the space, the architecture's string
+        and the scale in the metadata. ``onnx``: a model for batches of any size of images (``pip install
+        'pkgen-hf[onnx]'``), compared with the network where onnxruntime is installed. A file that is there already is
+        replaced, once the new one is whole.
+
+        Parameters
+        ----------
+        path
+            File to write.
+        format
+            One of the three; by default what the suffix ``.py``, ``.safetensors`` or ``.onnx`` says.
+        num_classes, scale
+            As of `build`.
+        image_size
+            Of the images that the ONNX model takes, and of the example in the Python file; by default the task's.
+        state
+            Weights, such as ``network.state_dict()``; fresh ones by default.
+        seed
+            Of fresh weights; without it they follow from the global generator, which stays as it is.
+
+        Returns
+        -------
+        Export
+            ``path``, and ``difference``: of an ONNX model the largest difference between what onnxruntime and torch
+            make of random images (None without onnxruntime, and for other files).
+
+        Raises
+        ------
+        ValueError
+            For an unknown format or option, weights of another network, images that it cannot read, or an ONNX model
+            whose results are not the network's.
+        ModuleNotFoundError
+            For ONNX without its packages.
+        NotImplementedError
+            For a space that has no networks.
+        """
+        from .export import export_network
+
+        return export_network(self, path, format, num_classes, image_size, state, seed, **scale)
 
     def draw(self, path: str | Path) -> Path:
         """Draw the cell to a PNG or SVG file and return its path."""

@@ -185,7 +185,7 @@ def load_benchmark(
     return datasets.Dataset(InMemoryTable(table))
 
 
-def _find(ordered: tuple[torch.Tensor, torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
+def find_rows(ordered: tuple[torch.Tensor, torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
     """First row of each of `wanted` among sorted integers and their rows, -1 where there is none."""
     integers, rows = ordered
     at = torch.searchsorted(integers, wanted).clamp(max=len(integers) - 1)
@@ -273,10 +273,10 @@ class ScoreTable:
         The string itself is looked up; where it is not in the table, the first one is that is isomorphic to it.
         """
         indices = self.space.check(indices).cpu()
-        rows = _find(self._codes, self.space.codes(indices))
+        rows = find_rows(self._codes, self.space.codes(indices))
         missing = rows < 0
         if missing.any():
-            rows[missing] = _find(self._keys, self.space.keys(indices[missing]))
+            rows[missing] = find_rows(self._keys, self.space.keys(indices[missing]))
         return rows
 
     @cached_property

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 # libraries read these when they are imported, which the commands do themselves to keep --help quick
@@ -40,7 +41,8 @@ def _friendly(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except (ValueError, FileNotFoundError, ModuleNotFoundError, NotImplementedError, OSError) as error:
-            Console(stderr=True).print(f"[bold red]error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+            text = f"[bold red]error:[/] {escape(str(error))}"
+            Console(stderr=True).print(text, markup=True, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from error
 
     return run
@@ -75,6 +77,11 @@ def generate(
     temperature: Annotated[float, typer.Option(help="Below 1 sharpens.")] = 0.5,
     distinct: Annotated[bool, typer.Option(help="No two isomorphic architectures.")] = True,
     prior: Annotated[Path | None, typer.Option(help="Prior to use, a Parquet file as `pkgen prior` writes.")] = None,
+    max_parameters: Annotated[float | None, typer.Option(help="Limit on parameters, e.g. 5e5.")] = None,
+    max_flops: Annotated[float | None, typer.Option(help="Limit on multiply-adds, e.g. 1e8.")] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Limit in milliseconds on --device.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device of the table of latencies, e.g. edgegpu.")] = None,
+    latency_table: Annotated[str | None, typer.Option(help="Measured latencies: Parquet file or Hub id.")] = None,
     checkpoint: Checkpoint = "pkgen-base",
     draw: Annotated[Path | None, typer.Option(help="Draw the cells to this PNG or SVG file.")] = None,
     table: TablePath = None,
@@ -105,6 +112,11 @@ def generate(
         guidance_scale=guidance,
         temperature=temperature,
         generator=generator,
+        max_parameters=max_parameters,
+        max_flops=max_flops,
+        max_latency=max_latency,
+        device=device,
+        latency_table=latency_table,
     )
     measured = None
     shown = task or next(iter(out.prior.space.tasks), None)
@@ -175,6 +187,120 @@ def draw(
         print(f"drawn in {output}")
 
 
+Scale = Annotated[
+    list[str] | None,
+    typer.Option(help="An option of the space's networks, such as channels=48; may be given several times."),
+]
+ImageSize = Annotated[int | None, typer.Option(help="Height and width of images in pixels; without it, the task's.")]
+NumClasses = Annotated[int | None, typer.Option(help="Width of the output; without it, the task's.")]
+
+
+def _options(texts: list[str] | None) -> dict[str, Any]:
+    """Options of scale from texts like ``channels=48``: values as in JSON, else text."""
+    chosen: dict[str, Any] = {}
+    for text in texts or []:
+        name, sign, value = text.partition("=")
+        if not (name and sign and value):
+            raise ValueError(f"--scale takes name=value, such as channels=48, got {text!r}")
+        try:
+            chosen[name] = json.loads(value)
+        except ValueError:
+            chosen[name] = value
+    return chosen
+
+
+@app.command()
+@_friendly
+def cost(
+    architecture: Annotated[str, typer.Argument(help="The benchmark's own string.")],
+    space: Space = "nas-bench-201",
+    task: Annotated[str | None, typer.Option(help="Data set of the space; without it, the first.")] = None,
+    image_size: ImageSize = None,
+    num_classes: NumClasses = None,
+    scale: Scale = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Also multiply-adds and memory of activations.")] = False,
+    latency: Annotated[bool, typer.Option("--latency", help="Also time it on this machine's CPU.")] = False,
+    runs: Annotated[int, typer.Option(help="Timed runs, of which the median is shown.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a network costs: by formulas at the scale of a task, or measured at any other.
+
+    Example: pkgen cost --space darts --scale stem=imagenet --scale channels=48 --scale cells=14 --scale affine=true
+    --num-classes 1000 --image-size 224 "Genotype(...)"
+    """
+    from .architecture import Architecture
+
+    found = Architecture.from_string(space, architecture).cost(
+        task,
+        image_size=image_size,
+        num_classes=num_classes,
+        measured=measure,
+        latency=latency,
+        runs=runs,
+        **_options(scale),
+    )
+    values = {name: value for name, value in vars(found).items() if value is not None}
+    if as_json:
+        print(json.dumps(values, indent=2))
+        return
+    for name, value in values.items():
+        text = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+        print(f"{name.replace('_', ' '):18} {text:>16}")
+
+
+@app.command()
+@_friendly
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; one that is there is replaced.")],
+    architecture: Annotated[
+        str | None, typer.Argument(help="The benchmark's own string; not needed with --weights.")
+    ] = None,
+    space: Space = "nas-bench-201",
+    format: Annotated[
+        str | None, typer.Option(help="python, onnx or safetensors; without it, as the suffix of the file says.")
+    ] = None,
+    num_classes: NumClasses = None,
+    image_size: ImageSize = None,
+    scale: Scale = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a trained network (save_pretrained), with its architecture, classes and scale."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of fresh weights.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a network to one file that needs no PKGen: Python code for torch alone, its weights, or an ONNX model.
+
+    Python code builds the network, and loads the weights that the same command writes with the format safetensors.
+    ONNX takes pip install 'pkgen-hf[onnx]'; the model is compared with the network before it is written.
+
+    Example: pkgen export "8:16:24:32:40" --space nats-bench-size -o network.py && python network.py
+    """
+    from .architecture import Architecture
+    from .export import export_network, saved_network
+
+    if weights is not None:
+        saved = saved_network(weights)
+        if architecture is not None and Architecture.from_string(space, architecture) != saved.architecture:
+            raise ValueError(f"{weights} holds {saved.architecture!r}, not {architecture!r} of {space}")
+        if num_classes is not None or scale:
+            raise ValueError(f"{weights} says what the number of classes and the scale are: leave them out")
+        image_size = image_size or saved.image_size
+        done = export_network(
+            saved.architecture, output, format, saved.num_classes, image_size, saved.state, **saved.scale
+        )
+    elif architecture is not None:
+        chosen = Architecture.from_string(space, architecture)
+        done = export_network(chosen, output, format, num_classes, image_size, None, seed, **_options(scale))
+    else:
+        raise ValueError("an architecture, or --weights with a trained network, is needed")
+    if quiet:
+        return
+    print(f"written to {done.path}")
+    if done.difference is not None:
+        print(f"largest difference between onnxruntime and torch: {done.difference:.1e}")
+
+
 @app.command()
 @_friendly
 def prior(
@@ -186,7 +312,7 @@ def prior(
     plot: Annotated[Path | None, typer.Option(help="Plot contributions to this PNG or SVG file.")] = None,
     evaluations: Annotated[
         Path | None,
-        typer.Option(help="Your own results: a CSV file with the columns architecture and score, 5 rows or more."),
+        typer.Option(help="Your own results, 5 or more: a CSV file with the columns architecture and score, or JSON."),
     ] = None,
     top_k: Annotated[int, typer.Option(help="How many of the best architectures.")] = 20,
     table: TablePath = None,
@@ -198,13 +324,19 @@ def prior(
     From the benchmark, or from your own evaluations: pkgen prior --evaluations results.csv -o mine.parquet, and then
     pkgen generate --prior mine.parquet
     """
+    from .own_evaluations import read_evaluations
     from .priors import Prior
 
     if evaluations is None:
         measured = Prior.from_benchmark(space, task, top_k, table)
     else:
-        strings, scores = _read_evaluations(evaluations)
-        measured = Prior.from_evaluations(space, strings, scores, task, top_k)
+        if not evaluations.is_file():
+            raise FileNotFoundError(f"no file {evaluations}")
+        try:
+            mine = read_evaluations(space, evaluations.read_text(encoding="utf-8-sig"))
+        except ValueError as error:
+            raise ValueError(f"{evaluations}, {error}") from error
+        measured = Prior.from_evaluations(space, *mine, task, top_k)
     if output is not None:
         measured.save(output)
     if plot is not None:
@@ -240,26 +372,6 @@ def prior(
 def _number(value: Any) -> float | None:
     number = float(value)
     return None if number != number else round(number, 6)
-
-
-def _read_evaluations(path: Path) -> tuple[list[str], list[float]]:
-    """Architectures and scores of a CSV file."""
-    import csv
-
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    missing = [name for name in ("architecture", "score") if not rows or name not in rows[0]]
-    if missing:
-        raise ValueError(f"{path} needs a header with the columns architecture and score; missing: {missing}")
-    scores = []
-    for line, row in enumerate(rows, 2):
-        try:
-            scores.append(float(row["score"]))
-        except (TypeError, ValueError):
-            raise ValueError(f"{path}, line {line}: score {row['score']!r} is not a number") from None
-    return [row["architecture"] for row in rows], scores
 
 
 @app.command()
@@ -325,6 +437,37 @@ def bench(
     for name, value in result.items():
         text = f"{value:,.1f}" if isinstance(value, float) else str(value)
         Console().print(f"{name.replace('_', ' '):52} {text}", highlight=False)
+
+
+@app.command("app")
+@_friendly
+def serve(
+    port: Annotated[int | None, typer.Option(help="Without it, the first free one from 7860.")] = None,
+    host: Annotated[str, typer.Option(help="127.0.0.1 for this machine alone, 0.0.0.0 for others too.")] = "127.0.0.1",
+    share: Annotated[bool, typer.Option("--share", help="A public address for a while, by Gradio's servers.")] = False,
+    checkpoint: Checkpoint = "pkgen-base",
+    tables: Annotated[
+        Path | None, typer.Option(help="Folder of benchmark tables, by the names of their spaces; shown as measured.")
+    ] = None,
+    latencies: Annotated[
+        Path | None, typer.Option(help="Folder of tables of latencies, such as nas-bench-201.parquet.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Start the app: the pipeline in a browser. Needs gradio, which the extra named app installs.
+
+    Example: pkgen app --port 7860
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        from .app import LOOK, build_app
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise ModuleNotFoundError("the app needs gradio: pip install 'pkgen-hf[app]'") from error
+
+    built = build_app(checkpoint, tables, latencies)
+    built.launch(server_name=host, server_port=port, share=share, quiet=quiet, **LOOK)
 
 
 dataset = typer.Typer(no_args_is_help=True)

@@ -46,6 +46,8 @@ class PKGenNetworkConfig(PretrainedConfig):
         Height and width of images in pixels.
     auxiliary_weight
         Of the loss of the auxiliary classifier, where the scale has one; only in training.
+    label_smoothing
+        Of the cross-entropy (Szegedy et al., CVPR 2016); only in training.
     **kwargs
         As of any transformers configuration; ``num_labels`` or ``id2label`` gives the number of classes.
 
@@ -64,6 +66,7 @@ class PKGenNetworkConfig(PretrainedConfig):
         scale: dict[str, Any] | None = None,
         image_size: int = 32,
         auxiliary_weight: float = 0.4,
+        label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
         if space not in image_spaces():
@@ -72,6 +75,7 @@ class PKGenNetworkConfig(PretrainedConfig):
             get_space(space).from_strings([architecture])
         self.space, self.architecture = space, architecture
         self.scale, self.image_size, self.auxiliary_weight = dict(scale or {}), image_size, auxiliary_weight
+        self.label_smoothing = label_smoothing
         super().__init__(**kwargs)
 
 
@@ -150,9 +154,11 @@ class PKGenNetworkForImageClassification(_PreTrainedModel):
             logits, auxiliary = logits
         loss = None
         if labels is not None:
-            loss = F.cross_entropy(logits, labels)
+            smoothing = self.config.label_smoothing if self.training else 0.0
+            loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
             if auxiliary is not None:
-                loss = loss + self.config.auxiliary_weight * F.cross_entropy(auxiliary, labels)
+                second = F.cross_entropy(auxiliary, labels, label_smoothing=smoothing)
+                loss = loss + self.config.auxiliary_weight * second
         if return_dict is False:
             return (logits,) if loss is None else (loss, logits)
         return ImageClassifierOutputWithNoAttention(loss=loss, logits=logits)

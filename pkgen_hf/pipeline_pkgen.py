@@ -21,6 +21,8 @@ from diffusers.utils import BaseOutput
 from . import hub
 from .architecture import Architecture
 from .errors import unknown
+from .latency import LatencyTable
+from .limits import Limits
 from .modeling_denoiser import ArchitectureDenoiser, EncodedCondition
 from .prior_files import load_priors, save_priors
 from .priors import Prior, to_indices
@@ -29,6 +31,7 @@ from .spaces import TASK_KINDS, SearchSpace, get_space
 from .transfer import closeness, select_prior
 
 MAX_BATCH = 4096
+MAX_ROUNDS = 50  # without one more architecture within the limits
 
 
 @dataclass
@@ -232,6 +235,11 @@ class PKGenPipeline(DiffusionPipeline):
         guidance_scale: float = 1.0,
         temperature: float = 0.5,
         generator: GeneratorArg = None,
+        max_parameters: float | None = None,
+        max_flops: float | None = None,
+        max_latency: float | None = None,
+        device: str | None = None,
+        latency_table: LatencyTable | str | Path | None = None,
         return_dict: bool = True,
         callback_on_step_end: Callable[[Any, int, int, dict[str, Any]], dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("sample",),
@@ -266,6 +274,13 @@ class PKGenPipeline(DiffusionPipeline):
         generator
             One, or one for each architecture, so that each can be made again alone. With `distinct`, which samples
             are kept depends on the others.
+        max_parameters, max_flops
+            Limits on trainable parameters, and on multiply-adds of a forward pass, at the scale of the task (of the
+            space's first task if it is none of them). Generation is steered below them, see `Limits`, and nothing
+            that exceeds one is returned.
+        max_latency, device, latency_table
+            Limit in milliseconds on a device of the table: a `LatencyTable`, a Parquet file or a Hub id. Only
+            networks that the table holds are returned.
         return_dict
             False returns the tuple of the output's fields.
         callback_on_step_end
@@ -281,7 +296,8 @@ class PKGenPipeline(DiffusionPipeline):
         Raises
         ------
         ValueError
-            For an unknown space or task, a prior of another space, or a number out of range.
+            For an unknown space or task, a prior of another space, a number out of range, or limits that no
+            architecture obeys, or too few.
         """
         space = get_space(space)
         self.check_inputs(
@@ -295,16 +311,27 @@ class PKGenPipeline(DiffusionPipeline):
             callback_on_step_end_tensor_inputs,
         )
         prior = self.select_prior(space, task, prior)
-        device = self._execution_device
+        limits = None
+        if any(given is not None for given in (max_parameters, max_flops, max_latency, device, latency_table)):
+            if latency_table is not None and not isinstance(latency_table, LatencyTable):
+                latency_table = LatencyTable.load(space, latency_table)
+            limits = Limits(space, task, max_parameters, max_flops, max_latency, device, latency_table)
+            if (
+                distinct
+                and limits.rows is not None
+                and (left := len(space.keys(limits.rows).unique())) < (num_architectures)
+            ):
+                limits.give_up(num_architectures, left)
+        place = self._execution_device
         condition = self.denoiser.describe(space, prior, task, self.familiarity(space))
         encoded = self.denoiser.encode(condition)
         unguided = self.denoiser.encode(condition.unconditional()) if guidance_scale > 0 else None
-        stationary = self.scheduler.stationary(prior.distribution()).to(device)
+        stationary = self.scheduler.stationary(prior.distribution()).to(place)
         self.scheduler.set_timesteps(num_inference_steps)
 
-        kept = torch.empty(0, space.num_slots, dtype=torch.long, device=device)
-        num_raw = num_valid = 0
-        kept_scores, counts = torch.empty(0, device=device), torch.empty(0, device=device)
+        kept = torch.empty(0, space.num_slots, dtype=torch.long, device=place)
+        num_raw = num_valid = rounds = 0
+        kept_scores, counts = torch.empty(0, device=place), torch.empty(0, device=place)
         generators = generator if isinstance(generator, list) else None
         with self.progress_bar(total=num_architectures) as progress:
             while len(kept) < num_architectures:
@@ -315,22 +342,28 @@ class PKGenPipeline(DiffusionPipeline):
                     draw = generators[-missing:][:groups]
                     groups = len(draw)
                 sample = self._denoise(
-                    space, groups, num_candidates, encoded, unguided, stationary, guidance_scale, temperature, draw,
-                    callback_on_step_end, callback_on_step_end_tensor_inputs,
+                    space, groups, num_candidates, encoded, unguided, stationary, limits, guidance_scale, temperature,
+                    draw, callback_on_step_end, callback_on_step_end_tensor_inputs,
                 )  # fmt: skip
                 valid = space.is_valid(sample)
                 num_raw, num_valid = num_raw + len(sample), num_valid + int(valid.sum())
+                if limits is not None:
+                    limits.learn(sample[valid])
+                    valid &= limits.within(sample)
                 before, most = len(kept), len(sample) if distinct else groups
                 if distinct:
                     kept = torch.cat([kept, sample[valid]])
                     first, which = _first_of_each(space.keys(kept))
                     again = torch.cat([counts, counts.new_ones(len(kept) - before)])
-                    kept, counts = kept[first], torch.zeros(len(first), device=device).index_add(0, which, again)
+                    kept, counts = kept[first], torch.zeros(len(first), device=place).index_add(0, which, again)
                 else:
                     scores = self._scores(space, sample, encoded).masked_fill(~valid, -torch.inf)
-                    best = scores.view(groups, -1).argmax(1) + num_candidates * torch.arange(groups, device=device)
+                    best = scores.view(groups, -1).argmax(1) + num_candidates * torch.arange(groups, device=place)
                     best = best[valid[best]]
                     kept, kept_scores = torch.cat([kept, sample[best]]), torch.cat([kept_scores, scores[best]])
+                rounds = rounds + 1 if len(kept) == before else 0
+                if limits is not None and rounds == MAX_ROUNDS:
+                    limits.give_up(num_architectures, len(kept))
                 # where the distribution is nearly used up, or lies outside the space, flatten it
                 if len(kept) - before < most / 20:
                     temperature *= 1.5
@@ -387,6 +420,7 @@ class PKGenPipeline(DiffusionPipeline):
         encoded: EncodedCondition,
         unguided: EncodedCondition | None,
         stationary: torch.Tensor,
+        limits: Limits | None,
         guidance_scale: float,
         temperature: float,
         generator: GeneratorArg,
@@ -394,31 +428,40 @@ class PKGenPipeline(DiffusionPipeline):
         callback_inputs: Sequence[str],
     ) -> torch.Tensor:
         """Raw samples, those of a group beside each other, ``LongTensor (groups * num_candidates, slots)``."""
+        rows = space.valid_rows if limits is None else limits.rows
         sample = self.scheduler.initial_sample(stationary, groups, generator)
         steps = len(self.scheduler.timesteps)
         for step, timestep in enumerate(self.scheduler.timesteps):
             # samples share prior and time, so equal ones need the denoiser only once
-            rows, inverse = _distinct_rows(space, sample)
-            logits, _ = self.denoiser(rows, timestep, encoded)
+            those, inverse = _distinct_rows(space, sample)
+            logits, _ = self.denoiser(those, timestep, encoded)
             # while most of a sample is noise, guidance changes nothing that the later steps do not
             if unguided is not None and step >= steps // 2:
-                free, _ = self.denoiser(rows, timestep, unguided)
+                free, _ = self.denoiser(those, timestep, unguided)
                 allowed = logits.isfinite()
                 logits = torch.where(allowed, (1 + guidance_scale) * logits - guidance_scale * free, logits)
-            logits = (logits.float() / temperature)[inverse]
+            logits = logits.float() / temperature
+            if limits is not None:
+                evidence = self.scheduler.evidence(timestep, those, stationary)
+                at = those[..., None]
+                logits = limits.tilt(logits, torch.zeros_like(logits).scatter_(-1, at, evidence[..., None]))
+            logits = logits[inverse]
             if step == steps // 2:  # from here on the candidates of a group go ways of their own
                 logits, sample = (tensor.repeat_interleave(num_candidates, 0) for tensor in (logits, sample))
                 if isinstance(generator, list):
                     generator = [own for own in generator for _ in range(num_candidates)]
             before = sample
             sample = self.scheduler.step(logits, timestep, before, stationary, generator, return_dict=False)[0]
-            if step == steps - 1 and space.valid_rows is not None:
-                wrong = (~space.is_valid(sample)).nonzero()[:, 0]
+            if step == steps - 1 and rows is not None:
+                right = space.is_valid(sample)
+                if limits is not None:
+                    right &= limits.within(sample)
+                wrong = (~right).nonzero()[:, 0]
                 own = [generator[i] for i in wrong.tolist()] if isinstance(generator, list) else generator
                 if len(wrong):
                     sample[wrong] = self.scheduler.step(
                         logits[wrong], timestep, before[wrong], stationary, own,
-                        return_dict=False, rows=space.valid_rows,
+                        return_dict=False, rows=rows,
                     )[0]  # fmt: skip
             if callback is not None:
                 kwargs = {}

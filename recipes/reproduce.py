@@ -6,6 +6,7 @@
     python recipes/reproduce.py new-space --space nas-bench-201      # no label of the target space
     python recipes/reproduce.py few-labels --space nas-bench-201     # no more labels of the target space than named
     python recipes/reproduce.py quality --space nas-bench-201        # validity, uniqueness, novelty, distribution
+    python recipes/reproduce.py limits --space nas-bench-201         # under limits on parameters and latency
     python recipes/reproduce.py ablations                            # what each part is good for
     python recipes/reproduce.py all                                  # all of it, as published; with --space, of one
     python recipes/reproduce.py all --space nas-bench-201 --quick    # all of one in small, in minutes
@@ -52,6 +53,7 @@ from runs import (
     with_those_measured_together,
     write,
 )
+from under_limits import limits
 
 
 def beside_baselines(
@@ -231,6 +233,7 @@ PROTOCOLS = {
     "new-space": new_space,
     "few-labels": few_labels,
     "quality": quality,
+    "limits": limits,
     "ablations": ablations,
 }
 
@@ -261,6 +264,7 @@ EVERYTHING: list[tuple[str, list[str], list[str]]] = [
     ("few-labels", ["transnas-bench-101-micro", "transnas-bench-101-macro"], ["--labels", "20", "50"]),
     ("quality", ["nas-bench-201"], []),
     ("quality", ["nas-bench-101"], []),
+    ("limits", ["nas-bench-201"], []),
     ("ablations", ["nas-bench-201"], []),
 ]  # fmt: skip
 QUICK = ["--num_architectures", "200", "--seeds", "2", "--labels", "20", "--runs", "2", "--max_train_steps", "100"]
@@ -275,16 +279,22 @@ def everything(options: argparse.Namespace) -> None:
     for protocol, spaces, more in EVERYTHING:
         if options.space and (not set(spaces) & set(options.space) or protocol == "ablations"):
             continue
-        if options.quick and (protocol == "ablations" or "--train_seed" in more and more[-1] != "0"):
+        if options.quick and (protocol in ("ablations", "limits") or "--train_seed" in more and more[-1] != "0"):
             continue
         command = [sys.argv[0], protocol, *(word for space in spaces for word in ("--space", space)), *more]
         if options.quick:
             command += ["--train_seeds", "0", *QUICK]
-        for name in ("data", "checkpoint", "output_dir", "results"):  # where they are not the defaults
+        for name in (
+            "data",
+            "checkpoint",
+            "output_dir",
+            "results",
+            "latency_table",
+        ):  # where they are not the defaults
             value = str(getattr(options, name))
             if options.quick and value == str(options.defaults[name]):
                 value = QUICK_FOLDERS.get(name, value)
-            if value != str(options.defaults[name]):
+            if value != str(options.defaults[name]) and (name != "latency_table" or protocol == "limits"):
                 command += [f"--{name}", value]
         print("python", shlex.join(command), flush=True)
         started = time.time()
@@ -314,6 +324,9 @@ def main() -> None:
     parser.add_argument("--train_seed", type=int, default=0, help="seed of training (default: 0)")
     parser.add_argument("--train_seeds", type=int, nargs="+", default=[0], help="seeds of the trainings that runs of "
                         "few-labels take turns at (default: 0)")  # fmt: skip
+    parser.add_argument("--latency_table", help="for limits: table of latencies, a Parquet file or Hub id; without "
+                        "one no front of accuracy and latency")  # fmt: skip
+    parser.add_argument("--device", default="edgegpu", help="of that table (default: edgegpu)")
     parser.add_argument("--quick", action="store_true", help="with all: few architectures, seeds, labels and steps")
     parser.add_argument("--output_dir", default="runs", help="folder of trainings, each in its own (default: runs)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results files")

@@ -38,6 +38,9 @@ COLUMNS = {
     "median_rank": "rank %",
     "best_of_1": "first",
     "best_of_5": "best of 5",
+    "optimum": "best there is",
+    "hypervolume": "hypervolume",
+    "hypervolume_of_front": "from the front's ends",
     "test": "test mean",
     "test_of_selected": "its test",
     "novelty": "novel",
@@ -173,9 +176,13 @@ def write(name: str, rows: list[Row], details: dict[str, Any], options: argparse
     console.print(
         "rank: median, in % of the table; best of 5: by validation, of the 5 first-ranked; s: seconds for all n"
     )
+    save(name, {"protocol": protocol, **details}, rows, options)
+
+
+def save(name: str, details: dict[str, Any], rows: list[Row], options: argparse.Namespace) -> None:
+    """Write results/NAME.json with what is needed to make it again, and drop what `rows_of` kept."""
     versions = {name: importlib.metadata.version(name) for name in ("pkgen-hf", "torch", "diffusers", "numpy")}
     record = {
-        "protocol": protocol,
         **details,
         "command": shlex.join(["python", *sys.argv]),
         "versions": {"python": platform.python_version(), **versions},
@@ -185,4 +192,4 @@ def write(name: str, rows: list[Row], details: dict[str, Any], options: argparse
     path = options.results / f"{name}.json"
     write_json(record, path)
     _unfinished(name, options).unlink(missing_ok=True)
-    console.print(f"wrote {path}")
+    print(f"wrote {path}")

@@ -123,3 +123,11 @@ def test_mistakes_give_one_line(arguments: list[str], message: str) -> None:
 
 def test_help_teaches() -> None:
     assert "Example: pkgen generate" in run("generate", "--help").replace("\n", " ").replace("  ", " ")
+
+
+def test_errors_of_evaluations_name_file_and_line_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("architecture,score\n|none~0|,[bold]\n")
+    result = runner.invoke(app, ["prior", "--evaluations", str(path)])
+    assert result.exit_code == 1
+    assert f"{path}, line 2: the score '[bold]' is not a finite number" in result.stderr  # not taken for markup

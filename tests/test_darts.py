@@ -148,7 +148,7 @@ def test_isomorphic_cells_compute_the_same() -> None:
     built = []
     for indices in (row, SPACE.canonical(row)):
         sources, operations = (part[0, 0].flatten().tolist() for part in SPACE.edges(indices))
-        edges = [(source, OPERATIONS[number]) for source, number in zip(sources, operations, strict=True)]
+        edges = [(source, OPERATIONS[number].name) for source, number in zip(sources, operations, strict=True)]
         cell = darts.Cell(edges, shape, affine=False, drop_path_prob=0.0)
         for parameter in cell.parameters():  # equal operations get equal weights, so they need not be matched
             values = torch.arange(parameter.numel(), dtype=torch.float)
@@ -281,6 +281,25 @@ def test_costs_are_those_of_the_network() -> None:
         assert counter.total + 512 * (8 + 1) ** 2 == flops[i], str(architecture)  # and the mean
 
 
+class MultiplyAdds(OperationCount):
+    """Of convolutions and linear layers alone."""
+
+    def __call__(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            super().__call__(module, inputs, output)
+
+
+def test_costs_for_imagenet_are_those_of_the_network() -> None:
+    rows = torch.cat([SPACE.sizes[None] - 1, torch.zeros(1, 24, dtype=torch.long), some(4)])
+    parameters, flops = SPACE.parameters(rows, "imagenet1k").tolist(), SPACE.flops(rows, "imagenet1k").tolist()
+    for i, architecture in enumerate(Architecture.from_batch(SPACE, rows)):
+        with torch.device("meta"):
+            network = architecture.build(num_classes=1000, channels=48, cells=14, affine=True, stem="imagenet").eval()
+            counter = MultiplyAdds(network)
+            network(torch.empty(1, 3, 224, 224))
+        assert (count(network), counter.total) == (parameters[i], flops[i]), str(architecture)
+
+
 def test_published_networks_have_their_published_sizes() -> None:
     """What the authors' code reports of DARTS_V2: 3.349342 and 4.718752 million, auxiliary classifiers not counted."""
     architecture = Architecture.from_string(SPACE, DARTS_V2)
@@ -293,6 +312,36 @@ def test_published_networks_have_their_published_sizes() -> None:
         first, second = both(torch.empty(2, 3, 224, 224))
     assert count(small) == 3_349_342 and count(large) == 4_718_752
     assert first.shape == second.shape == (2, 1000)
+
+
+@pytest.mark.parametrize(
+    "normal, reduce, millions",
+    [
+        (  # P-DARTS, ICCV 2019
+            "skip_connect 0, dil_conv_3x3 1, skip_connect 0, sep_conv_3x3 1, sep_conv_3x3 1, sep_conv_3x3 3, "
+            "sep_conv_3x3 0, dil_conv_5x5 4",
+            "avg_pool_3x3 0, sep_conv_5x5 1, sep_conv_3x3 0, dil_conv_5x5 2, max_pool_3x3 0, dil_conv_3x3 1, "
+            "dil_conv_3x3 1, dil_conv_5x5 3",
+            3.4,
+        ),
+        (  # PC-DARTS, ICLR 2020
+            "sep_conv_3x3 1, skip_connect 0, sep_conv_3x3 0, dil_conv_3x3 1, sep_conv_5x5 0, sep_conv_3x3 1, "
+            "avg_pool_3x3 0, dil_conv_3x3 1",
+            "sep_conv_5x5 1, max_pool_3x3 0, sep_conv_5x5 1, sep_conv_5x5 2, sep_conv_3x3 0, sep_conv_3x3 3, "
+            "sep_conv_3x3 1, sep_conv_3x3 2",
+            3.6,
+        ),
+    ],
+)
+def test_cells_that_others_found_have_their_published_sizes(normal: str, reduce: str, millions: float) -> None:
+    """Parameters on CIFAR-10 as in the tables of their papers, which give one decimal."""
+    edges = [[(name, int(node)) for name, node in map(str.split, cell.split(", "))] for cell in (normal, reduce)]
+    concat = "range(2, 6)"
+    text = f"Genotype(normal={edges[0]}, normal_concat={concat}, reduce={edges[1]}, reduce_concat={concat})"
+    architecture = Architecture.from_string(SPACE, text)
+    with torch.device("meta"):
+        network = architecture.build(channels=36, cells=20, affine=True)
+    assert count(network) / 1e6 == pytest.approx(millions, rel=0.02)
 
 
 # ---------------------------------------------------------------------- networks
@@ -312,7 +361,7 @@ def test_reductions_stand_after_thirds() -> None:
 def test_operations_keep_channels(choice: Any, affine: bool) -> None:
     features = torch.randn(2, 6, 8, 8)
     for stride in (1, 2):
-        layer = darts.operation(choice, 6, stride, affine)
+        layer = darts.operation(choice.name, 6, stride, affine)
         assert layer(features).shape == (2, 6, 8 // stride, 8 // stride)
         norms = [module for module in layer.modules() if isinstance(module, nn.BatchNorm2d)]
         assert all(norm.affine == affine for norm in norms)
@@ -346,8 +395,9 @@ def test_network_trains_and_is_saved(options: dict[str, Any], tmp_path: Path) ->
 
 def test_paths_are_dropped_in_training_alone() -> None:
     torch.manual_seed(0)
-    skip, pool = OPERATIONS[2], OPERATIONS[1]
-    cell = darts.Cell([(0, skip), (1, pool)] * 4, cell_shapes(4, 8)[0], affine=True, drop_path_prob=0.5)
+    cell = darts.Cell(
+        [(0, "skip_connect"), (1, "avg_pool_3x3")] * 4, cell_shapes(4, 8)[0], affine=True, drop_path_prob=0.5
+    )
     before, inputs = torch.randn(64, 12, 4, 4), torch.randn(64, 12, 4, 4)
     kept = cell.before(before)
     parts = (cell(before, inputs)[:, :4] - kept).flatten(1)

@@ -92,8 +92,9 @@ def test_blocks_keep_what_the_shapes_say() -> None:
     features = torch.randn(2, 4, 8, 8)
     for choice in BLOCKS:
         for outputs, stride in [(4, 1), (8, 2), (8, 1)]:
-            assert mobile.block(choice, 4, outputs, stride)(features).shape == (2, outputs, 8 // stride, 8 // stride)
-    assert isinstance(mobile.block(BLOCKS[0], 4, 4, 1), nn.Identity)
+            layer = mobile.block(choice.expansion, choice.kernel, 4, outputs, stride)
+            assert layer(features).shape == (2, outputs, 8 // stride, 8 // stride)
+    assert isinstance(mobile.block(0, 0, 4, 4, 1), nn.Identity)
     assert [shape[2] for shape in block_shapes()] == [2, 1, 2, 1, 1, 2, 1, 1]
     bottleneck = mobile.InvertedBottleneck(4, 4, expansion=3, kernel=3, stride=1).eval()
     torch.testing.assert_close(bottleneck(features) - features, bottleneck.convolutions(features))

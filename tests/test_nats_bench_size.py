@@ -121,7 +121,7 @@ def test_cell_sums_its_edges() -> None:
     """Node 3 is the shortcut, the 3x3 convolution of node 1 and that of node 2, of one width and of two."""
     torch.manual_seed(0)
     for inputs, outputs in [(8, 8), (8, 16)]:
-        cell = size.SizedCell(inputs, outputs).eval()
+        cell = size.SizedCell(get_space("nas-bench-201").split_string(CELL), inputs, outputs).eval()
         features = torch.randn(2, inputs, 6, 6)
         a, b, c, shortcut, e, f = cell.operations
         first = a(features)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -63,12 +64,12 @@ class Convolution(nn.Module):
 
 def operation(name: str, channels: int, groups: int, dropout: float) -> nn.Module | None:
     """The operation called `name` on features of `channels`; None for ``zero``."""
-    choice = next(choice for choice in OPERATIONS if choice.name == name)
-    if choice.kind == "zero":
+    if name == "zero":
         return None
-    if choice.kind == "linear":
+    if name == "linear":
         return Convolution(channels, channels, 1, 1, 1, 1, dropout)
-    return Convolution(channels, channels, choice.kernel, choice.dilation, 1, groups, dropout)
+    dilation = 2 if name.endswith("d2") else 1
+    return Convolution(channels, channels, int(name[len("conv")]), dilation, 1, groups, dropout)
 
 
 class Cell(nn.Module):
@@ -153,7 +154,7 @@ class SpeechNetwork(nn.Module):
         return self.classifier(self.recurrent(self.dropout(frames))[0])
 
 
-def network(
+def plan(
     architecture: Architecture,
     num_classes: int | None = None,
     filters: Sequence[int] = SCALE.filters,
@@ -161,7 +162,7 @@ def network(
     groups: int = SCALE.groups,
     units: int = SCALE.units,
     dropout: float = 0.2,
-) -> SpeechNetwork:
+) -> partial[SpeechNetwork]:
     """The network of a NAS-Bench-ASR cell's canonical form; by default as in the benchmark.
 
     Parameters
@@ -195,5 +196,11 @@ def network(
         (OPERATIONS[row[at]].name, [bool(skip) for skip in row[at + 1 : at + 1 + node]])
         for node, at in enumerate(OPERATION_SLOTS, 1)
     ]
-    scale = replace(SCALE, filters=tuple(filters), cells=tuple(cells), groups=groups, units=units)
-    return SpeechNetwork(nodes, task.num_features, num_classes or task.num_classes, scale, dropout)
+    return partial(
+        SpeechNetwork,
+        nodes=nodes,
+        num_features=task.num_features,
+        num_classes=num_classes or task.num_classes,
+        scale=replace(SCALE, filters=tuple(filters), cells=tuple(cells), groups=groups, units=units),
+        dropout=dropout,
+    )

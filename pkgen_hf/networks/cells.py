@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import torch
@@ -118,10 +118,11 @@ class CellNetwork(nn.Module):
         return self.classifier(features.mean((2, 3)))
 
 
-def network(
+def plan(
     architecture: Architecture, num_classes: int | None = None, channels: int = 16, cells: int = 5
-) -> CellNetwork:
+) -> partial[CellNetwork]:
     """The network of a NAS-Bench-201 cell; by default as in the benchmark, for the 10 classes of CIFAR-10."""
     space = architecture.space
     names = [OPERATIONS[index].name for index in architecture.indices]
-    return CellNetwork(names, num_classes or space.task("cifar10").num_classes, channels, cells)
+    classes = num_classes or space.task("cifar10").num_classes
+    return partial(CellNetwork, names=names, num_classes=classes, channels=channels, cells=cells)

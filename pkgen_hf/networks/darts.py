@@ -7,6 +7,7 @@ CIFAR-10; with ``stem="imagenet"``, ``channels=48`` and ``cells=14`` the one for
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -24,14 +25,13 @@ from ..spaces.darts import (
     DARTSSpace,
     cell_shapes,
 )
-from ..spaces.parts import Choice
 from .mnasnet import drop_path
 
 if TYPE_CHECKING:
     from ..architecture import Architecture
 
 STEMS = ("cifar", "imagenet")
-Edge = tuple[int, Choice]  # the node it reads, and its operation
+Edge = tuple[int, str]  # the node it reads, and its operation
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1, affine: bool = True) -> nn.Sequential:
@@ -75,23 +75,24 @@ class FactorizedReduce(nn.Module):
         return self.norm(torch.cat([self.even(features), self.odd(features[:, :, 1:, 1:])], dim=1))
 
 
-def operation(choice: Choice, width: int, stride: int, affine: bool) -> nn.Module:
-    """The operation that a choice stands for, on features of `width` channels.
+def operation(name: str, width: int, stride: int, affine: bool) -> nn.Module:
+    """The operation called `name`, on features of `width` channels.
 
     With `affine` it is the one of DARTS's evaluation. Otherwise its normalisations have no weights, and one more
     follows a pooling: so they are in DARTS's search, and in the networks of NAS-Bench-301 by their published sizes.
     """
-    if choice.kind == "identity":
+    if name == "skip_connect":
         return nn.Identity() if stride == 1 else FactorizedReduce(width, width, affine)
-    if choice.kind == "pooling":
-        pooling: nn.Module = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
-        if choice.aggregation == "max":
-            pooling = nn.MaxPool2d(3, stride, padding=1)
+    if name in ("max_pool_3x3", "avg_pool_3x3"):
+        if name == "max_pool_3x3":
+            pooling: nn.Module = nn.MaxPool2d(3, stride, padding=1)
+        else:
+            pooling = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
         return pooling if affine else nn.Sequential(pooling, nn.BatchNorm2d(width, affine=False))
-    layers = _separable(width, choice.kernel, stride, choice.dilation, affine)
-    if choice.dilation == 1:
-        layers += _separable(width, choice.kernel, 1, 1, affine)
-    return nn.Sequential(*layers)
+    kernel = int(name[-1])
+    if name.startswith("dil_conv"):
+        return nn.Sequential(*_separable(width, kernel, stride, 2, affine))
+    return nn.Sequential(*_separable(width, kernel, stride, 1, affine), *_separable(width, kernel, 1, 1, affine))
 
 
 class Cell(nn.Module):
@@ -115,8 +116,7 @@ class Cell(nn.Module):
         self.inputs = _convolution(shape.inputs, shape.width)
         self.sources = [source for source, _ in edges]
         self.operations = nn.ModuleList(
-            operation(choice, shape.width, 2 if shape.reduces and source < 2 else 1, affine)
-            for source, choice in edges
+            operation(name, shape.width, 2 if shape.reduces and source < 2 else 1, affine) for source, name in edges
         )
         self.drop_path_prob = drop_path_prob
 
@@ -241,7 +241,7 @@ class DARTSNetwork(nn.Module):
         return logits if second is None else (logits, second)
 
 
-def network(
+def plan(
     architecture: Architecture,
     num_classes: int | None = None,
     channels: int = CHANNELS,
@@ -250,7 +250,7 @@ def network(
     affine: bool = False,
     auxiliary: bool = False,
     drop_path_prob: float = 0.0,
-) -> DARTSNetwork:
+) -> partial[DARTSNetwork]:
     """The network of a genotype; by default at the scale of NAS-Bench-301, for the 10 classes of CIFAR-10.
 
     See `DARTSNetwork` for the options.
@@ -266,8 +266,18 @@ def network(
     with torch.device("cpu"):  # so that the network itself may be built on the meta device
         sources, operations = space.edges(torch.tensor([architecture.indices]))
     normal, reduction = (
-        [(source, OPERATIONS[number]) for source, number in zip(a, b, strict=True)]
+        [(source, OPERATIONS[number].name) for source, number in zip(a, b, strict=True)]
         for a, b in zip(sources[0].flatten(1).tolist(), operations[0].flatten(1).tolist(), strict=True)
     )
-    classes = num_classes or space.task("cifar10").num_classes
-    return DARTSNetwork(normal, reduction, classes, channels, cells, stem, affine, auxiliary, drop_path_prob)
+    return partial(
+        DARTSNetwork,
+        normal=normal,
+        reduction=reduction,
+        num_classes=num_classes or space.task("cifar10").num_classes,
+        channels=channels,
+        cells=cells,
+        stem=stem,
+        affine=affine,
+        auxiliary=auxiliary,
+        drop_path_prob=drop_path_prob,
+    )

@@ -7,7 +7,7 @@ both are linear, this is the same function as the other order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -250,9 +250,9 @@ class GraphNetwork(nn.Module):
         return logits if self.after is None else self.after(logits)
 
 
-def network(
+def plan(
     architecture: Architecture, num_classes: int | None = None, task: str = "cora", num_features: int | None = None
-) -> GraphNetwork:
+) -> partial[GraphNetwork]:
     """The network that NAS-Bench-Graph trained for an architecture, which is that of its canonical form.
 
     Parameters
@@ -268,10 +268,11 @@ def network(
     data = space.task(task)
     with torch.device("cpu"):  # so that the network itself may be built on the meta device
         links, operations = str(architecture.canonical()).split(":")
-    return GraphNetwork(
-        [int(link) for link in links],
-        operations.split(","),
-        num_features or data.num_features,
-        num_classes or data.num_classes,
-        SCALES[task],
+    return partial(
+        GraphNetwork,
+        links=[int(link) for link in links],
+        names=operations.split(","),
+        num_features=num_features or data.num_features,
+        num_classes=num_classes or data.num_classes,
+        scale=SCALES[task],
     )

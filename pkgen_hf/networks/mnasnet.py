@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -156,13 +157,13 @@ class MnasNetwork(nn.Module):
         return self.classifier(self.dropout(features.mean((2, 3))))
 
 
-def network(
+def plan(
     architecture: Architecture,
     num_classes: int | None = None,
     channels: int = STEM_WIDTH,
     dropout: float = 0.2,
     drop_path_prob: float = 0.2,
-) -> MnasNetwork:
+) -> partial[MnasNetwork]:
     """The network of seven blocks; by default as in the benchmark, for the 1,000 classes of ImageNet-1k."""
     values = []
     for slot, index in zip(architecture.space.slots, architecture.indices, strict=True):
@@ -170,5 +171,11 @@ def network(
         values.append(int(name == "se") if slot.kind == "gate" else int(name[1:]))
     expansions, kernels, layers, gates = (values[part :: len(PARTS)] for part in range(len(PARTS)))
     blocks = list(zip(expansions, kernels, layers, gates, strict=True))
-    classes = num_classes or architecture.space.task("imagenet1k").num_classes
-    return MnasNetwork(blocks, classes, channels, dropout, drop_path_prob)
+    return partial(
+        MnasNetwork,
+        blocks=blocks,
+        num_classes=num_classes or architecture.space.task("imagenet1k").num_classes,
+        channels=channels,
+        dropout=dropout,
+        drop_path_prob=drop_path_prob,
+    )

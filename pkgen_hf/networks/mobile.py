@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from ..spaces.nas_bench_macro import BLOCKS, LAST_WIDTH, STEM_WIDTH, block_shapes
-from ..spaces.parts import Choice
 
 if TYPE_CHECKING:
     from ..architecture import Architecture
@@ -54,10 +54,10 @@ class InvertedBottleneck(nn.Module):
         return features + result if self.adds_input else result
 
 
-def block(choice: Choice, inputs: int, outputs: int, stride: int) -> nn.Module:
-    """The block that a choice stands for; an identity that must change the shape is a 1x1 convolution."""
-    if choice.kind == "inverted-bottleneck":
-        return InvertedBottleneck(inputs, outputs, choice.expansion, choice.kernel, stride)
+def block(expansion: int, kernel: int, inputs: int, outputs: int, stride: int) -> nn.Module:
+    """An inverted bottleneck; without expansion an identity, or a 1x1 convolution if it must change the shape."""
+    if expansion:
+        return InvertedBottleneck(inputs, outputs, expansion, kernel, stride)
     if inputs == outputs and stride == 1:
         return nn.Identity()
     return nn.Sequential(*_convolution(inputs, outputs, stride=stride))
@@ -68,19 +68,19 @@ class MobileNetwork(nn.Module):
 
     Parameters
     ----------
-    choices
-        Of the eight blocks.
+    blocks
+        Expansion and kernel of each of the eight, both 0 for an identity.
     num_classes
         Width of the output.
     channels
         Of the stem; every stage doubles them.
     """
 
-    def __init__(self, choices: Sequence[Choice], num_classes: int, channels: int) -> None:
+    def __init__(self, blocks: Sequence[tuple[int, int]], num_classes: int, channels: int) -> None:
         super().__init__()
         shapes = block_shapes(channels)
         self.stem = nn.Sequential(*_convolution(3, channels, kernel=3), nn.ReLU())
-        self.body = nn.Sequential(*(block(choice, *shape) for choice, shape in zip(choices, shapes, strict=True)))
+        self.body = nn.Sequential(*(block(*kind, *shape) for kind, shape in zip(blocks, shapes, strict=True)))
         self.last = nn.Sequential(*_convolution(shapes[-1][1], LAST_WIDTH), nn.ReLU())
         self.classifier = nn.Linear(LAST_WIDTH, num_classes)
 
@@ -90,7 +90,10 @@ class MobileNetwork(nn.Module):
         return self.classifier(features.mean((2, 3)))
 
 
-def network(architecture: Architecture, num_classes: int | None = None, channels: int = STEM_WIDTH) -> MobileNetwork:
+def plan(
+    architecture: Architecture, num_classes: int | None = None, channels: int = STEM_WIDTH
+) -> partial[MobileNetwork]:
     """The network of a chain of blocks; by default as in the benchmark, for the 10 classes of CIFAR-10."""
-    choices = [BLOCKS[index] for index in architecture.indices]
-    return MobileNetwork(choices, num_classes or architecture.space.task("cifar10").num_classes, channels)
+    blocks = [(BLOCKS[index].expansion, BLOCKS[index].kernel) for index in architecture.indices]
+    classes = num_classes or architecture.space.task("cifar10").num_classes
+    return partial(MobileNetwork, blocks=blocks, num_classes=classes, channels=channels)

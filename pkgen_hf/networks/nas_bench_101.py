@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from collections.abc import Sequence
+from functools import partial, reduce
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -41,7 +41,7 @@ class CellModule(nn.Module):
     Parameters
     ----------
     matrix
-        Adjacency matrix, ``(n, n)``.
+        Adjacency matrix, n rows of n numbers 0 or 1.
     operations
         Names of the n - 2 inner vertices' operations.
     widths
@@ -51,17 +51,22 @@ class CellModule(nn.Module):
     """
 
     def __init__(
-        self, matrix: np.ndarray, operations: list[str], widths: list[int], inputs: int, outputs: int
+        self,
+        matrix: Sequence[Sequence[int]],
+        operations: Sequence[str],
+        widths: Sequence[int],
+        inputs: int,
+        outputs: int,
     ) -> None:
         super().__init__()
-        last = len(matrix) - 1
-        self.sources = [np.flatnonzero(matrix[1:, v]).tolist() for v in range(1, last + 1)]  # inner ones, from 0
+        vertices = range(1, len(matrix))
+        self.sources = [[u - 1 for u in vertices if matrix[u][v]] for v in vertices]  # inner ones, from 0
         self.widths, self.outputs = widths, outputs
         self.projections = nn.ModuleDict(
             {
                 str(v - 1): _convolution(inputs, width, 1)
                 for v, width in enumerate([*widths, outputs], 1)
-                if matrix[0, v]
+                if matrix[0][v]
             }
         )
         self.operations = nn.ModuleList(operation(*both) for both in zip(operations, widths, strict=True))
@@ -89,35 +94,36 @@ class ModuleNetwork(nn.Module):
 
     Parameters
     ----------
-    architecture
-        Of the space ``nas-bench-101``.
+    matrix, operations
+        As of `CellModule`.
+    widths
+        Channels of the inner vertices in the modules of each stack.
     num_classes
         Width of the output.
     channels
         Of the first stack; each later one has twice as many.
-    stacks, modules
-        Number of stacks, and of modules in each.
+    modules
+        In each stack.
     """
 
-    def __init__(self, architecture: Architecture, num_classes: int, channels: int, stacks: int, modules: int) -> None:
+    def __init__(
+        self,
+        matrix: Sequence[Sequence[int]],
+        operations: Sequence[str],
+        widths: Sequence[Sequence[int]],
+        num_classes: int,
+        channels: int,
+        modules: int,
+    ) -> None:
         super().__init__()
-        space = cast(NASBench101Space, architecture.space)
-        with torch.device("cpu"):  # so that the network itself may be built on the meta device
-            ((matrix, names),) = space.to_matrices(architecture.rows)
-            masks, _ = unpack(space.keys(architecture.rows))
-            widths = [
-                vertex_widths(masks, channels * 2**stack)[0, : len(names) - 2].tolist() for stack in range(stacks)
-            ]
-        if widths[0] and min(widths[0]) < 1:
-            raise ValueError(f"{channels} channels are too few for the {matrix[1:, -1].sum()} vertices of the output")
         blocks: list[nn.Module] = [_convolution(3, channels, 3)]
         inputs = channels
-        for stack in range(stacks):
+        for stack, inner in enumerate(widths):
             outputs = channels * 2**stack
             if stack:
                 blocks.append(nn.MaxPool2d(2))
             for _ in range(modules):
-                blocks.append(CellModule(matrix, names[1:-1], widths[stack], inputs, outputs))
+                blocks.append(CellModule(matrix, operations, inner, inputs, outputs))
                 inputs = outputs
         self.body = nn.Sequential(*blocks)
         self.classifier = nn.Linear(inputs, num_classes)
@@ -127,9 +133,9 @@ class ModuleNetwork(nn.Module):
         return self.classifier(self.body(images).mean((2, 3)))
 
 
-def network(
+def plan(
     architecture: Architecture, num_classes: int | None = None, channels: int = 128, stacks: int = 3, modules: int = 3
-) -> ModuleNetwork:
+) -> partial[ModuleNetwork]:
     """The network of a NAS-Bench-101 cell; by default as in the benchmark, for the 10 classes of CIFAR-10.
 
     It is built from the canonical form, which is the one the benchmark trained.
@@ -139,5 +145,19 @@ def network(
     ValueError
         For fewer channels than vertices that feed the output, among which they are divided.
     """
-    classes = num_classes or architecture.space.task("cifar10").num_classes
-    return ModuleNetwork(architecture, classes, channels, stacks, modules)
+    space = cast(NASBench101Space, architecture.space)
+    with torch.device("cpu"):  # so that the network itself may be built on the meta device
+        ((matrix, names),) = space.to_matrices(architecture.rows)
+        masks, _ = unpack(space.keys(architecture.rows))
+        widths = [vertex_widths(masks, channels * 2**stack)[0, : len(names) - 2].tolist() for stack in range(stacks)]
+    if widths[0] and min(widths[0]) < 1:
+        raise ValueError(f"{channels} channels are too few for the {matrix[1:, -1].sum()} vertices of the output")
+    return partial(
+        ModuleNetwork,
+        matrix=matrix.astype(int).tolist(),
+        operations=names[1:-1],
+        widths=widths,
+        num_classes=num_classes or space.task("cifar10").num_classes,
+        channels=channels,
+        modules=modules,
+    )

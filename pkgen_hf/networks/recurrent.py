@@ -7,6 +7,7 @@ that uses the word vectors again; dropout masks stay the same over time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -201,7 +202,7 @@ class LanguageModel(nn.Module):
         return F.linear(sequence, vectors, self.decoder_bias), states
 
 
-def network(
+def plan(
     architecture: Architecture,
     num_classes: int | None = None,
     embedding: int = EMBEDDING,
@@ -211,7 +212,7 @@ def network(
     hidden_dropout: float = 0.25,
     word_dropout: float = 0.1,
     weight_dropout: float = 0.5,
-) -> LanguageModel:
+) -> partial[LanguageModel]:
     """The language model of a NAS-Bench-NLP cell; by default as in the benchmark, for WikiText-2.
 
     Parameters
@@ -228,7 +229,15 @@ def network(
     space = cast(NASBenchNLPSpace, architecture.space)
     with torch.device("cpu"):  # so that the network itself may be built on the meta device
         recipe = space.recipes(architecture.rows)[0]
-        classes = num_classes or space.task("wikitext2").num_classes
-    return LanguageModel(
-        recipe, classes, embedding, hidden, layers, dropout, hidden_dropout, word_dropout, weight_dropout
+    return partial(
+        LanguageModel,
+        recipe=recipe,
+        num_classes=num_classes or space.task("wikitext2").num_classes,
+        embedding=embedding,
+        hidden=hidden,
+        layers=layers,
+        dropout=dropout,
+        hidden_dropout=hidden_dropout,
+        word_dropout=word_dropout,
+        weight_dropout=weight_dropout,
     )

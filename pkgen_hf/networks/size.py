@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,16 +19,17 @@ if TYPE_CHECKING:
 
 
 class SizedCell(Cell):
-    """The cell `CELL`, between any two widths: the edges that read its input change the channels.
+    """A cell between any two widths: the edges that read its input change the channels.
 
     Parameters
     ----------
+    names
+        Operations of the six edges.
     inputs, outputs
         Channels.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        names = get_space("nas-bench-201").split_string(CELL)
+    def __init__(self, names: Sequence[str], inputs: int, outputs: int) -> None:
         super().__init__(names, outputs)
         if inputs != outputs:
             shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
@@ -40,19 +42,21 @@ class SizeNetwork(nn.Module):
 
     Parameters
     ----------
+    names
+        Operations of the cell's six edges.
     widths
         Channels of the five layers; the stem has those of the first.
     num_classes
         Width of the output.
     """
 
-    def __init__(self, widths: Sequence[int], num_classes: int) -> None:
+    def __init__(self, names: Sequence[str], widths: Sequence[int], num_classes: int) -> None:
         super().__init__()
         inputs = widths[0]
         self.stem = nn.Sequential(nn.Conv2d(3, inputs, 3, padding=1, bias=False), nn.BatchNorm2d(inputs))
         self.body = nn.Sequential()
         for outputs, halves in zip(widths, HALVES, strict=True):
-            self.body.append((Reduction if halves else SizedCell)(inputs, outputs))
+            self.body.append(Reduction(inputs, outputs) if halves else SizedCell(names, inputs, outputs))
             inputs = outputs
         self.norm = nn.BatchNorm2d(inputs)
         self.classifier = nn.Linear(inputs, num_classes)
@@ -63,7 +67,9 @@ class SizeNetwork(nn.Module):
         return self.classifier(features.mean((2, 3)))
 
 
-def network(architecture: Architecture, num_classes: int | None = None) -> SizeNetwork:
+def plan(architecture: Architecture, num_classes: int | None = None) -> partial[SizeNetwork]:
     """The network of five widths as in the benchmark; by default for the 10 classes of CIFAR-10."""
     widths = [WIDTHS[index] for index in architecture.indices]
-    return SizeNetwork(widths, num_classes or architecture.space.task("cifar10").num_classes)
+    names = get_space("nas-bench-201").split_string(CELL)
+    classes = num_classes or architecture.space.task("cifar10").num_classes
+    return partial(SizeNetwork, names=names, widths=widths, num_classes=classes)

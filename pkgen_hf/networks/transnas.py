@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -162,34 +163,59 @@ class TransNASNetwork(nn.Module):
         return self.head(torch.cat([self.body(self.stem(tile)) for tile in images.unbind(1)], dim=1))
 
 
-def _cells(indices: Sequence[int], channels: int) -> nn.Sequential:
-    names = [OPERATIONS[index].name for index in indices]
+def _cells(operations: Sequence[str], channels: int) -> nn.Sequential:
     cells = nn.Sequential()
     for inputs, outputs, stride in cell_shapes(channels):
-        cells.append(Cell(names, outputs) if stride == 1 else HalvingCell(names, inputs, outputs))
+        cells.append(Cell(operations, outputs) if stride == 1 else HalvingCell(operations, inputs, outputs))
     return cells
 
 
-def module_shapes(indices: Sequence[int], channels: int) -> list[tuple[int, int, int]]:
-    """Input channels, output channels and stride of each module that is there."""
+def module_shapes(modules: Sequence[tuple[int, int]], channels: int) -> list[tuple[int, int, int]]:
+    """Input channels, output channels and stride of modules, given by how they widen and divide the resolution."""
     shapes = []
-    for choice in (MODULES[index] for index in indices if index < len(MODULES)):
-        shapes.append((channels, channels * choice.widening, choice.stride))
-        channels *= choice.widening
+    for widening, stride in modules:
+        shapes.append((channels, channels * widening, stride))
+        channels *= widening
     return shapes
 
 
-def _residual_blocks(indices: Sequence[int], channels: int) -> nn.Sequential:
+def _residual_blocks(modules: Sequence[tuple[int, int]], channels: int) -> nn.Sequential:
     blocks = nn.Sequential()
-    for inputs, outputs, stride in module_shapes(indices, channels):
+    for inputs, outputs, stride in module_shapes(modules, channels):
         blocks.append(ResidualBlock(inputs, outputs, stride))
         blocks.append(ResidualBlock(outputs, outputs, stride=1))
     return blocks
 
 
-def network(
-    architecture: Architecture, num_classes: int | None = None, task: str = "class_scene", channels: int = STEM_WIDTH
+def _with_head(
+    body: nn.Module, shapes: Sequence[tuple[int, int, int]], task_kind: str, outputs: int, channels: int
 ) -> TransNASNetwork:
+    """The network of a body of these `shapes`; the puzzle is a kind of task by itself, ``"jigsaw"``."""
+    width = shapes[-1][1]
+    if task_kind == "jigsaw":
+        return TransNASNetwork(body, Head(TILES * width, outputs), channels, tiles=TILES)
+    if task_kind in ("image-classification", "image-regression"):
+        return TransNASNetwork(body, Head(width, outputs), channels)
+    halvings = sum(stride == 2 for _, _, stride in shapes)
+    if halvings > 4:
+        raise ValueError(f"decoders are for at most 4 modules that halve the resolution, not {halvings}")
+    return TransNASNetwork(body, decoder(task_kind, width, 2 + halvings, outputs), channels)
+
+
+def cell_network(operations: Sequence[str], task_kind: str, outputs: int, channels: int) -> TransNASNetwork:
+    """The network of a cell, given by the operations of its six edges."""
+    return _with_head(_cells(operations, channels), cell_shapes(channels), task_kind, outputs, channels)
+
+
+def module_network(modules: Sequence[tuple[int, int]], task_kind: str, outputs: int, channels: int) -> TransNASNetwork:
+    """The network of modules, given by how each widens and divides the resolution."""
+    shapes = module_shapes(modules, channels)
+    return _with_head(_residual_blocks(modules, channels), shapes, task_kind, outputs, channels)
+
+
+def plan(
+    architecture: Architecture, num_classes: int | None = None, task: str = "class_scene", channels: int = STEM_WIDTH
+) -> partial[TransNASNetwork]:
     """The network of a cell or of a list of modules; by default as in the benchmark, for scenes of 47 classes.
 
     Parameters
@@ -199,21 +225,17 @@ def network(
     num_classes
         Width of the output (channels, where the output is an image); by default that of the task.
     task
-        Whose head or decoder to use.
+        Whose head or decoder to use: that of its kind, or the puzzle's own.
     channels
         Of the stem.
     """
     data = architecture.space.task(task)
-    outputs = num_classes or data.num_classes
+    common: dict[str, Any] = {
+        "task_kind": task if task == "jigsaw" else data.kind,
+        "outputs": num_classes or data.num_classes,
+        "channels": channels,
+    }
     if architecture.space.name == "transnas-bench-101-micro":
-        body, shapes = _cells(architecture.indices, channels), cell_shapes(channels)
-    else:
-        body, shapes = _residual_blocks(architecture.indices, channels), module_shapes(architecture.indices, channels)
-    width, halvings = shapes[-1][1], sum(stride == 2 for _, _, stride in shapes)
-    if task == "jigsaw":
-        return TransNASNetwork(body, Head(TILES * width, outputs), channels, tiles=TILES)
-    if data.kind in ("image-classification", "image-regression"):
-        return TransNASNetwork(body, Head(width, outputs), channels)
-    if halvings > 4:
-        raise ValueError(f"decoders are for at most 4 modules that halve the resolution, not {halvings}")
-    return TransNASNetwork(body, decoder(data.kind, width, 2 + halvings, outputs), channels)
+        return partial(cell_network, operations=[OPERATIONS[index].name for index in architecture.indices], **common)
+    modules = [MODULES[index] for index in architecture.indices if index < len(MODULES)]  # those that are there
+    return partial(module_network, modules=[(module.widening, module.stride) for module in modules], **common)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -366,6 +367,10 @@ class SearchSpace:
         if name not in self.tasks:
             raise unknown(f"task of {self.name}", name, list(self.tasks))
         return self.tasks[name]
+
+    def scale(self, task: str) -> dict[str, Any]:
+        """Options of `pkgen_hf.networks.build` for the network whose costs are counted for a task, if not defaults."""
+        return {}
 
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Trainable parameters of each network at the task's scale, ``LongTensor (batch,)``."""

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,8 +35,12 @@ NODES = range(2, 6)
 CELLS = ("normal", "reduce")
 # Pairs of earlier nodes, so ordered that those which node i may read are the first i (i - 1) / 2.
 PAIRS = tuple((low, high) for high in range(1, 5) for low in range(high))
-TASKS = {"cifar10": Task("image-classification", guess=10.0, num_classes=10, image_size=32)}
+TASKS = {
+    "cifar10": Task("image-classification", guess=10.0, num_classes=10, image_size=32),
+    "imagenet1k": Task("image-classification", guess=0.1, num_classes=1000, image_size=224),
+}
 CHANNELS, LAYERS = 32, 8
+LARGE_CHANNELS, LARGE_LAYERS = 48, 14  # with which DARTS evaluates a genotype on ImageNet
 STEM_WIDENING, CELL_WIDENING = 3, len(NODES)
 
 _PAIR = r"\(\s*['\"]{0}[^'\"]*)['\"]\s*,\s*{0}[0-9]+)\s*\)"
@@ -99,6 +103,31 @@ def _operation_costs(choice: Choice, width: int, area: int, is_strided: bool) ->
     return once + np.array([weights, width * area + (weights + width) * area])
 
 
+def _large_operation_costs(choice: Choice, width: int, area: int, is_strided: bool) -> np.ndarray:
+    """Parameters and multiply-adds of a choice in a network for ImageNet, whose normalisations have weights."""
+    if choice.kind == "pooling" or (choice.kind == "identity" and not is_strided):
+        return np.zeros(2, dtype=np.int64)
+    weights = width**2 + (0 if choice.kind == "identity" else choice.kernel**2 * width)
+    once = np.array([weights + 2 * width, weights * area])
+    return once if choice.kind == "identity" or choice.dilation > 1 else 2 * once
+
+
+def _large_fixed_costs(classes: int, size: int) -> np.ndarray:
+    """The same of what does not depend on the cells, without the auxiliary classifier."""
+    total = np.zeros(2, dtype=np.int64)
+    inputs = 3
+    for outputs in (LARGE_CHANNELS // 2, LARGE_CHANNELS, LARGE_CHANNELS):
+        size //= 2
+        total += np.array([9 * inputs * outputs + 2 * outputs, 9 * inputs * outputs * size**2])
+        inputs = outputs
+    for before, inputs, width, reduces, _ in cell_shapes(LARGE_CHANNELS, LARGE_LAYERS, is_large=True):
+        weights = (before + inputs) * width
+        total += np.array([weights + 2 * 2 * width, weights * size**2])
+        size //= 1 + reduces
+    last = CELL_WIDENING * width
+    return total + np.array([(last + 1) * classes, last * classes])
+
+
 def _fixed_costs(classes: int, size: int) -> np.ndarray:
     """Parameters and operations of all that does not depend on the cells: stem, what joins cells, classifier."""
     stem = CHANNELS * STEM_WIDENING
@@ -113,17 +142,16 @@ def _fixed_costs(classes: int, size: int) -> np.ndarray:
     return total + np.array([(last + 1) * classes, last * (size + 1) ** 2 + last * classes])
 
 
-def _cost_table(size: int) -> torch.Tensor:
+def _cost_table(size: int, is_large: bool) -> torch.Tensor:
     """Of each operation in all cells of a kind, ``LongTensor (kinds, operations, reads input, 2)``."""
     table = np.zeros((len(CELLS), len(OPERATIONS), 2, 2), dtype=np.int64)
-    for shape in cell_shapes():
+    costs = _large_operation_costs if is_large else _operation_costs
+    for shape in cell_shapes(LARGE_CHANNELS, LARGE_LAYERS, is_large=True) if is_large else cell_shapes():
         size //= 1 + shape.reduces
         for number, choice in enumerate(OPERATIONS):
             for reads_input in (0, 1):
                 is_strided = shape.reduces and bool(reads_input)
-                table[int(shape.reduces), number, reads_input] += _operation_costs(
-                    choice, shape.width, size**2, is_strided
-                )
+                table[int(shape.reduces), number, reads_input] += costs(choice, shape.width, size**2, is_strided)
     return torch.from_numpy(table)
 
 
@@ -323,21 +351,36 @@ class DARTSSpace(SearchSpace):
     # ------------------------------------------------------------------ costs
 
     @cached_property
-    def _costs(self) -> torch.Tensor:
-        return _cost_table(TASKS["cifar10"].image_size)
+    def _costs(self) -> dict[str, tuple[torch.Tensor, np.ndarray]]:
+        """Of each task: what operations cost, and all else."""
+        small, large = (self.task(name) for name in ("cifar10", "imagenet1k"))
+        size = large.image_size // 8  # after the stem
+        return {
+            "cifar10": (_cost_table(small.image_size, False), _fixed_costs(small.num_classes, small.image_size)),
+            "imagenet1k": (_cost_table(size, True), _large_fixed_costs(large.num_classes, large.image_size)),
+        }
 
     def _sum_costs(self, indices: torch.Tensor, task: str | None, which: int) -> torch.Tensor:
-        scale = self.task(task or "cifar10")
+        name = task or "cifar10"
+        self.task(name)
+        table, fixed = self._costs[name]
         sources, operations = self.edges(indices)
         kinds = torch.arange(len(CELLS), device=indices.device)[:, None, None]
-        costs = self._costs[..., which].to(indices.device)[kinds, operations, (sources < 2).long()]
-        return costs.flatten(1).sum(1) + int(_fixed_costs(scale.num_classes, scale.image_size)[which])
+        costs = table[..., which].to(indices.device)[kinds, operations, (sources < 2).long()]
+        return costs.flatten(1).sum(1) + int(fixed[which])
+
+    def scale(self, task: str) -> dict[str, Any]:
+        large = {"stem": "imagenet", "channels": LARGE_CHANNELS, "cells": LARGE_LAYERS, "affine": True}
+        return large if task == "imagenet1k" else {}
 
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Parameters at 32 channels and 8 cells, where the normalisations within operations have none.
 
         Equal to the published sizes of the networks of NAS-Bench-301 (NAS-Bench-Suite-Zero, Krishnakumar et al.,
-        2022); ``affine=True`` of `pkgen_hf.networks.darts.network` builds those with weights in all normalisations.
+        2022); ``affine=True`` of `pkgen_hf.networks.darts.plan` builds those with weights in all normalisations.
+
+        For ``imagenet1k`` those of DARTS's evaluation: ``affine=True``, 48 channels, 14 cells, the stem for large
+        images, without the auxiliary classifier, which is for training only.
         """
         return self._sum_costs(indices, task, 0)
 
@@ -345,6 +388,7 @@ class DARTSSpace(SearchSpace):
         """Operations equal to those published with the sizes, which are more than multiply-adds.
 
         To those of convolutions and the classifier (without bias) come 1 for each value that a ReLU or a
-        normalisation reads, 1 more for a normalisation with weights, and 9 for each that a pooling puts out.
+        normalisation reads, 1 more for a normalisation with weights, and 9 for each that a pooling puts out. For
+        ``imagenet1k`` multiply-adds of convolutions and the classifier alone, at 224 pixels.
         """
         return self._sum_costs(indices, task, 1)

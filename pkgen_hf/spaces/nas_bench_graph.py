@@ -12,6 +12,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -241,6 +242,9 @@ class NASBenchGraphSpace(SearchSpace):
             inputs, widths = torch.cat([inputs, read], dim=1), torch.cat([widths, written], dim=1)
         is_leaf = torch.stack([(links != node).all(1) for node in NODES], dim=1)
         return COSTS.to(rows.device)[operations], inputs, (widths[:, 1:] * is_leaf).sum(1)
+
+    def scale(self, task: str) -> dict[str, Any]:
+        return {"task": task}
 
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Exact, as the benchmark counts them: operations, a batch normalisation for each node, and linear layers."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,6 +125,9 @@ class TransNASSpace(SearchSpace):
         )
         without, with_one = table[halvings.clamp(max=4)].unbind(1)
         return total + without + width[:, None] * (with_one - without)
+
+    def scale(self, task: str) -> dict[str, Any]:
+        return {"task": task}
 
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Encoder and the task's head or decoder, as the published code builds them; without a discriminator.

@@ -1,0 +1,100 @@
+"""Measured latencies of a space's networks on devices, looked up by whole batches."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from .benchmarks import find_rows
+from .errors import unknown
+from .spaces import SearchSpace, get_space
+
+SUFFIX = "_latency"  # of columns such as cifar10_edgegpu_latency, in milliseconds
+
+
+class LatencyTable:
+    """Latencies in milliseconds, e.g. those of HW-NAS-Bench (Li et al. 2021) for NAS-Bench-201, or one's own.
+
+    Parameters
+    ----------
+    space
+        The search space of the strings in the table.
+    table
+        Column ``architecture``, the space's strings, and columns ``<task>_<device>_latency``, or ``<device>_latency``
+        where it is the same for all tasks. A missing value means that the network does not run on the device.
+
+    Attributes
+    ----------
+    indices : LongTensor (rows, slots)
+    devices : list of str
+
+    Raises
+    ------
+    ValueError
+        For a table without such columns, or a string that is not of the space.
+    """
+
+    def __init__(self, space: str | SearchSpace, table: pa.Table) -> None:
+        self.space = get_space(space)
+        names = [name for name in table.column_names if name.endswith(SUFFIX)]
+        if "architecture" not in table.column_names or not names:
+            raise ValueError(
+                f"a table of latencies has columns architecture and <task>_<device>{SUFFIX}; "
+                f"this one has {table.column_names}"
+            )
+        self.indices = self.space.from_strings(table["architecture"].to_pylist())
+        self._columns = {
+            name.removesuffix(SUFFIX): torch.from_numpy(table[name].to_numpy(zero_copy_only=False).astype(np.float64))
+            for name in names
+        }
+        devices = {name: name for name in self._columns}
+        for name in self._columns:
+            for task in self.space.tasks:
+                if name.startswith(f"{task}_"):
+                    devices[name] = name.removeprefix(f"{task}_")
+        self.devices = sorted(set(devices.values()))
+
+    @classmethod
+    def load(cls, space: str | SearchSpace, source: str | Path) -> LatencyTable:
+        """Read a Parquet file, or the default config of a Hub data set.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the source looks like a path and is not there.
+        ValueError
+            If it is not a table of latencies of the space.
+        """
+        path = Path(source)
+        if path.is_file():
+            try:
+                return cls(space, pq.read_table(path))
+            except pa.ArrowInvalid as error:
+                raise ValueError(f"{path} is not a Parquet file, or is damaged: {error}") from error
+        if path.suffix == ".parquet" or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
+            raise FileNotFoundError(f"no table of latencies at {source}: expected a Parquet file or a Hub id org/name")
+        return cls(space, datasets.load_dataset(str(source), split="train").with_format("arrow")[:])
+
+    def column(self, task: str, device: str) -> torch.Tensor:
+        """Milliseconds of every row, ``DoubleTensor (rows,)``, NaN where the network does not run."""
+        if device not in self.devices:
+            raise unknown(f"device of this table of {self.space.name}", device, self.devices)
+        for name in (f"{task}_{device}", device):
+            if name in self._columns:
+                return self._columns[name]
+        raise ValueError(f"this table has no latency of {task} on {device}; it has {', '.join(self._columns)}")
+
+    @cached_property
+    def _codes(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.space.codes(self.indices).sort(stable=True)
+
+    def latencies(self, indices: torch.Tensor, task: str, device: str) -> torch.Tensor:
+        """Milliseconds of a batch, ``DoubleTensor (batch,)``, NaN where not measured or it does not run."""
+        rows = find_rows(self._codes, self.space.codes(self.space.check(indices)).cpu())
+        return torch.where(rows >= 0, self.column(task, device)[rows], torch.nan)

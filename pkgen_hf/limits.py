@@ -1,0 +1,284 @@
+r"""Limits on what a network may cost, and how generation is steered below them.
+
+Of all distributions whose mean cost obeys a limit, the one nearest to the denoiser's (in Kullback-Leibler divergence)
+is its exponential tilt, :math:`p_\lambda(k) \propto p(k) e^{-\lambda c(k)}`, with the least :math:`\lambda \ge 0` that
+does: a choice is held back as far as it costs, and not at all where the limit is far. Costs of choices, c, come from a
+linear regression of networks' costs on their choices. What is drawn is then counted exactly: nothing that exceeds a
+limit is returned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch
+from torch.nn import functional as F
+
+from .latency import LatencyTable
+from .spaces import SearchSpace
+
+_UNITS = {"max_parameters": "parameters", "max_flops": "multiply-adds", "max_latency": "ms"}
+_SAMPLES = 2048  # networks that the regression of costs on choices sees
+_LISTED = 512  # architectures that are listed where so few are within
+_STARTS = 64  # from which the smallest cost is looked for where a space is too large to list
+_HALVINGS = 30
+_LARGEST = 60.0  # of lambda times the spread of costs; more changes nothing
+
+
+@dataclass
+class _Limit:
+    name: str
+    most: float
+    cost: Callable[[torch.Tensor], torch.Tensor]  # (batch, slots) to (batch,); NaN where it does not run
+    effects: torch.Tensor  # (slots, choices)
+    offset: float
+
+
+class Limits:
+    """Limits on the networks of one space at one task's scale.
+
+    Parameters
+    ----------
+    space, task
+        None is the scale of the space's first task.
+    max_parameters, max_flops
+        Trainable parameters; multiply-adds of a forward pass.
+    max_latency, device, latencies
+        Milliseconds on a device of a `LatencyTable`. Networks that it does not hold are never within the limit.
+
+    Attributes
+    ----------
+    rows : LongTensor (rows, slots) or None
+        All architectures within the limits, where the space or those within are few enough to be listed.
+
+    Raises
+    ------
+    ValueError
+        For a limit that is not a positive number, that no architecture of the space obeys (the message says what the
+        least is), or that the space cannot be held to.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        task: str | None = None,
+        max_parameters: float | None = None,
+        max_flops: float | None = None,
+        max_latency: float | None = None,
+        device: str | None = None,
+        latencies: LatencyTable | None = None,
+    ) -> None:
+        self.space = space
+        task = task if task in space.tasks else next(iter(space.tasks), None)
+        costs: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+            "max_parameters": lambda rows: space.parameters(rows, task).double(),
+            "max_flops": lambda rows: space.flops(rows, task).double(),
+        }
+        given = {"max_parameters": max_parameters, "max_flops": max_flops, "max_latency": max_latency}
+        limits = {name: most for name, most in given.items() if most is not None}
+        for name, most in limits.items():
+            if isinstance(most, bool) or not isinstance(most, (int, float)) or not 0 < most < math.inf:
+                raise ValueError(f"{name} must be a positive number of {_UNITS[name]}, got {most!r}")
+        known = space.valid_rows
+        if max_latency is not None:
+            if latencies is None or device is None:
+                raise ValueError(
+                    "max_latency needs device= and latency_table=, a Parquet file or Hub id of measured latencies"
+                    + (f"; devices of this table: {', '.join(latencies.devices)}" if latencies is not None else "")
+                )
+            if latencies.space.name != space.name:
+                raise ValueError(f"this table of latencies is of {latencies.space.name}, not of {space.name}")
+            table, where, on = latencies, task or "", device
+            table.column(where, on)
+            costs["max_latency"] = lambda rows: table.latencies(rows, where, on)
+            known = table.indices[space.is_valid(table.indices)]
+        elif device is not None or latencies is not None:
+            raise ValueError("device= and latency_table= say what max_latency is about, which was not given")
+        self._limits = [self._limit(name, most, costs[name], known) for name, most in limits.items()]
+        self.rows = None if known is None else known[self.within(known)]
+        self._margin = 0.0
+        if known is None:
+            cheap = self._cheap_rows()
+            self._check_possible(cheap)
+            self.rows = self._all_near(cheap[self.within(cheap)])
+        elif not len(self.rows):  # type: ignore[arg-type]
+            self._check_possible(known)
+
+    # ------------------------------------------------------------------ what is within
+
+    def within(self, indices: torch.Tensor) -> torch.Tensor:
+        """Which architectures obey every limit, ``BoolTensor (batch,)``."""
+        return (self._excess(indices) <= 1).to(indices.device)
+
+    def give_up(self, wanted: int, found: int) -> NoReturn:
+        """Raise ValueError that says how few distinct architectures of those wanted are within the limits."""
+        raise ValueError(
+            f"{wanted:,} distinct architectures of {self.space.name} were asked for, but {found:,} could be had "
+            f"within {self}; ask for fewer, raise a limit or pass distinct=False"
+        )
+
+    def __str__(self) -> str:
+        return ", ".join(f"{limit.name}={limit.most:,}" for limit in self._limits)
+
+    def _excess(self, indices: torch.Tensor) -> torch.Tensor:
+        """The largest of cost / limit, ``DoubleTensor (batch,)``; infinite where a network does not run."""
+        rows = indices.cpu()
+        shares = torch.stack([limit.cost(rows) / limit.most for limit in self._limits])
+        return shares.nan_to_num(nan=math.inf).amax(0)
+
+    def _cheap_rows(self) -> torch.Tensor:
+        """Architectures of low cost: random ones, and those that no change of one slot brings nearer to the limits."""
+        space = self.space
+        rows = space.sample(_SAMPLES, torch.Generator().manual_seed(0))
+        rows = rows[space.is_valid(rows)]
+        found = [rows]
+        if bool(self.within(rows).any()):
+            return rows
+        costs: list[Callable[[torch.Tensor], torch.Tensor]] = [self._excess, *(limit.cost for limit in self._limits)]
+        for cost in costs:
+            best = rows[cost(rows).argsort()[:_STARTS]]
+            while True:
+                near = _neighbours(space, best)
+                price = cost(near.flatten(0, 1)).masked_fill(~space.is_valid(near.flatten(0, 1)), math.inf)
+                price, which = price.reshape(len(best), -1).min(1)
+                better = price < cost(best)
+                if not bool(better.any()):
+                    break
+                best = torch.where(better[:, None], near[torch.arange(len(best)), which], best)
+            found.append(best)
+        return torch.cat(found)
+
+    def _all_near(self, rows: torch.Tensor) -> torch.Tensor | None:
+        """All within the limits that steps of one slot lead to from those given; None if they are more than a few."""
+        space = self.space
+        found = new = _distinct(space, rows)
+        while len(new) and len(found) <= _LISTED:
+            near = _neighbours(space, new).flatten(0, 1)
+            near = _distinct(space, near[space.is_valid(near)])
+            near = near[~torch.isin(space.keys(near), space.keys(found))]
+            new = near[self.within(near)]
+            found = torch.cat([found, new])
+        return found if len(found) <= _LISTED else None
+
+    def _check_possible(self, rows: torch.Tensor) -> None:
+        """One clear error, with the least of each cost among rows, if none of them is within the limits."""
+        if bool(self.within(rows).any()):
+            return
+        for limit in self._limits:
+            costs = limit.cost(rows)
+            costs = costs[~costs.isnan()]
+            least = float(costs.min()) if len(costs) else math.inf
+            if least > limit.most:
+                raise ValueError(
+                    f"{limit.name}={limit.most:,} is impossible: the smallest network of {self.space.name} has "
+                    f"{_number(least)} {_UNITS[limit.name]}"
+                )
+        first, *others = self._limits
+        obeys = rows[torch.stack([limit.cost(rows) <= limit.most for limit in others]).all(0)]
+        least_of_first = _number(float(first.cost(obeys).min())) if len(obeys) else "more"
+        raise ValueError(
+            f"no network of {self.space.name} obeys all of {self}: within the others the smallest has "
+            f"{least_of_first} {_UNITS[first.name]}"
+        )
+
+    # ------------------------------------------------------------------ how generation is steered
+
+    def _limit(
+        self, name: str, most: float, cost: Callable[[torch.Tensor], torch.Tensor], known: torch.Tensor | None
+    ) -> _Limit:
+        """With the effect of each choice, by ridge regression on random architectures."""
+        space, generator = self.space, torch.Generator().manual_seed(0)
+        if known is None:
+            rows = space.sample(_SAMPLES, generator)
+            rows = rows[space.is_valid(rows)]
+        else:
+            rows = known[torch.randperm(len(known), generator=generator)[:_SAMPLES]]
+        try:
+            target = cost(rows)
+        except NotImplementedError as error:
+            raise ValueError(f"{name} cannot be held to: {error}") from error
+        rows, target = rows[~target.isnan()], target[~target.isnan()]
+        one_hot = F.one_hot(rows, space.num_choices).flatten(1).double()
+        centre, mean = one_hot.mean(0), target.mean()
+        gram = (one_hot - centre).T @ (one_hot - centre) + 1e-3 * torch.eye(one_hot.shape[1], dtype=torch.double)
+        effects = torch.linalg.solve(gram, (one_hot - centre).T @ (target - mean))
+        offset = float(mean - centre @ effects)
+        return _Limit(name, most, cost, effects.reshape(space.num_slots, -1), offset)
+
+    def tilt(self, logits: torch.Tensor, evidence: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits whose mean cost, and a margin of standard deviations, obeys the limits.
+
+        Parameters
+        ----------
+        logits
+            ``FloatTensor (batch, slots, choices)``, minus infinity where there is no choice.
+        evidence
+            Added to the logits before probabilities are made of them, of the same shape.
+        """
+        for _ in range(len(self._limits)):  # holding to one limit moves the others
+            for limit in self._limits:
+                logits = logits - self._strength(limit, logits, evidence)[:, None, None] * _scaled(limit, logits)
+        return logits
+
+    def _strength(self, limit: _Limit, logits: torch.Tensor, evidence: torch.Tensor | None) -> torch.Tensor:
+        """The least lambda of each row, by bisection, ``FloatTensor (batch,)``."""
+        effects = _scaled(limit, logits)
+        scale = float(limit.effects.abs().max().clamp(min=1e-12))
+        most = (limit.most - limit.offset) / scale
+        full = logits.float() if evidence is None else logits.float() + evidence
+
+        def exceeds(strength: torch.Tensor) -> torch.Tensor:
+            chance = (full - strength[:, None, None] * effects).softmax(-1)
+            mean = (chance * effects).sum(-1)
+            variance = (chance * effects.square()).sum(-1) - mean.square()
+            return mean.sum(-1) + self._margin * variance.sum(-1).clamp(min=0).sqrt() > most
+
+        low = logits.new_zeros(len(logits), dtype=torch.float)
+        high = torch.full_like(low, _LARGEST)
+        over = exceeds(low)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            above = exceeds(middle)
+            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+        return torch.where(over, high, 0.0)
+
+    def learn(self, indices: torch.Tensor) -> None:
+        """Mend the regression's offsets by what was drawn, and keep further from the limits, or nearer to them."""
+        rows = indices.cpu()
+        for limit in self._limits:
+            costs = limit.cost(rows)
+            fit = F.one_hot(rows, self.space.num_choices).double().mul(limit.effects).sum((1, 2))
+            residual = (costs - fit)[~costs.isnan()]
+            if len(residual):
+                limit.offset = float(residual.mean())
+        self._margin += 0.5 if float(self.within(rows).float().mean()) < 0.5 else -0.5
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:,.4f}"
+
+
+def _scaled(limit: _Limit, logits: torch.Tensor) -> torch.Tensor:
+    """Effects in units of the largest, ``FloatTensor (slots, choices)``."""
+    return (limit.effects / limit.effects.abs().max().clamp(min=1e-12)).to(logits.device, torch.float)
+
+
+def _distinct(space: SearchSpace, rows: torch.Tensor) -> torch.Tensor:
+    """One of each isomorphism class, canonical."""
+    canonical = space.canonical(rows)
+    codes, which = space.codes(canonical).unique(return_inverse=True)
+    distinct = canonical.new_empty(len(codes), space.num_slots)
+    distinct[which] = canonical
+    return distinct
+
+
+def _neighbours(space: SearchSpace, rows: torch.Tensor) -> torch.Tensor:
+    """All that differ in one slot, and the rows themselves, ``LongTensor (batch, changes, slots)``."""
+    changes = [(s, k) for s, size in enumerate(space.sizes.tolist()) for k in range(size)]
+    near = rows[:, None].repeat(1, len(changes), 1)
+    slots, choices = torch.tensor(changes).T
+    near[:, torch.arange(len(changes)), slots] = choices
+    return near

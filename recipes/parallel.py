@@ -1,0 +1,154 @@
+"""Steps divided among processes and put together again, so that the number of processes changes nothing."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import nn
+
+from pkgen_hf.errors import unknown
+from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
+from presets import Settings
+
+DECAY, DECAY_EPOCHS = 0.97, 2.4  # of the exponential schedule
+
+
+def has_idle_weights(network: PKGenNetworkForImageClassification) -> bool:
+    """Whether some weights never get a gradient, as on an edge that leads nowhere."""
+    empty = nn.Module.to(copy.deepcopy(network), "meta").train()
+    size = network.config.image_size
+    labels = torch.empty(2, dtype=torch.long, device="meta")
+    empty(torch.empty(2, 3, size, size, device="meta"), labels).loss.backward()
+    return any(parameter.grad is None for parameter in empty.parameters())
+
+
+def make_accelerator(
+    settings: Settings, idle_weights: bool = False, script: str = "recipes/train_network.py"
+) -> Accelerator:
+    """Accelerate's view of the processes; raises RuntimeError where the launcher's is another."""
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
+    accelerator = Accelerator(
+        cpu=settings.cpu,
+        mixed_precision=settings.mixed_precision,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        log_with=settings.report_to,
+        project_dir=settings.output_dir,
+        dynamo_backend="inductor" if settings.compile else None,
+        # Statistics are merged by `RunningStatistics`.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=idle_weights)],
+    )
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != world:
+        raise RuntimeError(
+            f"the launcher started {world} processes but Accelerate sees {accelerator.num_processes}; on CPUs use: "
+            f"accelerate launch --multi_gpu --num_processes {world} {script} --cpu"
+        )
+    return accelerator
+
+
+class Plan:
+    """Which images each process reads in each step.
+
+    A step reads the next images of its epoch's permutation; they are divided into equal batches, of which every
+    process has as many as there are accumulation steps, the first process the first ones.
+
+    Attributes
+    ----------
+    batch_size
+        Images of a batch in one process.
+    steps_per_epoch, steps
+        Of an epoch, and of the whole training.
+    """
+
+    def __init__(self, settings: Settings, images: int, process: int, processes: int) -> None:
+        self.settings, self.images, self.process = settings, images, process
+        parts = processes * settings.gradient_accumulation_steps
+        self.batch_size, rest = divmod(settings.total_batch_size, parts)
+        if settings.train_batch_size is not None:
+            self.batch_size, rest = settings.train_batch_size, 0
+        if rest or self.batch_size < 1:
+            raise ValueError(
+                f"a step of {settings.total_batch_size} images cannot be divided among {processes} processes x "
+                f"{settings.gradient_accumulation_steps} accumulation steps; set --train_batch_size"
+            )
+        self.total_batch_size = self.batch_size * parts
+        self.steps_per_epoch = images // self.total_batch_size
+        if not self.steps_per_epoch:
+            raise ValueError(f"{images} images are fewer than the {self.total_batch_size} of one step")
+        self.steps = settings.max_train_steps or settings.num_train_epochs * self.steps_per_epoch
+        if self.steps < 1:
+            raise ValueError(f"at least one step must be made, got {self.steps}")
+
+    def batches(self, start: int) -> Iterator[list[tuple[int, int]]]:
+        """Batches of this process from step `start` on, each a list of ``(epoch, number of the image)``."""
+        accumulated = self.settings.gradient_accumulation_steps
+        epoch, order = -1, np.empty(0, np.int64)
+        for step in range(start, self.steps):
+            if step // self.steps_per_epoch != epoch:
+                epoch = step // self.steps_per_epoch
+                order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.images)
+            for part in range(self.process * accumulated, (self.process + 1) * accumulated):
+                first = step % self.steps_per_epoch * self.total_batch_size + part * self.batch_size
+                yield [(epoch, index) for index in order[first : first + self.batch_size].tolist()]
+
+    def learning_rate(self, step: int) -> float:
+        """Of a step."""
+        settings, warmup = self.settings, self.settings.lr_warmup_epochs * self.steps_per_epoch
+        if step < warmup:
+            return settings.learning_rate * (step + 1) / warmup
+        done = (step - warmup) / max(1, self.steps - warmup)
+        factor = {
+            "cosine": 0.5 * (1 + math.cos(math.pi * done)),
+            "linear": 1 - done,
+            "exponential": DECAY ** ((step - warmup) / self.steps_per_epoch / DECAY_EPOCHS),
+            "constant": 1.0,
+        }
+        if settings.lr_scheduler not in factor:
+            raise unknown("lr_scheduler", settings.lr_scheduler, factor)
+        return settings.learning_rate * factor[settings.lr_scheduler]
+
+
+class RunningStatistics:
+    """Running statistics of normalisations, as if one process had seen the batches of all, one after the other.
+
+    With a momentum m, k batches turn statistics r into ``(1 - m)^k r + c``; the c of every process is known after a
+    step from its own r, and they are put one after the other.
+    """
+
+    def __init__(self, network: nn.Module, accelerator: Accelerator, batches: int) -> None:
+        self.accelerator = accelerator
+        self.batches = batches
+        self.norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        self.buffers: list[torch.Tensor] = []
+        decays: list[torch.Tensor] = []
+        for norm in self.norms:  # all of the package have statistics and a momentum
+            for buffer in (norm.get_buffer("running_mean"), norm.get_buffer("running_var")):
+                self.buffers.append(buffer)
+                decays.append(torch.full_like(buffer, (1 - float(norm.momentum or 0.0)) ** batches))
+        self.decay = torch.cat(decays)
+        self.begin()
+
+    def _flat(self) -> torch.Tensor:
+        return torch.cat(self.buffers)
+
+    def begin(self) -> None:
+        """Take the statistics as they are now, the same in every process."""
+        self.before = self._flat()
+
+    def merge(self) -> None:
+        """Set the statistics of every process to the same, after each has made its batches of a step."""
+        merged = self.before
+        for after in self.accelerator.gather(self._flat()[None]):
+            merged = self.decay * merged + (after - self.decay * self.before)
+        for buffer, part in zip(self.buffers, merged.split([len(b) for b in self.buffers]), strict=True):
+            buffer.copy_(part)
+        for norm in self.norms:
+            norm.get_buffer("num_batches_tracked").add_(self.batches * (self.accelerator.num_processes - 1))
+        self.before = self._flat()

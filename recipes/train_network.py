@@ -1,0 +1,275 @@
+"""Train the network of an architecture on images.
+
+    python recipes/train_network.py --generate --task cifar10 --train_images IMAGES --output_dir runs/first
+    python recipes/train_network.py --space darts --architecture 'Genotype(...)' --train_images IMAGES
+    accelerate launch --multi_gpu --num_processes 8 --mixed_precision bf16 recipes/train_network.py ...   # 8 GPUs
+    accelerate launch --multi_gpu --num_processes 2 recipes/train_network.py --cpu ...         # two CPU processes
+
+IMAGES is a folder of Parquet files (columns "image" and "label"), a folder with a sub-folder of images for each class,
+or the id of a data set on the Hub. A preset has the settings of a benchmark; every option overrides its own. The
+batch of a preset is that of all processes together, so that more processes make the same updates in less time. The
+trained network is left in OUTPUT_DIR/network with its preprocessing and training.json, as a transformers model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import typing
+from typing import Any
+
+import datasets
+import torch
+import transformers
+from safetensors import SafetensorError
+from tqdm.auto import tqdm
+
+from image_training import train
+from images import LabelledImages, load_images
+from pkgen_hf import Architecture, PKGenPipeline
+from pkgen_hf.modeling_network import (
+    MODEL_TYPE,
+    PKGenNetworkConfig,
+    PKGenNetworkForImageClassification,
+    image_spaces,
+)
+from pkgen_hf.training import is_main_process
+from presets import PRESETS, Settings, get_preset, preset_of
+
+HELP = {
+    "scale": "options of the space's networks, such as channels=8 cells=1",
+    "image_size": "height and width of what the network gets, in pixels",
+    "crop_ratio": "in evaluation the shorter side is resized to image_size / crop_ratio and the middle cut out",
+    "bicubic": "resize by bicubic filters in evaluation, else bilinear",
+    "mean": "of the channels, of colours in [0, 1]",
+    "std": "of the channels",
+    "crop_padding": "pixels around an image before a random crop",
+    "random_resized_crop": "crop a random area and shape, and resize it",
+    "random_flip": "mirror images at random",
+    "color_jitter": "ranges of brightness, contrast, saturation and hue",
+    "cutout": "side of a square that is set to the mean colour, 0 for none",
+    "num_train_epochs": "epochs",
+    "max_train_steps": "steps, in place of epochs",
+    "total_batch_size": "images of a step, over all processes",
+    "train_batch_size": "images of a batch in each process, in place of --total_batch_size",
+    "gradient_accumulation_steps": "batches of a step in each process",
+    "optimizer": "sgd or rmsprop",
+    "momentum": "of the optimizer",
+    "nesterov": "Nesterov's momentum",
+    "rmsprop_alpha": "decay of rmsprop's mean of squares",
+    "rmsprop_eps": "rmsprop's epsilon",
+    "learning_rate": "its peak",
+    "lr_scheduler": "cosine, linear, exponential (0.97 every 2.4 epochs) or constant",
+    "lr_warmup_epochs": "epochs of linear warm-up",
+    "weight_decay": "of all weights",
+    "max_grad_norm": "gradient clipping, 0 for none",
+    "label_smoothing": "of the cross-entropy",
+    "auxiliary_weight": "of the auxiliary classifier's loss (darts)",
+    "drop_path_grows": "let drop path grow from 0 over the training (darts)",
+    "ema_decay": "of the moving average of weights that is evaluated and saved, 0 for none",
+    "skip_corrupt": "pass over images that cannot be decoded, and count them",
+    "seed": "everything random follows from it",
+    "mixed_precision": "no, fp16 or bf16",
+    "channels_last": "keep channels last in memory, faster on GPUs",
+    "compile": "compile the network (torch.compile)",
+    "cpu": "train on the CPU",
+    "dataloader_num_workers": "processes that decode images, for each process that trains",
+    "validation_epochs": "epochs between evaluations; the last is always evaluated",
+    "output_dir": "folder for checkpoints and the trained network",
+    "checkpointing_steps": "steps between checkpoints, 0 for none",
+    "checkpoints_total_limit": "checkpoints to keep",
+    "resume_from_checkpoint": "'latest', or a checkpoint's name or folder",
+    "report_to": "tracker: tensorboard, wandb, ...",
+    "logging_steps": "steps between records of the loss",
+    "quiet": "print nothing but errors",
+}
+CHOICES = {
+    "optimizer": ["sgd", "rmsprop"],
+    "lr_scheduler": ["cosine", "linear", "exponential", "constant"],
+    "mixed_precision": ["no", "fp16", "bf16"],
+}
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """How the columns and revision of images are called, in all recipes that read them."""
+    parser.add_argument("--image_column", default="image", help="column of images (default: image)")
+    parser.add_argument("--label_column", default="label", help="column of labels (default: label)")
+    parser.add_argument("--dataset_config", help="configuration of a data set on the Hub")
+    parser.add_argument("--dataset_revision", help="revision of a data set on the Hub")
+
+
+def images_of(options: argparse.Namespace, source: str, split: str) -> LabelledImages:
+    """Images of a source, by the options of `add_image_options`."""
+    names = (options.image_column, options.label_column, options.dataset_config, options.dataset_revision)
+    return load_images(source, split, *names)
+
+
+def add_settings(parser: argparse.ArgumentParser, default: Settings) -> None:
+    """An option for each of the settings in `HELP`."""
+    kinds = typing.get_type_hints(Settings)
+    for name, text in HELP.items():
+        value, kind = getattr(default, name), kinds[name]
+        shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        options: dict[str, Any] = {"default": value, "help": f"{text} (default: {shown})".replace("%", "%%")}
+        if name == "scale":
+            shown = " ".join(f"{key}={item}" for key, item in value.items()) or "the space's own"
+            options |= {"nargs": "+", "default": [], "metavar": "NAME=VALUE", "help": f"{text} (default: {shown})"}
+        elif kind is bool:
+            options |= {"action": argparse.BooleanOptionalAction, "help": text}
+        elif isinstance(value, tuple):
+            options |= {"nargs": len(value), "type": float}
+        else:
+            named = [part for part in typing.get_args(kind) if part is not type(None)]
+            options |= {"type": named[0] if named else kind, "choices": CHOICES.get(name)}
+        parser.add_argument(f"--{name}", **options)
+
+
+def scale_of(items: list[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` items as options of networks."""
+    scale: dict[str, Any] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise ValueError(f"--scale takes NAME=VALUE, got {item!r}")
+        words = {"true": True, "false": False}
+        number = next((kind(text) for kind in (int, float) if _is_a(kind, text)), text)
+        scale[name] = words.get(text.lower(), number)
+    return scale
+
+
+def _is_a(kind: type, text: str) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.Namespace]:
+    """The command line as settings, and what they do not hold: which network and which images.
+
+    Raises
+    ------
+    ValueError
+        If --network names none, or an item of --scale is malformed.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False, allow_abbrev=False
+    )
+    parser.add_argument("--preset", choices=list(PRESETS), help="settings of a benchmark (default: by the space)")
+    parser.add_argument("--space", choices=image_spaces(), metavar="SPACE",
+                        help=f"of the network: {', '.join(image_spaces())} (default: the preset's)")  # fmt: skip
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--architecture", metavar="STRING", help="train this architecture of --space")
+    which.add_argument("--network", metavar="FOLDER_OR_ID", help="train this saved network: from its weights if it "
+                       "has any, else from fresh ones")  # fmt: skip
+    which.add_argument("--generate", action="store_true", help="train what the pipeline ranks first in --space")
+    parser.add_argument("--task", help="with --generate: data set of the space whose prior is used")
+    parser.add_argument("--checkpoint", default="pkgen-base", help="with --generate: pipeline (default: pkgen-base)")
+    known, _ = parser.parse_known_args(argv)  # defaults of the other options follow from these
+    saved = read_config(known.network) if known.network else None
+    if saved is not None:
+        known.space = saved.space
+    space = known.space or (PRESETS[known.preset].space if known.preset else "nas-bench-201")
+    preset = get_preset(known.preset or preset_of(space), space)
+    if saved is not None:
+        preset = dataclasses.replace(preset, image_size=saved.image_size)
+    parser.add_argument("-h", "--help", action="help", help="show this and exit")
+    parser.add_argument("--train_images", required=True, metavar="IMAGES", help="images to train on")
+    parser.add_argument("--validation_images", metavar="IMAGES", help="images to evaluate (default: the split "
+                        "--validation_split of --train_images)")  # fmt: skip
+    parser.add_argument("--train_split", default="train", help="of a folder or data set (default: train)")
+    parser.add_argument("--validation_split", default="validation", help="likewise (default: validation)")
+    parser.add_argument("--no_validation", action="store_true", help="evaluate nothing")
+    add_image_options(parser)
+    parser.add_argument("--max_train_samples", type=int, help="train on so many images, drawn at random")
+    add_settings(parser, preset)
+    options = parser.parse_args(argv)
+    if not (options.architecture or options.network or options.generate):
+        parser.error("name a network: --architecture STRING, --network FOLDER_OR_ID or --generate")
+    if options.network and options.scale:
+        parser.error("--scale is for a network that is built here; that of --network has its own")
+    values = {name: getattr(options, name) for name in HELP if name != "scale"}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return dataclasses.replace(preset, scale={**preset.scale, **scale_of(options.scale)}, **values), options
+
+
+def read_config(network: str) -> PKGenNetworkConfig:
+    """The configuration of a saved network; raises ValueError if there is none of this kind."""
+    try:
+        content, _ = PKGenNetworkConfig.get_config_dict(network)
+    except OSError as error:
+        raise ValueError(f"{network} is not a network of PKGen: {str(error).splitlines()[0]}") from error
+    if content.get("model_type") != MODEL_TYPE:
+        raise ValueError(f"{network} is not a network of PKGen: its config.json is missing or of another kind")
+    return PKGenNetworkConfig.from_dict(content)
+
+
+def make_network(
+    settings: Settings, options: argparse.Namespace, classes: list[str]
+) -> PKGenNetworkForImageClassification:
+    """The network that the command line asks for, for these classes."""
+    names = {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
+    if options.network:
+        try:
+            return PKGenNetworkForImageClassification.from_pretrained(options.network, use_safetensors=True)
+        except OSError:  # a configuration alone
+            torch.manual_seed(settings.seed)
+            return PKGenNetworkForImageClassification(read_config(options.network))
+    if options.generate:
+        pipe = PKGenPipeline.from_pretrained(options.checkpoint)
+        pipe.set_progress_bar_config(disable=True)
+        generator = torch.Generator().manual_seed(settings.seed)
+        (architecture,) = pipe(settings.space, options.task, num_architectures=1, generator=generator).architectures
+    else:
+        architecture = Architecture.from_string(settings.space, options.architecture)
+    torch.manual_seed(settings.seed)
+    model = PKGenNetworkForImageClassification.from_architecture(
+        architecture, len(classes), settings.image_size, **settings.scale
+    )
+    model.config.update(names)
+    return model
+
+
+def main(argv: list[str] | None = None) -> None:
+    bar = tqdm(disable=True)
+    try:
+        settings, options = parse_arguments(argv)
+        show = is_main_process() and not settings.quiet
+        if not show:
+            datasets.disable_progress_bars()
+            transformers.utils.logging.disable_progress_bar()
+        images = images_of(options, options.train_images, options.train_split)
+        validation = None
+        if not options.no_validation:
+            source = options.validation_images or options.train_images
+            validation = images_of(options, source, options.validation_split)
+        model = make_network(settings, options, images.classes)
+        images = images.subset(options.max_train_samples, settings.seed)
+        if show:
+            print(f"{model.config.space}: {model.config.architecture}")
+            print(f"{len(images):,} images of {images.name}, {model.config.num_labels} classes")
+        bar = tqdm(desc="training", unit="step", disable=not show)
+
+        def on_step(step: int, total: int, values: dict[str, float]) -> None:
+            bar.total = total
+            bar.set_postfix({name: f"{value:,.4g}" for name, value in values.items()}, refresh=False)
+            bar.update(step - bar.n)
+
+        result = train(settings, model, images, validation, on_step)
+        bar.close()
+    except (ValueError, OSError, ModuleNotFoundError, RuntimeError, SafetensorError) as error:
+        bar.close()
+        sys.exit(f"error: {error}")
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    if show:
+        found = result["history"][-1].get("validation")
+        print(f"top-1 {found['top_1']:.2f} %, top-5 {found['top_5']:.2f} %" if found else "not evaluated")
+        print(f"saved in {settings.output_dir}/network, after {result['seconds']:,.0f} s")
+
+
+if __name__ == "__main__":
+    main()

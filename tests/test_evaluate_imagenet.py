@@ -1,0 +1,149 @@
+"""Evaluation of trained networks: each image counted once, on one process and on two; what is recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from pictures import pictures, write_parquet
+from torch import nn
+
+from accuracy import accuracy, cost
+from evaluate_imagenet import main
+from images import EvaluationImages, load_images
+from pkgen_hf import Architecture, PKGenNetworkForImageClassification
+from pkgen_hf.modeling_network import image_processor
+
+CELL = Architecture.from_string(
+    "nas-bench-201", "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Data sets are cached where the tests leave their files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of 7 classes, of which the images have 3, with preprocessing that crops."""
+    folder = tmp_path_factory.mktemp("network")
+    torch.manual_seed(1)
+    model = PKGenNetworkForImageClassification.from_architecture(CELL, 7, 24, channels=4, cells=1)
+    model.eval().save_pretrained(folder)
+    image_processor(24, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4], resize=28).save_pretrained(folder)
+    return folder
+
+
+def by_hand(saved: Path, images: list[tuple[bytes, int]], table: Path) -> tuple[float, float]:
+    """Top-1 and top-5, one image at a time."""
+    model = PKGenNetworkForImageClassification.from_pretrained(saved).eval()
+    loaded = load_images(str(table))
+    processor = image_processor(24, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4], resize=28)
+    first = five = 0
+    for index, (_, label) in enumerate(images):
+        pixels = processor(loaded.image(index), return_tensors="pt")["pixel_values"]
+        with torch.no_grad():
+            order = model(pixels).logits[0].argsort(descending=True).tolist()
+        first += order[0] == label
+        five += label in order[:5]
+    return 100 * first / len(images), 100 * five / len(images)
+
+
+def as_one_of_two(rank: int, port: int, argv: list[str]) -> None:
+    """The recipe in a process forked from this one, with what a launcher tells it; it knew of no others before."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    main(argv)
+
+
+def test_one_and_two_processes_count_every_image_once(saved: Path, tmp_path: Path) -> None:
+    """37 images and a corrupt one, in batches of 5: divisible by nothing."""
+    images = pictures(37, seed=3, size=30)
+    table = write_parquet(tmp_path / "good.parquet", images, named=False)
+    corrupt = write_parquet(tmp_path / "bad.parquet", [*images, (b"broken", 0)], named=False)
+    argv = [str(saved), "--cpu", "--batch_size", "5", "--quiet", "--output"]
+    main([*argv, str(tmp_path / "good.json"), "--images", str(table)])
+    argv = ["--skip_corrupt", "--images", str(corrupt), *argv]
+    main([*argv, str(tmp_path / "one.json")])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = (port, [*argv, str(tmp_path / "two.json")])
+    torch.multiprocessing.start_processes(as_one_of_two, arguments, nprocs=2, start_method="fork")
+    good, one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("good", "one", "two"))
+    assert (two["processes"], one["processes"]) == (2, 1)
+    for record in (one, two):
+        assert record["images"] == 37 and len(record["skipped_images"]) == 1
+        assert record["skipped_images"][0].endswith("bad.parquet, row 37")
+    assert good["images"] == 37 and good["skipped_images"] == []
+    assert (good["top_1"], good["top_5"]) == (one["top_1"], one["top_5"]) == (two["top_1"], two["top_5"])
+    assert (good["top_1"], good["top_5"]) == pytest.approx(by_hand(saved, images, table))
+    assert good["top_1"] < good["top_5"]
+
+
+def test_the_record_says_what_was_done(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write_parquet(tmp_path / "x.parquet", pictures(6), named=False)
+    main([str(saved), "--cpu", "--images", str(table), "--output", str(tmp_path / "x.json"), "--max_samples", "4"])
+    assert capsys.readouterr().out.startswith("4 images, 0 skipped: top-1 ")
+    record = json.loads((tmp_path / "x.json").read_text())
+    assert record["preprocessing"] == {
+        "resize": {"shortest_edge": 28},
+        "interpolation": "bicubic",
+        "crop": {"height": 24, "width": 24},
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.2, 0.3, 0.4],
+    }
+    assert record["architecture"] == str(CELL) and record["scale"] == {"channels": 4, "cells": 1}
+    assert record["images"] == 4 and record["images_per_second"] > 0
+    model = CELL.build(7, channels=4, cells=1)
+    assert record["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_multiply_adds_are_those_of_the_benchmark() -> None:
+    """Of convolutions and linear layers, beside which NAS-Bench-201 counts normalisations and more."""
+    model = PKGenNetworkForImageClassification.from_architecture(CELL)
+    found, counted = cost(model, 32), CELL.cost("cifar10")
+    assert found["parameters"] == counted.parameters
+    assert model.training and found["multiply_adds"] <= counted.flops < 1.05 * found["multiply_adds"]
+    layer = nn.Conv2d(3, 8, 3, bias=False)
+    assert cost(layer, 10) == {"parameters": 216, "multiply_adds": 8 * 8 * 216}
+
+
+def test_nothing_to_count(saved: Path, tmp_path: Path) -> None:
+    images = load_images(str(write_parquet(tmp_path / "x.parquet", [(b"no", 0)] * 3, named=False)))
+    data = EvaluationImages(images, image_processor(24, [0.5] * 3, [0.5] * 3), skip_corrupt=True)
+    model = PKGenNetworkForImageClassification.from_pretrained(saved).eval()
+    with pytest.raises(ValueError, match="none of the 3 images of .* can be read"):
+        accuracy(model, data, Accelerator(cpu=True))
+
+
+def test_mistakes_are_named(saved: Path, tmp_path: Path) -> None:
+    table = str(write_parquet(tmp_path / "x.parquet", pictures(3)))
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for name in ("config.json", "preprocessor_config.json"):
+        (broken / name).write_bytes((saved / name).read_bytes())
+    plain = str(write_parquet(tmp_path / "plain.parquet", [(pictures(1)[0][0], 7)], named=False))
+    for argv, message in [
+        ([str(saved), "--images", table], "has 3 classes, the network has 7"),
+        ([str(saved), "--images", plain], "row 0: the label 7 is out of range; the network has 7 classes"),
+        ([str(tmp_path), "--images", table], "is not a network of PKGen"),
+        ([str(broken), "--images", table], "is not a whole network"),
+        ([str(saved), "--images", str(tmp_path / "no")], "neither a folder"),
+        ([str(saved), "--images", table, "--batch_size", "0"], "--batch_size must be at least 1, got 0"),
+    ]:
+        with pytest.raises(SystemExit, match=message):
+            main([*argv, "--cpu", "--quiet"])

@@ -1,0 +1,341 @@
+"""Training networks on images: it learns, resumes exactly, and several processes do what one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from pictures import pictures, write_folder, write_parquet
+from safetensors.torch import load_file
+from test_darts import DARTS_V2
+from transformers import pipeline
+
+from image_training import train
+from images import load_images
+from parallel import Plan, has_idle_weights
+from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
+from presets import PRESETS, Settings, get_preset
+from train_network import main, parse_arguments
+
+ROOT = Path(__file__).parent.parent
+CELL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
+IDLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"  # nothing reads node 1
+SMALL = replace(
+    PRESETS["nas-bench-201"],
+    image_size=16, crop_padding=2, num_train_epochs=4, total_batch_size=24, learning_rate=0.05, cpu=True, quiet=True,
+    scale={"channels": 4, "cells": 1},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Data sets are cached where the tests leave their files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train.parquet of 96 images, test.parquet of 31."""
+    folder = tmp_path_factory.mktemp("pictures")
+    write_parquet(folder / "train.parquet", pictures(96))
+    write_parquet(folder / "test.parquet", pictures(31, seed=1))
+    return folder
+
+
+def network(settings: Settings, architecture: str = CELL, seed: int = 0) -> PKGenNetworkForImageClassification:
+    torch.manual_seed(seed)
+    return PKGenNetworkForImageClassification.from_architecture(
+        Architecture.from_string(settings.space, architecture), 3, settings.image_size, **settings.scale
+    )
+
+
+def argv_of(options: dict[str, Any]) -> list[str]:
+    """As on the command line."""
+    words = ["--cpu"]
+    for name, value in options.items():
+        words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return words
+
+
+def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which the recipe ends."""
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    if ended.value.code == 2:  # argparse's own, after the usage
+        return capsys.readouterr().err.splitlines()[-1]
+    assert str(ended.value.code).startswith("error: ") and "\n" not in str(ended.value.code)
+    return str(ended.value.code)
+
+
+def environment() -> dict[str, str]:
+    cache = str(datasets.config.HF_DATASETS_CACHE)
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": cache, "PYTHONPATH": str(ROOT)}
+
+
+def options_of(folder: Path, output: Path) -> dict[str, Any]:
+    """The command line of a few steps of a network with all that is random in it."""
+    return {
+        "space": "darts", "preset": "darts-cifar", "architecture": DARTS_V2, "image_size": 32, "crop_padding": 2,
+        "scale": ["channels=4", "cells=3"], "train_images": folder, "validation_split": "test", "cutout": 4,
+        "total_batch_size": 24, "num_train_epochs": 3, "ema_decay": 0.9, "output_dir": output,
+    }  # fmt: skip
+
+
+def assert_same(first: Path, second: Path, **tolerance: float) -> None:
+    a, b = load_file(first / "network/model.safetensors"), load_file(second / "network/model.safetensors")
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], **tolerance, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_it_learns_and_what_is_saved_classifies(folder: Path, tmp_path: Path) -> None:
+    images, validation = load_images(str(folder)), load_images(str(folder), "test")
+    settings = replace(SMALL, output_dir=str(tmp_path), num_train_epochs=6, ema_decay=0.8, report_to="tensorboard")
+    steps: list[tuple[int, int, dict[str, float]]] = []
+    result = train(settings, network(settings), images, validation, lambda *values: steps.append(values))
+    losses = [record["loss"] for record in result["history"]]
+    assert len(losses) == 6 and losses[-1] < 0.6 * losses[0], losses
+    last = result["history"][-1]["validation"]
+    assert last["images"] == 31 and last["top_1"] > 60 and last["top_5"] == 100
+    assert [step for step, _, _ in steps] == [10, 20, 24] and {total for _, total, _ in steps} == {24}
+    assert all(values["images/s"] > 0 for _, _, values in steps)
+    saved = tmp_path / "network"
+    assert json.loads((saved / "training.json").read_text()) == json.loads(json.dumps(result))
+    assert {path.suffix for path in saved.iterdir()} == {".json", ".safetensors"}
+    # The saved preprocessing and network give the accuracy that was recorded.
+    classify = pipeline("image-classification", model=str(saved))
+    hits = sum(
+        classify(validation.image(index))[0]["label"] == classify.model.config.id2label[validation.label(index)]
+        for index in range(31)
+    )
+    assert 100 * hits / 31 == pytest.approx(last["top_1"])
+    assert list((tmp_path / "pkgen-network").rglob("events*"))
+
+
+def test_same_seed_same_weights_and_workers_change_nothing(folder: Path, tmp_path: Path) -> None:
+    images = load_images(str(folder))
+    runs = {"a": {}, "b": {"dataloader_num_workers": 2}, "c": {"seed": 1}}
+    for name, change in runs.items():
+        settings = replace(SMALL, output_dir=str(tmp_path / name), max_train_steps=3, **change)
+        train(settings, network(settings), images)
+    assert_same(tmp_path / "a", tmp_path / "b", rtol=0, atol=0)
+    with pytest.raises(AssertionError):
+        assert_same(tmp_path / "a", tmp_path / "c", rtol=0, atol=0)
+
+
+def test_a_killed_run_goes_on_exactly(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SIGKILL in the middle of the second of three epochs; drop path, moving average and auxiliary head included."""
+    main([*argv_of(options_of(folder, tmp_path / "whole")), "--quiet"])
+    options = argv_of(options_of(folder, tmp_path / "killed") | {"checkpointing_steps": 1})
+    command = [sys.executable, "recipes/train_network.py", *options, "--quiet"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment())
+    while not list((tmp_path / "killed").glob("checkpoint-[567]")):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed/network").exists()
+    capsys.readouterr()
+    main([*options, "--resume_from_checkpoint", "latest", "--quiet"])
+    shown = capsys.readouterr()
+    assert not shown.out and not shown.err
+    assert_same(tmp_path / "whole", tmp_path / "killed", rtol=0, atol=0)
+    a, b = (json.loads((tmp_path / name / "network/training.json").read_text()) for name in ("whole", "killed"))
+    for record in [*a["history"], *b["history"]]:
+        del record["seconds"]
+    assert a["history"] == b["history"] and len(a["history"]) == 3
+    assert len(list((tmp_path / "killed").glob("checkpoint-*"))) == 2
+    refused = refusal([*options, "--learning_rate", "0.5", "--resume_from_checkpoint", "latest"], capsys)
+    assert "learning_rate 0.025, not 0.5" in refused
+    missing = refusal([*options, "--resume_from_checkpoint", "checkpoint-77"], capsys)
+    assert "unknown checkpoint" in missing and "checkpoint-11" in missing
+
+
+def test_two_processes_are_one_that_accumulates(folder: Path, tmp_path: Path) -> None:
+    options = options_of(folder, tmp_path / "one") | {"max_train_steps": 5}
+    main([*argv_of(options), "--gradient_accumulation_steps", "4", "--quiet"])
+    command = [str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command += ["recipes/train_network.py", *argv_of(options | {"output_dir": tmp_path / "two"}), "--quiet"]
+    command += ["--gradient_accumulation_steps", "2"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stdout, done.stderr
+    assert_same(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-4)
+    a, b = (json.loads((tmp_path / name / "network/training.json").read_text()) for name in ("one", "two"))
+    assert b["processes"] == 2 and b["history"][-1]["validation"]["images"] == 31
+    assert [r["loss"] for r in a["history"]] == pytest.approx([r["loss"] for r in b["history"]], rel=1e-5)
+
+
+def as_one_of_two(rank: int, port: int, argv: list[str]) -> None:
+    """The recipe in a process forked from this one, with what a launcher tells it; it knew of no others before."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    main(argv)
+
+
+def test_weights_that_lead_nowhere_and_corrupt_images_on_two_processes(folder: Path, tmp_path: Path) -> None:
+    assert has_idle_weights(network(SMALL, IDLE)) and not has_idle_weights(network(SMALL))
+    corrupt = write_parquet(tmp_path / "x.parquet", [*pictures(30), (b"no", 1), *pictures(30, seed=1), (b"no", 1)])
+    options = options_of(folder, tmp_path / "one") | {"space": "nas-bench-201", "architecture": IDLE}
+    options |= {"preset": "nas-bench-201", "scale": ["channels=4", "cells=1"], "train_images": corrupt}
+    options |= {"validation_images": folder / "test.parquet"}
+    main([*argv_of(options), "--gradient_accumulation_steps", "2", "--skip_corrupt", "--quiet"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    argv = [*argv_of(options | {"output_dir": tmp_path / "two"}), "--skip_corrupt", "--quiet"]
+    torch.multiprocessing.start_processes(as_one_of_two, (port, argv), nprocs=2, start_method="fork")
+    assert_same(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-4)
+    a, b = (json.loads((tmp_path / name / "network/training.json").read_text()) for name in ("one", "two"))
+    assert a["skipped_images"] == b["skipped_images"] == [30, 61]
+    assert (a["processes"], b["processes"]) == (1, 2)
+
+
+def test_every_image_of_a_step_is_read_by_one_process() -> None:
+    """Steps read the same images however they are divided, each image once an epoch but for those left over."""
+    one = Plan(replace(SMALL, total_batch_size=12, gradient_accumulation_steps=6), 40, 0, 1)
+    expected = list(one.batches(0))
+    assert one.batch_size == 2 and one.steps_per_epoch == 3 and len(expected) == 4 * 3 * 6
+    for epoch in range(4):
+        seen = [key for batch in expected[epoch * 18 : epoch * 18 + 18] for key in batch]
+        assert len(set(seen)) == 36 and {key[0] for key in seen} == {epoch}
+    parts = [
+        list(Plan(replace(SMALL, total_batch_size=12, gradient_accumulation_steps=2), 40, r, 3).batches(0))
+        for r in range(3)
+    ]
+    joined = [batch for s in range(12) for part in parts for batch in part[2 * s : 2 * s + 2]]
+    assert joined == expected
+    assert list(one.batches(7)) == expected[7 * 6 :]
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "linear", "exponential", "constant"])
+def test_learning_rates(scheduler: str) -> None:
+    settings = replace(SMALL, lr_scheduler=scheduler, lr_warmup_epochs=1.5, num_train_epochs=10, learning_rate=0.4)
+    plan = Plan(settings, 96, 0, 1)
+    rates = [plan.learning_rate(step) for step in range(plan.steps)]
+    assert rates[:6] == pytest.approx([0.4 * (step + 1) / 6 for step in range(6)])
+    assert rates[6] == pytest.approx(0.4)
+    assert all(a >= b for a, b in zip(rates[6:], rates[7:], strict=False))
+    last = {"cosine": 0.0, "linear": 0.0, "exponential": 0.4 * 0.97 ** (34 / 4 / 2.4), "constant": 0.4}
+    assert plan.learning_rate(plan.steps) == pytest.approx(last[scheduler])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_build_and_their_options_override(name: str) -> None:
+    preset = PRESETS[name]
+    space = preset.space
+    other = get_preset(name, "nas-bench-macro")
+    assert other.scale == {} and not other.drop_path_grows
+    argv = ["--preset", name, "--generate", "--train_images", "x"]
+    assert parse_arguments(argv)[0] == preset
+    small = {"darts": ["channels=4", "cells=3"]}.get(space, [])
+    changed, options = parse_arguments(
+        [*argv, "--learning_rate", "0.5", "--no-random_flip", "--mean", "0", "0", "1"]
+        + (["--scale", *small] if small else [])
+    )
+    assert (changed.learning_rate, changed.random_flip, changed.mean) == (0.5, False, (0.0, 0.0, 1.0))
+    if small:
+        assert changed.scale == preset.scale | {"channels": 4, "cells": 3}
+    assert parse_arguments(["--space", space, "--generate", "--train_images", "x"])[0].optimizer == preset.optimizer
+
+
+def test_a_saved_network_is_trained_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From its weights, or from fresh ones if it has none."""
+    model = network(SMALL, seed=5)
+    model.save_pretrained(tmp_path / "both")
+    model.config.save_pretrained(tmp_path / "config")
+    for name in ("both", "config"):
+        options = {
+            "network": tmp_path / name, "train_images": folder, "total_batch_size": 8,
+            "learning_rate": 0, "max_train_steps": 1, "output_dir": tmp_path / f"{name}-trained",
+        }  # fmt: skip
+        main([*argv_of(options), "--no_validation"])
+        assert "not evaluated" in capsys.readouterr().out
+        weights = load_file(tmp_path / f"{name}-trained" / "network/model.safetensors")
+        same = torch.equal(weights["network.classifier.weight"], model.network.classifier.weight)
+        assert same == (name == "both")
+
+
+def test_what_the_pipeline_ranks_first_is_trained(folder: Path, tmp_path: Path) -> None:
+    options = options_of(folder, tmp_path) | {"space": "nas-bench-201", "preset": "nas-bench-201", "task": "cifar100"}
+    options |= {"scale": ["channels=4", "cells=1"], "max_train_steps": 1}
+    del options["architecture"]
+    main([*argv_of(options), "--generate", "--quiet"])
+    pipe = PKGenPipeline.from_pretrained("pkgen-base")
+    pipe.set_progress_bar_config(disable=True)
+    expected = pipe("nas-bench-201", "cifar100", num_architectures=1, generator=torch.Generator().manual_seed(0))
+    record = json.loads((tmp_path / "network/training.json").read_text())
+    assert record["network"]["architecture"] == str(expected.architectures[0])
+
+
+def test_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
+    images = load_images(str(folder))
+    good = replace(SMALL, output_dir=str(tmp_path / "x"))
+    for change, message in [
+        ({"total_batch_size": 97}, "96 images are fewer than the 97 of one step"),
+        ({"gradient_accumulation_steps": 5}, "24 images cannot be divided among 1 processes x 5"),
+        ({"optimizer": "sdg"}, "'sdg'.*Did you mean 'sgd'"),
+        ({"lr_scheduler": "cosin"}, "Did you mean 'cosine'"),
+        ({"drop_path_grows": True}, "drop_path_grows is for networks of darts, not of nas-bench-201"),
+        ({"image_size": 32}, "images of 16 pixels, not 32"),
+        ({"learning_rate": 1e30, "logging_steps": 1}, "the loss is .* at step"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            train(replace(good, **change), network(SMALL), images)
+    wide = network(SMALL)
+    wide.config.num_labels = 2
+    with pytest.raises(ValueError, match="row 2: the label 2 is out of range; the network has 2 classes"):
+        train(good, wide, images)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot write in --output_dir .*file"):
+        train(replace(good, output_dir=str(tmp_path / "file/run")), network(SMALL), images)
+    assert not (tmp_path / "x/network").exists()
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files may not grow beyond 20 kB, less than the weights: the checkpoint fails, and without one the end."""
+    options = argv_of(options_of(folder, tmp_path / "out") | {"max_train_steps": 2})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    load_images(str(folder)), load_images(str(folder), "test")  # into the cache
+    for more, name in [(["--checkpointing_steps", "1"], "checkpoint-1"), ([], "network")]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        try:
+            refused = refusal([*options, *more], capsys)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert "cannot write" in refused and name in refused
+        assert not list((tmp_path / "out").iterdir())
+
+
+def test_mistakes_on_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(tmp_path / "two/train", pictures(4))
+    base: dict[str, Any] = {"train_images": folder, "output_dir": tmp_path / "out", "validation_split": "test"}
+    for options, message in [
+        (base, "name a network"),
+        (base | {"architecture": "nonsense"}, "is not a nas-bench-201 string"),
+        (base | {"network": tmp_path / "two"}, "is not a network of PKGen"),
+        (base | {"architecture": CELL, "scale": ["chanels=3"]}, "Did you mean 'channels'"),
+        (base | {"architecture": CELL, "scale": ["channels"]}, "takes NAME=VALUE, got 'channels'"),
+        (base | {"architecture": CELL, "validation_split": "tset"}, "Did you mean 'test'"),
+        (base | {"architecture": CELL, "image_column": "imag"}, "Did you mean 'image'"),
+        (base | {"architecture": CELL, "train_images": tmp_path / "none"}, "neither a folder, a Parquet file"),
+    ]:
+        assert message in refusal(argv_of(options), capsys)
