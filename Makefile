@@ -1,13 +1,16 @@
 # Two commands set everything up on a machine that has only Python and a package index:
 #   make demo    environment, install, eight NAS-Bench-201 cells from the bundled checkpoint, printed and drawn
 #   make test    environment, install, lint, types, tests
+# A third one runs the tests of the core in a second environment, with the lowest versions that are allowed:
+#   make test-lowest
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-lowest lint clean
 
 $(BIN)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,5 +33,14 @@ lint: $(BIN)/.dev
 test: lint
 	$(BIN)/python -m pytest --durations=10
 
+$(LOWEST)/.done: pyproject.toml .ci/lowest.py
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) .ci/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check -q install -c $(LOWEST)/constraints.txt -e '.[benchmarks]' pytest
+	@touch $@
+
+test-lowest: $(LOWEST)/.done
+	$(LOWEST)/bin/python -m pytest $(addprefix tests/test_,$(addsuffix .py,pipeline denoiser scheduler priors network_model dataset_folder))
+
 clean:
-	rm -rf $(VENV) cells.png
+	rm -rf $(VENV) $(LOWEST) cells.png

@@ -26,7 +26,8 @@ import torch
 from datasets.table import InMemoryTable
 
 from .errors import unknown
-from .sources import join, read_source, standard
+from .hub import download
+from .sources import read_source
 from .sources.pickles import read_plain
 from .spaces import SearchSpace, get_space, list_spaces
 from .spaces.nas_bench_graph import NASBenchGraphSpace
@@ -126,13 +127,6 @@ def _cached_parquet(name: str) -> Path:
     return path
 
 
-def _load_from_hub(name: str, revision: str | None) -> pa.Table:
-    """The configs of a Hub data set, side by side."""
-    configs = datasets.get_dataset_config_names(name, revision=revision)
-    tables = [datasets.load_dataset(name, config, split="train", revision=revision) for config in configs]
-    return join([table.with_format("arrow")[:] for table in tables], name)
-
-
 def load_benchmark(
     name: str | SearchSpace,
     source: str | Path | None = None,
@@ -146,8 +140,8 @@ def load_benchmark(
     name
         A search space, e.g. ``"nas-bench-201"``.
     source
-        A Parquet file, a folder of Parquet files, a Hub data set id, or a file or folder of the benchmark's own (see
-        `pkgen_hf.sources`); None reads the PyPI package of the space.
+        A Parquet file, a folder of Parquet files, the id of a Hub data set of them, or a file or folder of the
+        benchmark's own (see `pkgen_hf.sources`); None reads the PyPI package of the space.
     revision
         Branch, tag or commit of a Hub data set.
     quiet
@@ -165,7 +159,7 @@ def load_benchmark(
     ModuleNotFoundError
         If the PyPI package is not installed.
     FileNotFoundError
-        If the source looks like a path and is not there.
+        If the source looks like a path and is not there, or the Hub has no such data set or cannot be reached.
     """
     space = get_space(name)
     if source is None:
@@ -182,7 +176,10 @@ def load_benchmark(
             f"no benchmark table at {source}: expected a Parquet file, a folder, or a Hub id org/name"
         )
     else:
-        table = standard(space, _load_from_hub(str(source), revision))
+        folder = download(str(source), ["*.parquet"], repo_type="dataset", revision=revision)
+        if not any(folder.glob("**/*.parquet")):
+            raise ValueError(f"the Hub's data set {source} has no Parquet files")
+        table = read_source(space, folder, quiet)
     if "architecture" not in table.column_names:
         raise ValueError(f"{source} has no column 'architecture'; its columns are {table.column_names}")
     return datasets.Dataset(InMemoryTable(table))

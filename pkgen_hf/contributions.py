@@ -12,7 +12,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from shapiq import ExactComputer
 
 from .spaces import SearchSpace
 
@@ -26,6 +25,8 @@ def _shapley_matrix(num_players: int) -> torch.Tensor:
     Coalition c holds player i if bit i of c is set. By symmetry the map is known from one game for each size of
     coalition, which is worth 1 for a single coalition and 0 otherwise.
     """
+    from shapiq import ExactComputer  # takes longer to import than all the rest of this package, and few calls need it
+
     members = _coalitions(num_players)  # (2^players, players)
     matrix = torch.zeros(members.shape, dtype=torch.float64)
     for size in range(num_players + 1):

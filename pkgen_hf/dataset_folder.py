@@ -12,6 +12,7 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -24,69 +25,18 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from rich.console import Console
 
 from .benchmarks import MEASURES, SPLITS, load_benchmark, package_of
+from .card_rules import check_card
+from .cards import PLACEHOLDER, TAG, TEMPLATES, citations_of, origins_of, render
 from .dataset_origins import Origin, origin
-from .hub import checkpoint_folder, replace_folder
+from .hub import PRIORS_FOLDER, checkpoint_folder, replace_folder
 from .prior_files import load_priors
 from .sources import source_files
 from .spaces import SearchSpace, get_space
 
-PRIORS = "priors"
-_TAG = "pkgen-hf"  # in the card's header; a folder with it is one that may be replaced
+PRIORS = PRIORS_FOLDER  # the name of a data set of priors
+_DEFAULT = "nas-bench-201"  # the config of priors that is loaded if none is named, where there is one
 _CHUNK = 65_536  # rows that are checked at a time
 _MANY = 16  # files of a source that the card lists one by one
-
-_BENCHMARK_CARD = """
-# {title}
-
-{measured}
-
-{rows}; each is an architecture of the search space `{space}`, written as the benchmark writes it.
-Accuracies are in percent; other scores are higher for better networks, too. Null is what was not measured.
-
-```python
-from datasets import load_dataset
-from pkgen_hf import ScoreTable
-
-rows = load_dataset("org/name", "{default}", split="train")
-table = ScoreTable.load("{space}", "org/name")  # all configs, for look-ups of whole batches
-```
-
-{columns}
-
-## Source
-
-{url}, as read from:
-
-{sources}
-
-The licence named above is the one that the benchmark's authors give.
-
-```bibtex
-{citation}
-```
-"""
-
-_PRIORS_CARD = """
-# Priors of PKGen
-
-What every choice contributes to good architectures of a search space: exact Shapley values, in the unit of the
-scores, with frequencies among the best architectures. A config is a search space; a row is a component of a prior,
-an operation in a slot or a subgraph.
-
-```python
-from datasets import load_dataset
-from pkgen_hf.prior_files import load_priors
-
-rows = load_dataset("org/name", "{default}", split="train")
-priors = load_priors("{default}/train-00000-of-00001.parquet")  # in a local copy of this data set
-```
-
-{columns}
-
-## Source
-
-{sources}
-"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +48,11 @@ class Built:
 
 
 def build_benchmark(
-    name: str | SearchSpace, source: str | Path | None, folder: str | Path, quiet: bool = False
+    name: str | SearchSpace,
+    source: str | Path | None,
+    folder: str | Path,
+    quiet: bool = False,
+    repo_id: str = PLACEHOLDER,
 ) -> Built:
     """Write a benchmark's table as a data set.
 
@@ -112,6 +66,8 @@ def build_benchmark(
         Where to write; an earlier data set there is replaced once the new one is complete, anything else is refused.
     quiet
         No progress on standard error.
+    repo_id
+        Where it will be on the Hub, for the card's examples.
 
     Raises
     ------
@@ -130,41 +86,42 @@ def build_benchmark(
     check_table(space, table)
     say(f"{space.name}: writing")
     configs = {kind: table.select(names) for kind, names in config_columns(space, table.column_names).items()}
-    text = _BENCHMARK_CARD.format(
-        title=about.title,
-        measured=about.measured,
-        space=space.name,
-        rows=f"{table.num_rows:,} rows" + (", the whole space" if about.whole else ""),
-        default=next(iter(configs)),
-        columns=_describe(configs),
-        url=about.url,
-        sources=_sources(space, source),
-        citation=about.citation,
-    )
-    rows = _write(folder, configs, about.title, about.license, text)
+    text = {
+        "about": about,
+        "space": space.name,
+        "rows": f"{table.num_rows:,} rows" + (", the whole space" if about.whole else ""),
+        "sources": _sources(space, source),
+    }
+    rows = _write(folder, configs, about.title, about.license, repo_id, "benchmark.md", text)
     return Built(folder, rows)
 
 
-def build_priors(checkpoint: str | Path, folder: str | Path, quiet: bool = False) -> Built:
+def build_priors(checkpoint: str | Path, folder: str | Path, quiet: bool = False, repo_id: str = PLACEHOLDER) -> Built:
     """Write the priors of a checkpoint as a data set; parameters and errors as of `build_benchmark`."""
     found, folder = checkpoint_folder(checkpoint), _may_write(folder)
-    files = sorted((found / PRIORS).glob("*.parquet"))
+    files = sorted((found / PRIORS_FOLDER).glob("*.parquet"), key=lambda file: (file.stem != _DEFAULT, file.stem))
     if not files:
         raise ValueError(f"the checkpoint {checkpoint} has no priors")
-    configs = {}
+    configs, priors = {}, []
     say = Console(stderr=True, quiet=quiet, highlight=False).print
     for file in files:
         say(f"priors: reading {file.stem}")
-        names = {prior.space.name for prior in load_priors(file)}
+        here = load_priors(file)
+        names = {prior.space.name for prior in here}
         if len(names) != 1:
             raise ValueError(f"{file} holds priors of {', '.join(sorted(names)) or 'no space'}, expected one space")
         configs[names.pop()] = pq.read_table(file)
-    text = _PRIORS_CARD.format(
-        default=next(iter(configs)),
-        columns=_describe(configs),
-        sources=f"The checkpoint `{checkpoint}`:\n\n" + _list_files(files, found),
-    )
-    return Built(folder, _write(folder, configs, "Priors of PKGen", "apache-2.0", text))
+        priors += here
+    first, origins = next(iter(configs)), origins_of(configs)
+    text = {
+        "priors": priors,
+        "task": next(prior.task for prior in priors if prior.space.name == first),
+        "sources": f"The checkpoint `{Path(checkpoint).name if Path(checkpoint).is_dir() else checkpoint}`:\n\n"
+        + _list_files(files, found),
+        "origins": origins,
+        "citations": citations_of(origins),
+    }
+    return Built(folder, _write(folder, configs, "Priors of PKGen", "apache-2.0", repo_id, "priors.md", text))
 
 
 # ---------------------------------------------------------------------- benchmarks
@@ -287,7 +244,7 @@ def _may_write(folder: str | Path) -> Path:
         strangers = [
             file for file in folder.rglob("*") if file.is_file() and file != card and file.suffix != ".parquet"
         ]
-        if strangers or not card.is_file() or f"- {_TAG}\n" not in card.read_text(errors="replace"):
+        if strangers or not card.is_file() or f"- {TAG}\n" not in card.read_text(errors="replace"):
             raise FileExistsError(f"{folder} is there and is not a data set of pkgen alone; name another folder")
     return folder
 
@@ -310,7 +267,15 @@ def _describe(configs: Mapping[str, pa.Table]) -> str:
     return "\n".join(lines)
 
 
-def _write(folder: Path, configs: Mapping[str, pa.Table], title: str, license: str, text: str) -> dict[str, int]:
+def _write(
+    folder: Path,
+    configs: Mapping[str, pa.Table],
+    title: str,
+    license: str,
+    repo_id: str,
+    template: str,
+    text: Mapping[str, Any],
+) -> dict[str, int]:
     """Fill a new folder and put it in the place of `folder`; the rows of each config."""
     infos, files, default = DatasetInfosDict(), MetadataConfigs(), next(iter(configs))
     with replace_folder(folder) as new:
@@ -330,9 +295,15 @@ def _write(folder: Path, configs: Mapping[str, pa.Table], title: str, license: s
             if config == default:
                 files[config]["default"] = True
         header = DatasetCardData(
-            license=license, pretty_name=title, tags=["neural-architecture-search", "benchmark", _TAG]
+            license=license, pretty_name=title, tags=["neural-architecture-search", "benchmark", TAG]
         )
         infos.to_dataset_card_data(header)
         files.to_dataset_card_data(header)
-        DatasetCard(f"---\n{header.to_yaml()}\n---\n{text}").save(new / "README.md")
+        columns = _describe(configs)
+        card = render(
+            DatasetCard, TEMPLATES / template, header,
+            title=title, repo_id=repo_id, default=default, columns=columns, **text,
+        )  # fmt: skip
+        check_card(str(card), "dataset", new)
+        card.save(new / "README.md")
     return {config: table.num_rows for config, table in configs.items()}

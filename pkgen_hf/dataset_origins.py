@@ -46,6 +46,14 @@ def _bibtex(kind: str, key: str, title: str, author: str, where: str, year: int)
     )
 
 
+PAPER = _bibtex(
+    "inproceedings",
+    "xie2025pgnag",
+    "Prior Knowledge Guided Neural Architecture Generation",
+    "Xie, Jingrong and Ji, Han and Sun, Yanan",
+    "International Conference on Machine Learning",
+    2025,
+)
 _NATS = _bibtex(
     "article",
     "dong2021nats",

@@ -1,18 +1,20 @@
-"""Where checkpoints come from and how they are written: the only module that talks to the Hub."""
+"""Where checkpoints and tables come from, and how folders are written; `pkgen_hf.publishing` uploads them."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import get_token, snapshot_download
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
@@ -24,7 +26,16 @@ from safetensors import SafetensorError, safe_open
 from .errors import unknown
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-_PATTERNS = ["*.json", "*.safetensors", "*.parquet", "*.md"]
+PRIORS_FOLDER = "priors"  # of a checkpoint
+_INDEX = "model_index.json"
+_PATTERNS = [
+    _INDEX,
+    "training.json",
+    "denoiser/*.json",
+    "denoiser/*.safetensors",
+    "scheduler/*.json",
+    "priors/*.parquet",
+]
 
 T = TypeVar("T")
 
@@ -59,34 +70,120 @@ def checkpoint_folder(
         raise FileNotFoundError(
             str(unknown("checkpoint", text, list_bundled())) + " A folder or a Hub id such as org/name is taken too."
         )
+    options: dict[str, Any] = {"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
+    index = download(text, [_INDEX], revision=revision, **options)
+    _check_index(index, text)  # before what may be the large files of something else
+    return _checked(download(text, _PATTERNS, revision=index.name, **options), text)
+
+
+def download(
+    name: str,
+    patterns: list[str],
+    repo_type: str = "model",
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+) -> Path:
+    """The folder, in the cache, of those files of a Hub repository that fit patterns.
+
+    Files that are in the cache are not downloaded again, so an interrupted download goes on where it was; without the
+    Hub, the cache alone serves.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such repository or revision, or none that may be read, or the Hub cannot be reached and the
+        cache does not hold all of it.
+    """
+    kind = "data set" if repo_type == "dataset" else "repository"
     try:
         folder = snapshot_download(
-            text,
+            name,
+            repo_type=repo_type,
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=token,
-            allow_patterns=_PATTERNS,
+            allow_patterns=patterns,
         )
     except RevisionNotFoundError as error:
-        raise FileNotFoundError(f"{text} on the Hub has no revision {revision!r}") from error
-    except RepositoryNotFoundError as error:
-        raise FileNotFoundError(f"no folder {text}, and no Hub repository of that name that you may read") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        raise FileNotFoundError(f"the Hub's {kind} {name} has no revision {revision!r}") from error
+    except GatedRepoError as error:
         raise FileNotFoundError(
-            f"no folder {text}; the Hub could not be reached and its cache has no such checkpoint ({error})"
+            f"the Hub's {kind} {name} asks for an agreement: accept it on its page, and log in with `hf auth login`"
         ) from error
-    return _checked(Path(folder))
+    except RepositoryNotFoundError as error:
+        login = "" if token or get_token() else "; for a private one, log in with `hf auth login` or pass a token"
+        raise FileNotFoundError(
+            f"no folder {name}, and no Hub {kind} of that name that you may read{login}"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"no folder {name}; the Hub could not be reached, or must not be, and the cache does not hold the whole "
+            f"{kind} in revision {revision or 'main'!r}: try again with a connection ({_first_line(error)})"
+        ) from error
+    except HFValidationError as error:
+        raise FileNotFoundError(f"no folder {name}, and it cannot be the name of a Hub {kind}: {error}") from error
+    except failures() as error:
+        raise FileNotFoundError(
+            f"the download of the Hub's {kind} {name} failed; what has arrived is kept, so try again "
+            f"({_first_line(error)})"
+        ) from error
+    return Path(folder)
 
 
-def _checked(folder: Path) -> Path:
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise ValueError(f"{folder} is not a PKGen checkpoint: it has no model_index.json")
-    name = _read_json(index).get("_class_name")
-    if (name[-1] if isinstance(name, list) else name) != "PKGenPipeline":
-        raise ValueError(f"{folder} is a checkpoint of {name}, not of PKGenPipeline")
+def failures() -> tuple[type[Exception], ...]:
+    """What the client raises when a transfer fails.
+
+    Its HTTP library is httpx or httpx2, by its version; before, it was requests, whose errors are OSErrors.
+    """
+    libraries = (sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules)
+    return (HfHubHTTPError, OSError, *(library.HTTPError for library in libraries))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def whole_folder(name: str | None, part: str | None) -> Path | None:
+    """Folder of a checkpoint that diffusers loaded, with the files that diffusers does not download.
+
+    Parameters
+    ----------
+    name
+        What `DiffusionPipeline.from_pretrained` was given; None for a pipeline made of parts.
+    part
+        Where it found the denoiser: of a Hub id, a folder in the snapshot of one commit.
+    """
+    if not name:
+        return None
+    if Path(name).is_dir():
+        return Path(name)
+    snapshot = Path(part or "").parent
+    if snapshot.parent.name != "snapshots":
+        return None
+    return checkpoint_folder(name, revision=snapshot.name, cache_dir=snapshot.parents[2])
+
+
+def _checked(folder: Path, name: str | None = None) -> Path:
+    """The folder, if it is a checkpoint and no prior is missing; `name` is what errors call it."""
+    for space in _check_index(folder, name or str(folder)).get("_priors", {}):
+        if not (folder / PRIORS_FOLDER / f"{space}.parquet").is_file():
+            raise ValueError(f"{name or folder} is not a whole checkpoint: {PRIORS_FOLDER}/{space}.parquet is missing")
     return folder
+
+
+def _check_index(folder: Path, name: str) -> dict[str, Any]:
+    """What the index of a checkpoint says; ValueError if it is of another pipeline."""
+    index = folder / _INDEX
+    if not index.is_file():
+        raise ValueError(f"{name} is not a PKGen checkpoint: it has no {_INDEX}")
+    content = _read_json(index)
+    kind = content.get("_class_name")
+    if (kind[-1] if isinstance(kind, list) else kind) != "PKGenPipeline":
+        raise ValueError(f"{name} is a checkpoint of {kind}, not of PKGenPipeline")
+    return content
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,6 @@ from .transfer import closeness, select_prior
 
 MAX_BATCH = 4096
 MAX_ROUNDS = 50  # without one more architecture within the limits
-PRIORS_FOLDER = "priors"
 
 
 @dataclass
@@ -89,8 +89,9 @@ class PKGenPipeline(DiffusionPipeline):
     def priors(self) -> list[Prior]:
         """The priors of the checkpoint; read from its folder when first asked for."""
         if self._priors is None:
-            folder = Path(str(getattr(self.config, "_name_or_path", None) or "")) / PRIORS_FOLDER
-            files = sorted(folder.glob("*.parquet"))
+            part = self.denoiser.config.get("_name_or_path")
+            folder = hub.whole_folder(self.config.get("_name_or_path"), part)
+            files = [] if folder is None else sorted((folder / hub.PRIORS_FOLDER).glob("*.parquet"))
             self._priors = [prior for file in files for prior in load_priors(file)]
         return self._priors
 
@@ -140,7 +141,7 @@ class PKGenPipeline(DiffusionPipeline):
             torch.nn.Module.to(denoiser, torch_dtype)
         pipeline = cls(denoiser.eval(), scheduler)
         pipeline.register_to_config(_name_or_path=str(folder))
-        files = sorted((folder / PRIORS_FOLDER).glob("*.parquet"))
+        files = sorted((folder / hub.PRIORS_FOLDER).glob("*.parquet"))
         pipeline.priors = [prior for file in files for prior in load_priors(file)]
         return pipeline
 
@@ -157,11 +158,13 @@ class PKGenPipeline(DiffusionPipeline):
         with hub.replace_folder(target) as folder:
             if target.is_dir():  # keep what else the folder holds, such as a README
                 shutil.copytree(target, folder, dirs_exist_ok=True)
-                shutil.rmtree(folder / PRIORS_FOLDER, ignore_errors=True)
+                shutil.rmtree(folder / hub.PRIORS_FOLDER, ignore_errors=True)
+            # so that a folder that lacks one of them, such as half a download, is told from one that has none
+            self.register_to_config(_priors=dict(Counter(prior.space.name for prior in priors)))
             super().save_pretrained(str(folder), safe_serialization=True, **kwargs)
             for name in dict.fromkeys(prior.space.name for prior in priors):
                 here = [prior for prior in priors if prior.space.name == name]
-                save_priors(here, folder / PRIORS_FOLDER / f"{name}.parquet")
+                save_priors(here, folder / hub.PRIORS_FOLDER / f"{name}.parquet")
 
     # ------------------------------------------------------------------ generation
 

@@ -310,6 +310,56 @@ class Prior:
             raise ValueError(f"{path} holds a prior of {priors[0].space.name}, not of {wanted.name}")
         return priors[0]
 
+    @classmethod
+    def from_hub(
+        cls,
+        repo_id: str,
+        space: str | SearchSpace,
+        task: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> Prior:
+        """The best prior for a task in a data set of priors, as `pkgen dataset build priors` writes them.
+
+        Parameters
+        ----------
+        repo_id
+            A Hub id such as ``org/pkgen-priors``, or a folder.
+        space
+            Its space, which is the data set's config; of a space of your own, the `SearchSpace` itself.
+        task
+            A data set of the space, or a kind of task; None for the average over data sets. Where it has no prior of
+            its own, one is carried over, as in a call of the pipeline.
+        revision, cache_dir, local_files_only, token
+            As in `huggingface_hub.snapshot_download`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such data set.
+        ValueError
+            If it has no priors of the space, the space no such task, or for a damaged file.
+        """
+        from . import hub
+        from .prior_files import load_priors
+        from .spaces import TASK_KINDS
+        from .transfer import select_prior
+
+        space = get_space(space)
+        if task is not None and task not in TASK_KINDS:
+            space.task(task)
+        folder = Path(repo_id)
+        if not folder.is_dir():
+            patterns = [f"{space.name}/*.parquet"]
+            folder = hub.download(repo_id, patterns, "dataset", revision, cache_dir, local_files_only, token)
+        files = sorted((folder / space.name).glob("*.parquet"))
+        priors = [prior for file in files for prior in load_priors(file, [space])]
+        if not priors:
+            raise ValueError(f"the data set {repo_id} has no priors of {space.name}")
+        return select_prior(priors, space, task)
+
     def plot(self, path: str | Path) -> Path:
         """Draw contributions and frequencies to a PNG or SVG file."""
         from .drawing import draw_prior

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hub_stub import HubStub, connect
+from huggingface_hub import constants
 
+from pkgen_hf import Architecture, PKGenNetworkForImageClassification
 from pkgen_hf.benchmarks import ScoreTable
+from pkgen_hf.cards import network_card, pipeline_card, space_card, write_card
+from pkgen_hf.dataset_folder import build_benchmark, build_priors
+from pkgen_hf.pipeline_folder import export_pipeline
 
 # What the tests compute is too small for threads: on a busy machine of 2 cores they make it up to 9 times slower.
 torch.set_num_threads(1)
@@ -34,3 +41,40 @@ def shared_benchmarks() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no benchmark tables at {folder}: set PKGEN_TEST_DATA to their folder to run this test")
     return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of each kind that is published, by kind."""
+    root = tmp_path_factory.mktemp("publish")
+    write_card(export_pipeline("pkgen-base", root / "pipeline"), pipeline_card(root / "pipeline", "org/pipeline"))
+    cell = Architecture("nas-bench-201", (3, 0, 1, 4, 0, 2))
+    network = PKGenNetworkForImageClassification.from_architecture(cell, 3, channels=4, cells=1)
+    network.save_pretrained(root / "network")
+    write_card(root / "network", network_card(root / "network", "org/network"))
+    build_benchmark("nas-bench-201", None, root / "dataset", quiet=True, repo_id="org/dataset")
+    build_priors("pkgen-base", root / "priors", quiet=True, repo_id="org/priors")
+    (root / "space").mkdir()
+    (root / "space" / "app.py").write_text("import gradio\n")
+    card = space_card(
+        Path(__file__).parent.parent / "hub_cards" / "space" / "README.md",
+        "org/pipeline",
+        ["org/priors"],
+        "6.0.0",
+        "3.11",
+    )
+    write_card(root / "space", card)
+    return root
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStub]:
+    """A Hub of this test's own that takes uploads, with an empty cache and nobody logged in."""
+    server = HubStub()
+    connect(monkeypatch, server.url)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    yield server
+    server.shutdown()
+    server.server_close()

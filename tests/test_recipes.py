@@ -8,11 +8,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, get_space
+from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, get_space, list_spaces
 from pkgen_hf.evaluation import (
     evaluate,
     evaluate_search,
@@ -181,14 +182,25 @@ def test_results_in_readme_are_those_of_the_files() -> None:
     recipe("recipes/report.py", "--check")
 
 
+def run_python(page: Path, names: dict[str, Any]) -> int:
+    """Run the blocks of Python in a page, one after the other; how many there were."""
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    for block in blocks:
+        exec(block, names)
+    return len(blocks)
+
+
+def test_encodings_are_what_the_page_says() -> None:
+    assert run_python(ROOT / "docs" / "encodings.md", {}) == 1 + len(list_spaces())
+    titles = re.findall(r"^## (\S+)$", (ROOT / "docs" / "encodings.md").read_text(), flags=re.MULTILINE)
+    assert sorted(titles) == sorted(list_spaces())
+
+
 def test_python_in_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell_table: ScoreTable) -> None:
     monkeypatch.chdir(tmp_path)
     architectures = Architecture.from_batch("nas-bench-201", cell_table.indices[:6])
     names = {"architectures": architectures, "scores": cell_table.column("cifar10")[:6].tolist()}
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) >= 2
-    for block in blocks:
-        exec(block, names)
+    assert run_python(ROOT / "README.md", names) >= 2
     assert (tmp_path / "cell.png").stat().st_size > 1000
     assert (tmp_path / "prior.png").stat().st_size > 1000
 
