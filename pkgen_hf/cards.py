@@ -1,4 +1,4 @@
-"""Cards: the README.md of what is published, from templates in ``hub_cards`` and what was measured and recorded.
+"""Cards: the README.md of what is published, from templates in ``card_templates`` and what was measured and recorded.
 
 Numbers come from the checkpoint, its ``training.json`` and the files of ``recipes/reproduce.py``; none is typed.
 """
@@ -23,7 +23,7 @@ from .spaces import TASK_KINDS, get_space, list_spaces
 
 PLACEHOLDER = "org/name"  # of a repository that is not known yet
 TAG = "pkgen-hf"  # in the header of every card that is written here
-TEMPLATES = Path(__file__).parent / "hub_cards"
+TEMPLATES = Path(__file__).parent / "card_templates"
 RECORD = "training.json"
 
 _CARDS = {"model": ModelCard, "dataset": DatasetCard, "space": SpaceCard}
