@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test test-lowest lint clean
+.PHONY: demo test lowest test-lowest lint clean
 
 $(BIN)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -39,7 +39,9 @@ $(LOWEST)/.done: pyproject.toml .ci/lowest.py
 	$(LOWEST)/bin/python -m pip --disable-pip-version-check -q install -c $(LOWEST)/constraints.txt -e '.[benchmarks]' pytest
 	@touch $@
 
-test-lowest: $(LOWEST)/.done
+lowest: $(LOWEST)/.done
+
+test-lowest: lowest
 	$(LOWEST)/bin/python -m pytest $(addprefix tests/test_,$(addsuffix .py,pipeline denoiser scheduler priors network_model dataset_folder))
 
 clean:
