@@ -42,7 +42,7 @@ $(LOWEST)/.done: pyproject.toml .ci/lowest.py
 lowest: $(LOWEST)/.done
 
 test-lowest: lowest
-	$(LOWEST)/bin/python -m pytest $(addprefix tests/test_,$(addsuffix .py,pipeline denoiser scheduler priors network_model dataset_folder))
+	$(LOWEST)/bin/python -m pytest $(addprefix tests/test_,$(addsuffix .py,pipeline denoiser scheduler priors network_model dataset_folder limits))
 
 clean:
 	rm -rf $(VENV) $(LOWEST) cells.png
