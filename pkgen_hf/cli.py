@@ -484,13 +484,15 @@ def _dataset() -> None:
     pkgen dataset build nas-bench-101 --source nasbench_only108.tfrecord --output my-tables/nas-bench-101
 
     What a checkpoint knows of each search space: pkgen dataset build priors
+
+    Latencies of NAS-Bench-201's networks on devices: pkgen dataset build hw-nas-bench --source hw-nas-bench.parquet
     """
 
 
 @dataset.command("build")
 @_friendly
 def build_dataset(
-    name: Annotated[str, typer.Argument(help="A search space (`pkgen spaces` lists them), or: priors.")],
+    name: Annotated[str, typer.Argument(help="A search space (`pkgen spaces` lists them), or: priors, hw-nas-bench.")],
     source: Annotated[
         str | None,
         typer.Option(
@@ -513,11 +515,14 @@ def build_dataset(
     Example: pkgen dataset build nas-bench-201 && pkgen generate --table data/nas-bench-201
     """
     from .cards import PLACEHOLDER
-    from .dataset_folder import PRIORS, build_benchmark, build_priors
+    from .dataset_folder import PRIORS, build_benchmark, build_latencies, build_priors
+    from .dataset_origins import LATENCIES
 
     folder = output or Path("data") / name
     if name == PRIORS:
         built = build_priors(source or "pkgen-base", folder, quiet, repo_id or PLACEHOLDER)
+    elif name in LATENCIES:
+        built = build_latencies(name, source, folder, quiet, repo_id or PLACEHOLDER)
     else:
         built = build_benchmark(name, source, folder, quiet, repo_id or PLACEHOLDER)
     if not quiet:

@@ -27,8 +27,9 @@ from rich.console import Console
 from .benchmarks import MEASURES, SPLITS, load_benchmark, package_of
 from .card_rules import check_card
 from .cards import PLACEHOLDER, TAG, TEMPLATES, citations_of, origins_of, render
-from .dataset_origins import Origin, origin
+from .dataset_origins import LATENCIES, Origin, origin
 from .hub import PRIORS_FOLDER, checkpoint_folder, replace_folder
+from .latency import SUFFIX, LatencyTable
 from .prior_files import load_priors
 from .sources import source_files
 from .spaces import SearchSpace, get_space
@@ -122,6 +123,60 @@ def build_priors(checkpoint: str | Path, folder: str | Path, quiet: bool = False
         "citations": citations_of(origins),
     }
     return Built(folder, _write(folder, configs, "Priors of PKGen", "apache-2.0", repo_id, "priors.md", text))
+
+
+def build_latencies(
+    name: str, source: str | Path | None, folder: str | Path, quiet: bool = False, repo_id: str = PLACEHOLDER
+) -> Built:
+    """Write a table of latencies as a data set, its one config named as the space.
+
+    Parameters
+    ----------
+    name
+        One of `LATENCIES`.
+    source
+        Parquet file with columns as of `LatencyTable`; those of energies are kept as well.
+    folder, quiet, repo_id
+        As of `build_benchmark`.
+
+    Raises
+    ------
+    ValueError
+        For no source, or a table of other rows than the benchmark's, an architecture twice, or a latency that is not
+        above 0.
+    FileExistsError
+        If `folder` holds something else.
+    """
+    space_name, about = LATENCIES[name]
+    folder = _may_write(folder)
+    if source is None:
+        raise ValueError(f"{name} has no PyPI package: name a Parquet file as --source")
+    say = Console(stderr=True, quiet=quiet, highlight=False).print
+    say(f"{name}: reading and checking")
+    found = LatencyTable.load(space_name, source)
+    rows, different = len(found.indices), len(found.space.codes(found.indices).unique())
+    if not rows == different == about.whole:
+        raise ValueError(
+            f"{about.title} has {about.whole:,} different architectures, this table has {rows:,} rows of {different:,}"
+        )
+    table = pq.read_table(source)
+    for column in (column for column in table.column_names if column.endswith(SUFFIX)):
+        least = pc.min(table[column]).as_py()
+        if least is None or not least > 0:
+            raise ValueError(f"{column} should be above 0 ms, the least of it is {least}")
+    task, device = next(iter(found.space.tasks)), found.devices[0]
+    text = {
+        "about": about,
+        "space": space_name,
+        "rows": f"{table.num_rows:,} rows, the whole space",
+        "sources": _list_files([Path(source)], Path(source).parent),
+        "task": task,
+        "device": device,
+        "limit": round(float(found.column(task, device).nanmedian()), 3),
+    }
+    say(f"{name}: writing")
+    configs = {space_name: _as_published(table)}
+    return Built(folder, _write(folder, configs, about.title, about.license, repo_id, "latencies.md", text))
 
 
 # ---------------------------------------------------------------------- benchmarks

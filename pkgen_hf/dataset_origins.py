@@ -76,6 +76,30 @@ _TRANSNAS_MEASURED = (
     "(room layout)."
 )
 
+# Latencies of a space's networks on devices, by the name of their data set: the space, and where they come from.
+LATENCIES = {
+    "hw-nas-bench": (
+        "nas-bench-201",
+        Origin(
+            "HW-NAS-Bench",
+            "Latencies in milliseconds, and where measured energy in millijoules, of the networks of NAS-Bench-201 on "
+            "six devices: measured on edge GPU, Raspberry Pi 4, Edge TPU and Pixel 3, estimated for Eyeriss and FPGA.",
+            "https://github.com/GATECH-EIC/HW-NAS-Bench",
+            "mit",
+            _bibtex(
+                "inproceedings",
+                "li2021hwnasbench",
+                "{HW-NAS-Bench}: Hardware-Aware Neural Architecture Search Benchmark",
+                "Li, Chaojian and Yu, Zhongzhi and Fu, Yonggan and Zhang, Yongan and Zhao, Yang and You, Haoran and "
+                "Yu, Qixuan and Wang, Yue and Lin, Yingyan",
+                "International Conference on Learning Representations",
+                2021,
+            ),
+            whole=15_625,
+        ),
+    )
+}
+
 _ORIGINS = {
     "darts": Origin(
         "NAS-Bench-301",

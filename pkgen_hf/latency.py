@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +12,7 @@ import torch
 
 from .benchmarks import find_rows
 from .errors import unknown
+from .hub import download
 from .spaces import SearchSpace, get_space
 
 SUFFIX = "_latency"  # of columns such as cifar10_edgegpu_latency, in milliseconds
@@ -62,24 +62,31 @@ class LatencyTable:
 
     @classmethod
     def load(cls, space: str | SearchSpace, source: str | Path) -> LatencyTable:
-        """Read a Parquet file, or the default config of a Hub data set.
+        """Read a Parquet file, or the config named as the space of a folder or Hub data set.
+
+        The latter are as ``pkgen dataset build`` writes them.
 
         Raises
         ------
         FileNotFoundError
-            If the source looks like a path and is not there.
+            If there is no such file, folder or data set, or it has nothing of the space.
         ValueError
             If it is not a table of latencies of the space.
         """
-        path = Path(source)
-        if path.is_file():
-            try:
-                return cls(space, pq.read_table(path))
-            except pa.ArrowInvalid as error:
-                raise ValueError(f"{path} is not a Parquet file, or is damaged: {error}") from error
-        if path.suffix == ".parquet" or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
-            raise FileNotFoundError(f"no table of latencies at {source}: expected a Parquet file or a Hub id org/name")
-        return cls(space, datasets.load_dataset(str(source), split="train").with_format("arrow")[:])
+        path, name = Path(source), get_space(space).name
+        if not path.exists():
+            if path.suffix == ".parquet" or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
+                raise FileNotFoundError(
+                    f"no table of latencies at {source}: expected a Parquet file, a folder or a Hub id org/name"
+                )
+            path = download(str(source), [f"{name}/*.parquet"], "dataset")
+        files = sorted(path.glob(f"{name}/*.parquet")) if path.is_dir() else [path]
+        if not files:
+            raise FileNotFoundError(f"{source} has no latencies of {name}: expected {name}/*.parquet in it")
+        try:
+            return cls(space, pa.concat_tables(pq.read_table(file) for file in files))
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{source} is not a Parquet file, or is damaged: {error}") from error
 
     def column(self, task: str, device: str) -> torch.Tensor:
         """Milliseconds of every row, ``DoubleTensor (rows,)``, NaN where the network does not run."""

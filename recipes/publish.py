@@ -17,7 +17,8 @@ from pathlib import Path
 
 from pkgen_hf.benchmarks import tables_in, with_package
 from pkgen_hf.cards import network_card, pipeline_card, space_card, write_card
-from pkgen_hf.dataset_folder import build_benchmark, build_priors
+from pkgen_hf.dataset_folder import build_benchmark, build_latencies, build_priors
+from pkgen_hf.dataset_origins import LATENCIES
 from pkgen_hf.errors import unknown
 from pkgen_hf.pipeline_folder import export_pipeline
 from pkgen_hf.publishing import Upload, plan, push
@@ -44,6 +45,12 @@ def prepare(kind: str, options: argparse.Namespace) -> list[Upload]:
         for space, source in sorted(sources.items()):
             repo_id = f"{org}/pkgen-{space}"
             uploads.append(plan(build_benchmark(space, source, out / f"pkgen-{space}", True, repo_id).folder, repo_id))
+        for name, (space, _) in LATENCIES.items():
+            for table in sorted((Path(options.data) / name / space).glob("*.parquet")):
+                repo_id = f"{org}/pkgen-{name}"
+                uploads.append(
+                    plan(build_latencies(name, table, out / f"pkgen-{name}", True, repo_id).folder, repo_id)
+                )
         return uploads
     if kind == "networks":
         uploads = []

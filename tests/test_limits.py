@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from pkgen_hf import PKGenPipeline, PKGenPipelineOutput, ScoreTable
+from pkgen_hf.dataset_folder import build_latencies
 from pkgen_hf.latency import LatencyTable
 from pkgen_hf.limits import Limits
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space, list_spaces
@@ -175,6 +177,24 @@ def test_bad_limits(pipe: PKGenPipeline, call: dict[str, Any], message: str) -> 
     with pytest.raises(ValueError) as error:
         pipe(SPACE, "cifar10", **call)
     assert message in str(error.value)
+
+
+def test_latencies_as_a_data_set(latencies: LatencyTable, tmp_path: Path) -> None:
+    table = pa.table({"architecture": latencies.space.to_strings(latencies.indices),
+                      "cifar10_toaster_latency": latencies.column("cifar10", "toaster").numpy()})  # fmt: skip
+    pq.write_table(table, tmp_path / "all.parquet")
+    built = build_latencies("hw-nas-bench", tmp_path / "all.parquet", tmp_path / "built", quiet=True)
+    assert built.rows == {SPACE: 15_625}
+    again = LatencyTable.load(SPACE, built.folder)
+    assert torch.allclose(again.column("cifar10", "toaster"), latencies.column("cifar10", "toaster"), equal_nan=True)
+    assert datasets.load_dataset(str(built.folder), SPACE, split="train").num_rows == 15_625
+    with pytest.raises(FileNotFoundError, match="no latencies of darts: expected darts/"):
+        LatencyTable.load("darts", built.folder)
+    pq.write_table(table.slice(0, 9), tmp_path / "few.parquet")
+    with pytest.raises(ValueError, match="15,625 different architectures, this table has 9 rows of 9"):
+        build_latencies("hw-nas-bench", tmp_path / "few.parquet", tmp_path / "few", quiet=True)
+    with pytest.raises(ValueError, match="name a Parquet file as --source"):
+        build_latencies("hw-nas-bench", None, tmp_path / "none", quiet=True)
 
 
 def test_bad_latencies(pipe: PKGenPipeline, latencies: LatencyTable, tmp_path: Path) -> None:
