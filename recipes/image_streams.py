@@ -1,8 +1,8 @@
 """Labelled images read one after the other, of data sets that fit neither in memory nor on the disk.
 
-Every process reads the whole stream, in an order that follows from the seed and the epoch alone, and decodes the images
-of its own batches. Encoded images travel to the loader's workers in the keys of a batch, so that neither workers nor
-processes change what is read.
+Every process reads the whole stream, in an order that follows from the seed and the epoch alone, and decodes the
+images of its own batches. Encoded images travel to the workers of the loader in the keys of a batch, so that neither
+workers nor processes change what is read.
 """
 
 from __future__ import annotations
@@ -155,8 +155,10 @@ class ImageStream:
         Raises
         ------
         ValueError
-            If there are fewer images than `number`, in every process at the same step.
+            If there are fewer images than `number`, in every process at the same step; if there is no shuffle buffer.
         """
+        if plan.settings.shuffle_buffer < 1:
+            raise ValueError(f"--shuffle_buffer must be at least 1, got {plan.settings.shuffle_buffer}")
         return _ahead(self._steps(plan, start))
 
     def _steps(self, plan: Plan, start: int) -> Generator[list[list[tuple[int, Key]]]]:
@@ -265,8 +267,8 @@ def open_stream(
     number = None
     try:
         if files:
-            table = load_dataset("parquet", data_files=files, split="train", streaming=True)
             number = sum(pq.read_metadata(file).num_rows for file in files)
+            table = load_dataset("parquet", data_files=files, split="train", streaming=True)
         else:
             download = DownloadConfig(max_retries=1)
             table = load_dataset(
