@@ -142,7 +142,9 @@ class ImageStream:
             stream = stream.shuffle(seed=seed, buffer_size=buffer_size)
         with closing(iter(stream)) as examples:
             for example in examples:
-                item = Encoded(**example)
+                if example["label"] is None or isnan(example["label"]):
+                    raise ValueError(f"{example['where']}: the label is missing")
+                item = Encoded(**example | {"label": int(example["label"])})
                 if not 0 <= item.label < self.labels:
                     raise ValueError(
                         f"{item.where}: the label {item.label} is out of range; the network has {self.labels} classes"
@@ -218,34 +220,25 @@ def _ahead(groups: Generator[list[Any]]) -> Iterator[Any]:
 
 
 def _examples(shards: list[int], table: IterableDataset, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """`Encoded` of the shards, as dictionaries."""
+    """`Encoded` of the shards, as dictionaries; labels as they are."""
     for shard in shards:
         row = -1
         try:
             for row, example in enumerate(table.shard(table.num_shards, shard)):
-                where = f"{names[shard]}, row {row}"
-                image, label = example["image"], example["label"]
-                if label is None or isnan(label):
-                    raise BadLabel(f"{where}: the label is missing")
+                image = example["image"]
                 if not isinstance(image, dict):
                     image = {"bytes": image, "path": None}
                 yield {
                     "encoded": image["bytes"],
                     "path": image["path"],
-                    "label": int(label),
+                    "label": example["label"],
                     "shard": shard,
                     "row": row,
-                    "where": where,
+                    "where": f"{names[shard]}, row {row}",
                 }
-        except BadLabel:
-            raise
         except Exception as error:  # of many kinds, by what is wrong with the file or the connection
             reason = str(error.__cause__ or error).splitlines()[0]
             raise ValueError(f"{names[shard]} cannot be read after {row + 1} rows: {reason}") from error
-
-
-class BadLabel(ValueError):
-    """A label that is missing; the message names its file and row."""
 
 
 def open_stream(

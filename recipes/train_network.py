@@ -6,9 +6,10 @@
     accelerate launch --multi_gpu --num_processes 2 recipes/train_network.py --cpu ...         # two CPU processes
 
 IMAGES is a folder of Parquet files (columns "image" and "label"), a folder with a sub-folder of images for each class,
-or the id of a data set on the Hub. A preset has the settings of a benchmark; every option overrides its own. The
-batch of a preset is that of all processes together, so that more processes make the same updates in less time. The
-trained network is left in OUTPUT_DIR/network with its preprocessing and training.json, as a transformers model.
+or the id of a data set on the Hub; with --streaming one that does not fit on the disk. A preset has the settings of a
+benchmark; every option overrides its own. The batch of a preset is that of all processes together, so that more
+processes make the same updates in less time. The trained network is left in OUTPUT_DIR/network with its preprocessing
+and training.json, as a transformers model.
 """
 
 from __future__ import annotations
