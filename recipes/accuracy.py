@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from images import EvaluationImages, batches_of
+from image_loaders import EvaluationImages, batches_of
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def accuracy(
     -------
     dict
         ``top_1`` and ``top_5`` in percent (of all classes, where there are fewer than five), ``images`` counted,
-        ``skipped`` the numbers of those that are corrupt.
+        ``skipped`` where those are that are corrupt.
 
     Raises
     ------
@@ -52,11 +52,10 @@ def accuracy(
     RuntimeError
         If what all processes counted is not the number of images.
     """
-    starts = range(0, len(images), batch_size)[accelerator.process_index :: accelerator.num_processes]
-    keys = [list(range(start, min(start + batch_size, len(images)))) for start in starts]
+    keys = images.images.in_order(batch_size, accelerator.process_index, accelerator.num_processes)
     counts = torch.zeros(3, dtype=torch.long, device=accelerator.device)  # images, top 1, top 5
-    skipped: list[int] = []
-    for batch, numbers in zip(batches_of(images, keys, workers, accelerator.device), keys, strict=True):
+    skipped: list[str] = []
+    for batch in batches_of(images, keys, workers, accelerator.device):
         skipped += batch["skipped"]
         if "labels" in batch:
             with accelerator.autocast():
@@ -65,7 +64,7 @@ def accuracy(
             hits = best == batch["labels"][:, None]
             counts += torch.stack([torch.tensor(len(hits), device=hits.device), hits[:, 0].sum(), hits.sum()])
         if on_batch is not None:
-            on_batch(len(numbers))
+            on_batch(len(batch.get("labels", ())) + len(batch["skipped"]))
     counted, first, five = accelerator.reduce(counts, "sum").tolist()
     if accelerator.num_processes > 1:
         skipped = sorted(set(everywhere(skipped, accelerator)))

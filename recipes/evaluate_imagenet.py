@@ -27,12 +27,12 @@ from tqdm.auto import tqdm
 from transformers import AutoImageProcessor
 
 from accuracy import accuracy, cost
-from images import EvaluationImages
+from image_loaders import EvaluationImages
 from parallel import make_accelerator
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
 from pkgen_hf.training import is_main_process, write_json
 from presets import Settings
-from train_network import add_image_options, images_of, read_config
+from train_network import add_image_options, add_streaming, images_of, read_config, stream_of
 
 
 def load_network(name: str) -> tuple[PKGenNetworkForImageClassification, Any]:
@@ -73,16 +73,19 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     settings = Settings(cpu=options.cpu, mixed_precision=options.mixed_precision)
     accelerator = make_accelerator(settings, script="recipes/evaluate_imagenet.py")
     model, processor = load_network(options.network)
-    images = images_of(options, options.images, options.split)
+    read: Any = stream_of if options.streaming else images_of
+    images = read(options, options.images, options.split)
     images.check_classes(int(model.config.num_labels or 0))
     images = images.subset(options.max_samples)
     model.to(accelerator.device)
     data = EvaluationImages(images, processor, options.skip_corrupt)
     started = time.time()
-    with tqdm(total=len(images), desc="evaluating", unit="image", disable=not options.show) as bar:
+    number = images.number if options.streaming else len(images)
+    with tqdm(total=number, desc="evaluating", unit="image", disable=not options.show) as bar:
 
         def on_batch(number: int) -> None:
-            bar.update(min(number * accelerator.num_processes, bar.total - bar.n))
+            done = number * accelerator.num_processes
+            bar.update(done if bar.total is None else min(done, bar.total - bar.n))
 
         found = accuracy(model, data, accelerator, options.batch_size, options.dataloader_num_workers, on_batch)
     seconds = time.time() - started
@@ -96,7 +99,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "data": images.name,
         "split": options.split,
         "images": found["images"],
-        "skipped_images": [images.where(index) for index in found["skipped"]],
+        "skipped_images": found["skipped"],
         "top_1": found["top_1"],
         "top_5": found["top_5"],
         "preprocessing": preprocessing(processor),
@@ -119,7 +122,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--images", required=True, help="folder, Parquet file, or Hub id of a data set")
     parser.add_argument("--split", default="validation", help="of a folder or data set (default: validation)")
     add_image_options(parser)
-    parser.add_argument("--max_samples", type=int, help="evaluate so many images, drawn at random")
+    add_streaming(parser)
+    parser.add_argument("--max_samples", type=int, help="evaluate so many images, drawn at random; with --streaming "
+                        "the first")  # fmt: skip
     parser.add_argument("--skip_corrupt", action="store_true", help="pass over images that cannot be decoded")
     parser.add_argument("--batch_size", type=int, default=256, help="images of a batch (default: 256)")
     parser.add_argument("--dataloader_num_workers", type=int, default=0,

@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from accuracy import accuracy, cost, everywhere
 from checkpoints import load_checkpoint, save_checkpoint
-from images import EvaluationImages, LabelledImages, TrainingImages, batches_of
+from image_loaders import EvaluationImages, TrainingImages, batches_of
+from image_streams import ImageStream
+from images import LabelledImages
 from parallel import Plan, RunningStatistics, has_idle_weights, make_accelerator
 from pkgen_hf.errors import unknown
 from pkgen_hf.hub import replace_folder
@@ -63,8 +66,8 @@ def _moving_average(network: nn.Module, decay: float) -> AveragedModel:
 def train(
     settings: Settings,
     model: PKGenNetworkForImageClassification,
-    images: LabelledImages,
-    validation: LabelledImages | EvaluationImages | None = None,
+    images: LabelledImages | ImageStream,
+    validation: LabelledImages | ImageStream | EvaluationImages | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Train a network, save it with its preprocessing and a record in `output_dir`/network, and return the record.
@@ -119,7 +122,7 @@ def train(
     resize = None if settings.crop_ratio == 1 else round(settings.image_size / settings.crop_ratio)
     processor = image_processor(settings.image_size, list(settings.mean), list(settings.std), resize, settings.bicubic)
     data = TrainingImages(images, settings)
-    if isinstance(validation, LabelledImages):
+    if isinstance(validation, LabelledImages | ImageStream):
         validation = EvaluationImages(validation, processor, settings.skip_corrupt)
 
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
@@ -134,7 +137,11 @@ def train(
         accelerator.register_for_checkpointing(averaged)
     decisive = {name: value for name, value in asdict(settings).items() if name not in _NOT_OF_THE_RESULT}
     decisive |= {"architecture": model.config.architecture, "scale": model.config.scale, "images": len(images)}
-    decisive |= {"total_batch_size": plan.total_batch_size, "steps": plan.steps}
+    decisive |= {
+        "streaming": isinstance(images, ImageStream),
+        "total_batch_size": plan.total_batch_size,
+        "steps": plan.steps,
+    }
     progress = load_checkpoint(accelerator, settings.output_dir, settings.resume_from_checkpoint, decisive)
     progress = progress or {"step": 0, "settings": decisive, "loss": 0.0, "history": [], "skipped": [], "seconds": 0.0}
     if statistics is not None:
@@ -149,68 +156,68 @@ def train(
     total_loss = torch.tensor(progress["loss"], dtype=torch.float64, device=accelerator.device)
     if not accelerator.is_main_process:
         total_loss.zero_()
-    batches = batches_of(data, plan.batches(first), settings.dataloader_num_workers, accelerator.device)
-    network.train()
-    for step in range(first, plan.steps):
-        epoch = step // plan.steps_per_epoch
-        for group in optimizer.param_groups:
-            group["lr"] = plan.learning_rate(step)
-        if settings.drop_path_grows:
-            grown = model.config.scale.get("drop_path_prob", 0.0) * epoch * plan.steps_per_epoch / plan.steps
-            for cell in model.network.get_submodule("cells").children():
-                cell.drop_path_prob = grown
-        for part in range(settings.gradient_accumulation_steps):
-            batch = next(batches)
-            skipped.update(batch["skipped"])
-            number = accelerator.process_index * settings.gradient_accumulation_steps + part
-            torch.manual_seed(int(np.random.SeedSequence((settings.seed, step, number)).generate_state(1)[0]))
-            with accelerator.accumulate(network):
-                pixels = batch["pixel_values"].contiguous(memory_format=layout)
-                loss = network(pixel_values=pixels, labels=batch["labels"]).loss
-                accelerator.backward(loss)
-                if accelerator.sync_gradients and settings.max_grad_norm:
-                    accelerator.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
-                optimizer.step()
-                optimizer.zero_grad()
-            total_loss += loss.detach().double()
-        if statistics is not None:
-            statistics.merge()
-        if averaged is not None:
-            averaged.update_parameters(model)
-        done = step + 1
-        speed = (done - first) * plan.total_batch_size / (time.time() - started - evaluating)
-        if done % settings.logging_steps == 0 or done == plan.steps:
-            value = accelerator.reduce(loss.detach(), "mean").item()
-            if not math.isfinite(value):
-                raise ValueError(f"the loss is {value} at step {done}; a smaller --learning_rate may help")
-            values = {"loss": value, "images/s": speed}
-            if on_step is not None and accelerator.is_main_process:
-                on_step(done, plan.steps, values)
-            if settings.report_to:
-                accelerator.log({**values, "learning_rate": plan.learning_rate(step)}, step=done)
-        if done % plan.steps_per_epoch == 0 or done == plan.steps:
-            steps = done - epoch * plan.steps_per_epoch
-            mean = accelerator.reduce(total_loss, "sum").item() / (steps * settings.gradient_accumulation_steps)
-            record: dict[str, Any] = {"epoch": epoch + 1, "steps": done, "loss": mean / accelerator.num_processes}
-            record["learning_rate"] = plan.learning_rate(step)
-            total_loss.zero_()
-            if validation is not None and ((epoch + 1) % settings.validation_epochs == 0 or done == plan.steps):
-                evaluating -= time.time()
-                evaluated = (model if averaged is None else averaged.module).eval()
-                record["validation"] = accuracy(
-                    evaluated, validation, accelerator, 2 * plan.batch_size, settings.dataloader_num_workers
-                )
-                network.train()
-                evaluating += time.time()
+    keys = images.epochs(plan, first) if isinstance(images, ImageStream) else plan.batches(first)
+    workers = settings.dataloader_num_workers
+    with closing(batches_of(data, keys, workers, accelerator.device)) as batches:
+        network.train()
+        for step in range(first, plan.steps):
+            epoch = step // plan.steps_per_epoch
+            for group in optimizer.param_groups:
+                group["lr"] = plan.learning_rate(step)
+            if settings.drop_path_grows:
+                grown = model.config.scale.get("drop_path_prob", 0.0) * epoch * plan.steps_per_epoch / plan.steps
+                for cell in model.network.get_submodule("cells").children():
+                    cell.drop_path_prob = grown
+            for part in range(settings.gradient_accumulation_steps):
+                batch = next(batches)
+                skipped.update(batch["skipped"])
+                number = accelerator.process_index * settings.gradient_accumulation_steps + part
+                torch.manual_seed(int(np.random.SeedSequence((settings.seed, step, number)).generate_state(1)[0]))
+                with accelerator.accumulate(network):
+                    pixels = batch["pixel_values"].contiguous(memory_format=layout)
+                    loss = network(pixel_values=pixels, labels=batch["labels"]).loss
+                    accelerator.backward(loss)
+                    if accelerator.sync_gradients and settings.max_grad_norm:
+                        accelerator.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                total_loss += loss.detach().double()
+            if statistics is not None:
+                statistics.merge()
+            if averaged is not None:
+                averaged.update_parameters(model)
+            done = step + 1
+            speed = (done - first) * plan.total_batch_size / (time.time() - started - evaluating)
+            if done % settings.logging_steps == 0 or done == plan.steps:
+                value = accelerator.reduce(loss.detach(), "mean").item()
+                if not math.isfinite(value):
+                    raise ValueError(f"the loss is {value} at step {done}; a smaller --learning_rate may help")
+                values = {"loss": value, "images/s": speed}
+                if on_step is not None and accelerator.is_main_process:
+                    on_step(done, plan.steps, values)
                 if settings.report_to:
-                    accelerator.log({"top_1": record["validation"]["top_1"]}, step=done)
-            history.append(record | {"seconds": round(seconds + time.time() - started, 3)})
-        if settings.checkpointing_steps and done % settings.checkpointing_steps == 0 and done < plan.steps:
-            state = {"step": done, "settings": decisive, "history": history}
-            state["seconds"] = seconds + time.time() - started
-            state["loss"] = accelerator.reduce(total_loss, "sum").item()
-            state["skipped"] = _all(skipped, accelerator)
-            save_checkpoint(accelerator, settings.output_dir, state, settings.checkpoints_total_limit)
+                    accelerator.log({**values, "learning_rate": plan.learning_rate(step)}, step=done)
+            if done % plan.steps_per_epoch == 0 or done == plan.steps:
+                steps = done - epoch * plan.steps_per_epoch
+                mean = accelerator.reduce(total_loss, "sum").item() / (steps * settings.gradient_accumulation_steps)
+                record: dict[str, Any] = {"epoch": epoch + 1, "steps": done, "loss": mean / accelerator.num_processes}
+                record["learning_rate"] = plan.learning_rate(step)
+                total_loss.zero_()
+                if validation is not None and ((epoch + 1) % settings.validation_epochs == 0 or done == plan.steps):
+                    evaluating -= time.time()
+                    evaluated = (model if averaged is None else averaged.module).eval()
+                    record["validation"] = accuracy(evaluated, validation, accelerator, 2 * plan.batch_size, workers)
+                    network.train()
+                    evaluating += time.time()
+                    if settings.report_to:
+                        accelerator.log({"top_1": record["validation"]["top_1"]}, step=done)
+                history.append(record | {"seconds": round(seconds + time.time() - started, 3)})
+            if settings.checkpointing_steps and done % settings.checkpointing_steps == 0 and done < plan.steps:
+                state = {"step": done, "settings": decisive, "history": history}
+                state["seconds"] = seconds + time.time() - started
+                state["loss"] = accelerator.reduce(total_loss, "sum").item()
+                state["skipped"] = _all(skipped, accelerator)
+                save_checkpoint(accelerator, settings.output_dir, state, settings.checkpoints_total_limit)
 
     final = accelerator.unwrap_model(network, keep_fp32_wrapper=False, keep_torch_compile=False)
     if averaged is not None:
@@ -249,9 +256,9 @@ def train(
     return result
 
 
-def _all(numbers: set[int], accelerator: Accelerator) -> list[int]:
-    """The numbers of all processes, each once."""
-    found = list(numbers) if accelerator.num_processes == 1 else everywhere(list(numbers), accelerator)
+def _all(places: set[str], accelerator: Accelerator) -> list[str]:
+    """The places of all processes, each once."""
+    found = list(places) if accelerator.num_processes == 1 else everywhere(list(places), accelerator)
     return sorted(set(found))
 
 

@@ -1,8 +1,7 @@
-"""Labelled images for the recipes: read, checked, and handed to loaders.
+"""Labelled images for the recipes, found and checked.
 
 A source is a Parquet file or a folder of them, a folder with a sub-folder of images for each class, or the id of a
-data set on the Hub. What an image becomes in an epoch follows from the seed, the epoch and its number alone, so that
-neither workers nor processes nor a resumed run change it.
+data set on the Hub.
 """
 
 from __future__ import annotations
@@ -10,22 +9,18 @@ from __future__ import annotations
 import bisect
 import io
 import os
-from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
 from datasets import ClassLabel, DownloadConfig, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
 
-from augmentation import augment, resized
+from augmentation import resized
 from pkgen_hf.errors import unknown
-from presets import Settings
 
 SPLITS = ("train", "validation", "val", "test")
 SMALL = 64  # pixels: images up to this size are decoded once and kept
@@ -34,6 +29,17 @@ KEPT_BYTES = 2**30  # at most, of decoded images
 
 class BadImage(ValueError):
     """An image that cannot be decoded; the message names its file and row."""
+
+
+def decoded(encoded: bytes | None) -> Image.Image:
+    """An image, RGB; raises BadImage with the reason alone if it is missing or cannot be decoded."""
+    if not encoded:
+        raise BadImage("there is no image")
+    try:
+        return Image.open(io.BytesIO(encoded)).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "it is of no known format" if "cannot identify" in str(error) else error
+        raise BadImage(str(reason)) from error
 
 
 class Source(Protocol):
@@ -121,6 +127,19 @@ class LabelledImages:
         """File, and row if it has rows, of an image."""
         return self.source.where(int(self.rows[index]))
 
+    def entropy(self, index: int) -> tuple[int]:
+        """Numbers that no other image has."""
+        return (index,)
+
+    def following(self, index: int) -> int:
+        """The next image; after the last, the first."""
+        return (index + 1) % len(self)
+
+    def in_order(self, batch_size: int, process: int, processes: int) -> list[list[int]]:
+        """Batches for evaluation, which the processes take in turn."""
+        starts = range(0, len(self), batch_size)[process::processes]
+        return [list(range(start, min(start + batch_size, len(self)))) for start in starts]
+
     def subset(self, number: int | None, seed: int = 0) -> LabelledImages:
         """So many images drawn at random; all if None or there are no more."""
         if number is None or number >= len(self):
@@ -151,13 +170,9 @@ class LabelledImages:
         if self._decoded and (kept := self._decoded[index]) is not None:
             return Image.fromarray(kept)
         try:
-            encoded = self.source.encoded(int(self.rows[index]))
-            if not encoded:
-                raise ValueError("there is no image")
-            return Image.open(io.BytesIO(encoded)).convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = "it is of no known format" if "cannot identify" in str(error) else error
-            raise BadImage(f"{self.where(index)}: the image cannot be read: {reason}") from error
+            return decoded(self.source.encoded(int(self.rows[index])))
+        except (OSError, BadImage) as error:
+            raise BadImage(f"{self.where(index)}: the image cannot be read: {error}") from error
 
     def keep_decoded(self, size: int, skip_corrupt: bool) -> None:
         """Decode and resize all images now, if they are small and fit, so that epochs need not."""
@@ -203,23 +218,37 @@ def load_images(
     ValueError
         For a source without images, a missing column, and a label that is missing or out of range.
     """
+    files, folder = find_files(source, split)
+    if folder is not None:
+        return _from_folder(folder)
+    return _from_table(source, files, split, image_column, label_column, config, revision)
+
+
+def find_files(source: str, split: str) -> tuple[list[str], Path | None]:
+    """Parquet files of a split, or the folder of classes where there are none; neither for the id of a data set.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file or folder, or no such split in it.
+    """
     path = Path(source)
     if path.is_dir():
         path = path / split if (path / split).is_dir() else path
         files = sorted(str(file) for file in path.rglob("*.parquet"))
         if not files:
-            return _from_folder(path)
+            return [], path
         named = {file: next((name for name in SPLITS if Path(file).name.startswith(name)), None) for file in files}
         if path.name != split and any(named.values()):
             files = [file for file in files if Path(file).name.startswith(split)]
             if not files:
                 raise unknown(f"split of {source}", split, sorted({name for name in named.values() if name}))
-        return _from_table(source, files, split, image_column, label_column, None, None)
+        return files, None
     if path.suffix == ".parquet" and path.is_file():
-        return _from_table(source, [source], split, image_column, label_column, None, None)
+        return [source], None
     if path.exists() or source.count("/") > 1 or source.startswith((".", "/", "~")) or path.suffix == ".parquet":
         raise FileNotFoundError(f"{source} is neither a folder, a Parquet file nor the id of a data set on the Hub")
-    return _from_table(source, [], split, image_column, label_column, config, revision)
+    return [], None
 
 
 def _from_folder(folder: Path) -> LabelledImages:
@@ -286,99 +315,3 @@ def _from_table(
         raise ValueError(f"{name} holds no images")
     names = feature.names if isinstance(feature, ClassLabel) else [str(label) for label in range(number)]
     return LabelledImages(name, source, labels, list(names), isinstance(feature, ClassLabel))
-
-
-# ---------------------------------------------------------------------- what loaders read
-
-
-class TrainingImages(Dataset):
-    """Augmented images, by epoch and number.
-
-    An item is ``pixel_values``, ``labels``, and under ``skipped`` the numbers of corrupt images in whose place it is.
-    """
-
-    def __init__(self, images: LabelledImages, settings: Settings) -> None:
-        images.keep_decoded(settings.image_size, settings.skip_corrupt)
-        self.images, self.settings = images, settings
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        epoch, index = key
-        skipped: list[int] = []
-        while True:
-            try:
-                image = self.images.image(index)
-                break
-            except BadImage:
-                skipped.append(index)
-                if not self.settings.skip_corrupt or len(skipped) == len(self.images):
-                    raise
-                index = (index + 1) % len(self.images)
-        rng = np.random.default_rng((self.settings.seed, epoch, index))
-        pixels = torch.from_numpy(np.ascontiguousarray(augment(image, self.settings, rng)))
-        return {"pixel_values": pixels, "labels": self.images.label(index), "skipped": skipped}
-
-
-class EvaluationImages(Dataset):
-    """Images as a processor preprocesses them; those that are small are preprocessed once and kept.
-
-    Parameters
-    ----------
-    images
-        To evaluate.
-    processor
-        As of `pkgen_hf.modeling_network.image_processor`.
-    skip_corrupt
-        Whether an item that cannot be decoded is an item without pixels, in place of an error.
-    """
-
-    def __init__(self, images: LabelledImages, processor: Any, skip_corrupt: bool = False) -> None:
-        self.images, self.processor, self.skip_corrupt = images, processor, skip_corrupt
-        size = processor.crop_size["height"]
-        keep = size <= SMALL and len(images) * 3 * 4 * size * size <= KEPT_BYTES
-        self._items = [self._item(index) for index in range(len(images))] if keep else []
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def _item(self, index: int) -> dict[str, Any]:
-        try:
-            image = self.images.image(index)
-        except BadImage:
-            if not self.skip_corrupt:
-                raise
-            return {"skipped": [index]}
-        pixels = self.processor(image, return_tensors="pt")["pixel_values"][0]
-        return {"pixel_values": pixels, "labels": self.images.label(index), "skipped": []}
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._items[index] if self._items else self._item(index)
-
-
-def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    there = [item for item in items if "labels" in item]
-    batch: dict[str, Any] = {"skipped": [index for item in items for index in item["skipped"]]}
-    if there:
-        batch["pixel_values"] = torch.stack([item["pixel_values"] for item in there])
-        batch["labels"] = torch.tensor([item["labels"] for item in there])
-    return batch
-
-
-def batches_of(dataset: Dataset, keys: Any, workers: int, device: torch.device) -> Iterator[dict[str, Any]]:
-    """Batches of the given keys, on the device; ``skipped`` is a list, and a batch of corrupt images has no pixels.
-
-    Raises
-    ------
-    BadImage
-        Of one line, also where a worker met it.
-    """
-    loader = DataLoader(
-        dataset, batch_sampler=keys, collate_fn=_collate, num_workers=workers, pin_memory=device.type == "cuda"
-    )
-    try:
-        for batch in loader:
-            yield {
-                name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-                for name, value in batch.items()
-            }
-    except BadImage as error:
-        raise BadImage(str(error).strip().splitlines()[-1].removeprefix("images.BadImage: ")) from None

@@ -63,22 +63,27 @@ class Plan:
     ----------
     batch_size
         Images of a batch in one process.
+    parts
+        Which images of a step are in the batches of this process.
     steps_per_epoch, steps
         Of an epoch, and of the whole training.
     """
 
     def __init__(self, settings: Settings, images: int, process: int, processes: int) -> None:
-        self.settings, self.images, self.process = settings, images, process
-        parts = processes * settings.gradient_accumulation_steps
+        self.settings, self.images = settings, images
+        accumulated = settings.gradient_accumulation_steps
+        parts = processes * accumulated
         self.batch_size, rest = divmod(settings.total_batch_size, parts)
         if settings.train_batch_size is not None:
             self.batch_size, rest = settings.train_batch_size, 0
         if rest or self.batch_size < 1:
             raise ValueError(
                 f"a step of {settings.total_batch_size} images cannot be divided among {processes} processes x "
-                f"{settings.gradient_accumulation_steps} accumulation steps; set --train_batch_size"
+                f"{accumulated} accumulation steps; set --train_batch_size"
             )
         self.total_batch_size = self.batch_size * parts
+        own = range(process * accumulated, (process + 1) * accumulated)
+        self.parts = [slice(part * self.batch_size, (part + 1) * self.batch_size) for part in own]
         self.steps_per_epoch = images // self.total_batch_size
         if not self.steps_per_epoch:
             raise ValueError(f"{images} images are fewer than the {self.total_batch_size} of one step")
@@ -88,15 +93,14 @@ class Plan:
 
     def batches(self, start: int) -> Iterator[list[tuple[int, int]]]:
         """Batches of this process from step `start` on, each a list of ``(epoch, number of the image)``."""
-        accumulated = self.settings.gradient_accumulation_steps
         epoch, order = -1, np.empty(0, np.int64)
         for step in range(start, self.steps):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
                 order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.images)
-            for part in range(self.process * accumulated, (self.process + 1) * accumulated):
-                first = step % self.steps_per_epoch * self.total_batch_size + part * self.batch_size
-                yield [(epoch, index) for index in order[first : first + self.batch_size].tolist()]
+            first = step % self.steps_per_epoch * self.total_batch_size
+            for part in self.parts:
+                yield [(epoch, index) for index in order[first:][part].tolist()]
 
     def learning_rate(self, step: int) -> float:
         """Of a step."""

@@ -39,10 +39,13 @@ class Settings:
         0.97 every 2.4 epochs, or ``"constant"``.
     auxiliary_weight, drop_path_grows
         In the space darts: of the auxiliary classifier's loss; whether drop path grows from 0 over the training.
+    shuffle_buffer
+        Images of a stream among which the next is drawn.
     ema_decay
         Of the moving average of weights that is evaluated and saved; 0 for none.
     skip_corrupt
-        Whether an image that cannot be decoded is passed over (in training, the next one takes its place) and counted.
+        Whether an image that cannot be decoded is passed over (in training, the next one takes its place; of a
+        stream, the next of its batch) and counted.
     validation_epochs
         Epochs between evaluations; the last is always evaluated.
     """
@@ -79,6 +82,7 @@ class Settings:
     drop_path_grows: bool = False
     ema_decay: float = 0.0
     skip_corrupt: bool = False
+    shuffle_buffer: int = 10_000
     seed: int = 0
     mixed_precision: str = "no"
     channels_last: bool = False

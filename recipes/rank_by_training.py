@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
 
+from image_loaders import EvaluationImages
 from image_training import train
-from images import EvaluationImages
 from pkgen_hf import Architecture, PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
 from presets import PRESETS

@@ -6,9 +6,10 @@
     accelerate launch --multi_gpu --num_processes 2 recipes/train_network.py --cpu ...         # two CPU processes
 
 IMAGES is a folder of Parquet files (columns "image" and "label"), a folder with a sub-folder of images for each class,
-or the id of a data set on the Hub. A preset has the settings of a benchmark; every option overrides its own. The
-batch of a preset is that of all processes together, so that more processes make the same updates in less time. The
-trained network is left in OUTPUT_DIR/network with its preprocessing and training.json, as a transformers model.
+or the id of a data set on the Hub; with --streaming one that does not fit on the disk. A preset has the settings of a
+benchmark; every option overrides its own. The batch of a preset is that of all processes together, so that more
+processes make the same updates in less time. The trained network is left in OUTPUT_DIR/network with its preprocessing
+and training.json, as a transformers model.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import transformers
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
+from image_streams import ImageStream, open_stream
 from image_training import train
 from images import LabelledImages, load_images
 from pkgen_hf import Architecture, PKGenPipeline
@@ -69,6 +71,7 @@ HELP = {
     "drop_path_grows": "let drop path grow from 0 over the training (darts)",
     "ema_decay": "of the moving average of weights that is evaluated and saved, 0 for none",
     "skip_corrupt": "pass over images that cannot be decoded, and count them",
+    "shuffle_buffer": "with --streaming: images in memory among which the next is drawn, in each process",
     "seed": "everything random follows from it",
     "mixed_precision": "no, fp16 or bf16",
     "channels_last": "keep channels last in memory, faster on GPUs",
@@ -99,10 +102,22 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset_revision", help="revision of a data set on the Hub")
 
 
+def add_streaming(parser: argparse.ArgumentParser) -> None:
+    """The option of recipes that can read streams."""
+    parser.add_argument("--streaming", action="store_true", help="read Parquet files or a data set on the Hub as they "
+                        "are needed, without a copy on the disk")  # fmt: skip
+
+
 def images_of(options: argparse.Namespace, source: str, split: str) -> LabelledImages:
     """Images of a source, by the options of `add_image_options`."""
     names = (options.image_column, options.label_column, options.dataset_config, options.dataset_revision)
     return load_images(source, split, *names)
+
+
+def stream_of(options: argparse.Namespace, source: str, split: str) -> ImageStream:
+    """The same as a stream."""
+    names = (options.image_column, options.label_column, options.dataset_config, options.dataset_revision)
+    return open_stream(source, split, *names)
 
 
 def add_settings(parser: argparse.ArgumentParser, default: Settings) -> None:
@@ -183,13 +198,24 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     parser.add_argument("--validation_split", default="validation", help="likewise (default: validation)")
     parser.add_argument("--no_validation", action="store_true", help="evaluate nothing")
     add_image_options(parser)
-    parser.add_argument("--max_train_samples", type=int, help="train on so many images, drawn at random")
+    parser.add_argument("--max_train_samples", type=int, help="train on so many images, drawn at random; with "
+                        "--streaming the first")  # fmt: skip
+    add_streaming(parser)
+    parser.add_argument("--num_train_images", type=int, help="with --streaming: images of an epoch (default: as many "
+                        "as the data set says it holds)")  # fmt: skip
+    parser.add_argument(
+        "--num_labels", type=int, help="with --streaming: classes of a data set that does not name them"
+    )
     add_settings(parser, preset)
     options = parser.parse_args(argv)
     if not (options.architecture or options.network or options.generate):
         parser.error("name a network: --architecture STRING, --network FOLDER_OR_ID or --generate")
     if options.network and options.scale:
         parser.error("--scale is for a network that is built here; that of --network has its own")
+    for name in ("num_train_images", "num_labels"):
+        value = getattr(options, name)
+        if value is not None and (value < 1 or not options.streaming):
+            parser.error(f"--{name} must be at least 1 and is for --streaming, got {value}")
     values = {name: getattr(options, name) for name in HELP if name != "scale"}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return dataclasses.replace(preset, scale={**preset.scale, **scale_of(options.scale)}, **values), options
@@ -210,6 +236,10 @@ def make_network(
     settings: Settings, options: argparse.Namespace, classes: list[str]
 ) -> PKGenNetworkForImageClassification:
     """The network that the command line asks for, for these classes."""
+    if not classes and not options.network:
+        if options.num_labels is None:
+            raise ValueError(f"{options.train_images} does not name its classes; give --num_labels")
+        classes = [str(label) for label in range(options.num_labels)]
     names = {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
     if options.network:
         try:
@@ -240,13 +270,19 @@ def main(argv: list[str] | None = None) -> None:
         if not show:
             datasets.disable_progress_bars()
             transformers.utils.logging.disable_progress_bar()
-        images = images_of(options, options.train_images, options.train_split)
-        validation = None
+        images: LabelledImages | ImageStream
+        validation: LabelledImages | ImageStream | None = None
+        read: Any = stream_of if options.streaming else images_of
+        images = read(options, options.train_images, options.train_split)
         if not options.no_validation:
             source = options.validation_images or options.train_images
-            validation = images_of(options, source, options.validation_split)
+            validation = read(options, source, options.validation_split)
         model = make_network(settings, options, images.classes)
-        images = images.subset(options.max_train_samples, settings.seed)
+        if isinstance(images, ImageStream):
+            images.number = options.num_train_images or images.number
+            images = images.subset(options.max_train_samples)
+        else:
+            images = images.subset(options.max_train_samples, settings.seed)
         if show:
             print(f"{model.config.space}: {model.config.architecture}")
             print(f"{len(images):,} images of {images.name}, {model.config.num_labels} classes")

@@ -18,7 +18,8 @@ from torch import nn
 
 from accuracy import accuracy, cost
 from evaluate_imagenet import main
-from images import EvaluationImages, load_images
+from image_loaders import EvaluationImages
+from images import load_images
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification
 from pkgen_hf.modeling_network import image_processor
 

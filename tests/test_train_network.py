@@ -203,7 +203,7 @@ def test_weights_that_lead_nowhere_and_corrupt_images_on_two_processes(folder: P
     torch.multiprocessing.start_processes(as_one_of_two, (port, argv), nprocs=2, start_method="fork")
     assert_same(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-4)
     a, b = (json.loads((tmp_path / name / "network/training.json").read_text()) for name in ("one", "two"))
-    assert a["skipped_images"] == b["skipped_images"] == [30, 61]
+    assert a["skipped_images"] == b["skipped_images"] == [f"{corrupt}, row {row}" for row in (30, 61)]
     assert (a["processes"], b["processes"]) == (1, 2)
 
 

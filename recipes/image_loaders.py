@@ -1,0 +1,128 @@
+"""What loaders read of labelled images: augmented, or preprocessed for evaluation, in batches.
+
+What an image becomes in an epoch follows from the seed, the epoch and its number alone, so that neither workers nor
+processes nor a resumed run change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from traceback import clear_frames
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from augmentation import augment
+from image_streams import ImageStream
+from images import KEPT_BYTES, SMALL, BadImage, LabelledImages
+from presets import Settings
+
+
+class TrainingImages(Dataset):
+    """Augmented images, by epoch and number, or key of a stream.
+
+    An item is ``pixel_values``, ``labels``, and under ``skipped`` where corrupt images are in whose place it is.
+    """
+
+    def __init__(self, images: LabelledImages | ImageStream, settings: Settings) -> None:
+        if isinstance(images, LabelledImages):
+            images.keep_decoded(settings.image_size, settings.skip_corrupt)
+        self.images: Any  # whose keys are numbers or those of a stream
+        self.images, self.settings = images, settings
+
+    def __getitem__(self, item: tuple[int, Any]) -> dict[str, Any]:
+        epoch, first = item
+        key = first
+        skipped: list[str] = []
+        while True:
+            try:
+                image = self.images.image(key)
+                break
+            except BadImage:
+                skipped.append(self.images.where(key))
+                key = self.images.following(key)
+                if not self.settings.skip_corrupt or key == first:
+                    raise
+        rng = np.random.default_rng((self.settings.seed, epoch, *self.images.entropy(key)))
+        pixels = torch.from_numpy(np.ascontiguousarray(augment(image, self.settings, rng)))
+        return {"pixel_values": pixels, "labels": self.images.label(key), "skipped": skipped}
+
+
+class EvaluationImages(Dataset):
+    """Images as a processor preprocesses them; those that are small are preprocessed once and kept.
+
+    Parameters
+    ----------
+    images
+        To evaluate.
+    processor
+        As of `pkgen_hf.modeling_network.image_processor`.
+    skip_corrupt
+        Whether an item that cannot be decoded is an item without pixels, in place of an error.
+    """
+
+    def __init__(self, images: LabelledImages | ImageStream, processor: Any, skip_corrupt: bool = False) -> None:
+        self.images: Any = images  # whose keys are numbers or those of a stream
+        self.processor, self.skip_corrupt = processor, skip_corrupt
+        size = processor.crop_size["height"]
+        keep = size <= SMALL and isinstance(images, LabelledImages)
+        keep = keep and len(images) * 3 * 4 * size * size <= KEPT_BYTES
+        self._items = [self._item(index) for index in range(len(images))] if keep else []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _item(self, key: Any) -> dict[str, Any]:
+        try:
+            image = self.images.image(key)
+        except BadImage:
+            if not self.skip_corrupt:
+                raise
+            return {"skipped": [self.images.where(key)]}
+        pixels = self.processor(image, return_tensors="pt")["pixel_values"][0]
+        return {"pixel_values": pixels, "labels": self.images.label(key), "skipped": []}
+
+    def __getitem__(self, key: Any) -> dict[str, Any]:
+        return self._items[key] if self._items else self._item(key)
+
+
+def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    there = [item for item in items if "labels" in item]
+    batch: dict[str, Any] = {"skipped": [where for item in items for where in item["skipped"]]}
+    if there:
+        batch["pixel_values"] = torch.stack([item["pixel_values"] for item in there])
+        batch["labels"] = torch.tensor([item["labels"] for item in there])
+    return batch
+
+
+def batches_of(
+    dataset: Dataset, keys: Iterable[list[Any]], workers: int, device: torch.device
+) -> Generator[dict[str, Any]]:
+    """Batches of the given keys, on the device; ``skipped`` is a list, and a batch of corrupt images has no pixels.
+
+    Close it if it is left before its end: a stream that is still being read would abort the interpreter.
+
+    Raises
+    ------
+    BadImage
+        Of one line, also where a worker met it.
+    """
+    loader = DataLoader(
+        dataset, batch_sampler=keys, collate_fn=_collate, num_workers=workers, pin_memory=device.type == "cuda"
+    )
+    try:
+        for batch in loader:
+            yield {
+                name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+                for name, value in batch.items()
+            }
+        return
+    except BadImage as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("images.BadImage: ")
+        clear_frames(error.__traceback__)  # they keep the workers alive, which then take 5 s to stop
+    finally:
+        if isinstance(keys, Generator):
+            keys.close()
+    raise BadImage(reason)

@@ -1,0 +1,289 @@
+"""Labelled images read one after the other, of data sets that fit neither in memory nor on the disk.
+
+Every process reads the whole stream, in an order that follows from the seed and the epoch alone, and decodes the
+images of its own batches. Encoded images travel to the workers of the loader in the keys of a batch, so that neither
+workers nor processes change what is read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from math import isnan
+from typing import Any, NamedTuple
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+from datasets import ClassLabel, DownloadConfig, IterableDataset, Value, load_dataset
+from PIL import Image
+
+from images import BadImage, decoded, find_files
+from parallel import Plan
+from pkgen_hf.errors import unknown
+
+AHEAD = 2  # steps, or batches in evaluation, that are read while others are computed
+
+
+class Encoded(NamedTuple):
+    """An image as it was read: its bytes, or the path or address of its file; where it was read."""
+
+    encoded: bytes | None
+    path: str | None
+    label: int
+    shard: int
+    row: int
+    where: str
+
+
+Key = tuple[int, list[Encoded]]  # number of an image in its batch, and the batch
+
+
+class ImageStream:
+    """Images with a class each, read from the beginning to the end. See `open_stream`.
+
+    Parameters
+    ----------
+    name
+        Of the source, for messages.
+    table
+        Examples with ``image`` and ``label``, the images not decoded.
+    classes
+        Their names; empty if the source names none.
+    shards
+        What an error calls each shard of the table.
+    number
+        Of images, None if the source does not say.
+
+    Attributes
+    ----------
+    number
+        Of images, and of those to read of an epoch. Known after the first reading in order.
+    """
+
+    def __init__(
+        self, name: str, table: IterableDataset, classes: list[str], shards: list[str], number: int | None
+    ) -> None:
+        self.name, self.classes, self.shards, self.number = name, classes, shards, number
+        self.labels = len(classes)  # those allowed
+        self._stream = IterableDataset.from_generator(
+            _examples, gen_kwargs={"shards": list(range(len(shards))), "table": table, "names": tuple(shards)}
+        )
+
+    def __len__(self) -> int:
+        if self.number is None:
+            raise ValueError(f"{self.name} does not say how many images it holds; give --num_train_images")
+        return self.number
+
+    def label(self, key: Key) -> int:
+        """The class of an image."""
+        return key[1][key[0]].label
+
+    def where(self, key: Key) -> str:
+        """File or shard, and row, of an image."""
+        return key[1][key[0]].where
+
+    def entropy(self, key: Key) -> tuple[int, int]:
+        """Numbers that no other image has."""
+        return key[1][key[0]].shard, key[1][key[0]].row
+
+    def following(self, key: Key) -> Key:
+        """The next image of the batch; after the last, the first."""
+        return (key[0] + 1) % len(key[1]), key[1]
+
+    def check_classes(self, number: int) -> None:
+        """Raise ValueError unless names fit a network of so many classes; labels are checked as they are read."""
+        if self.classes and len(self.classes) != number:
+            raise ValueError(f"{self.name} has {len(self.classes)} classes, the network has {number}")
+        self.labels = number
+
+    def subset(self, number: int | None) -> ImageStream:
+        """So many images, the first; all if None or there are no more."""
+        if number is None or (self.number is not None and number >= self.number):
+            return self
+        if number < 1:
+            raise ValueError(f"at least 1 image must be left, got {number}")
+        part = object.__new__(ImageStream)
+        part.__dict__ |= self.__dict__ | {"number": number, "_stream": self._stream.take(number)}
+        return part
+
+    def image(self, key: Key) -> Image.Image:
+        """An image, RGB.
+
+        Raises
+        ------
+        BadImage
+            If it is missing or cannot be decoded.
+        """
+        item = key[1][key[0]]
+        encoded = item.encoded
+        try:
+            if not encoded and item.path:
+                with fsspec.open(item.path, "rb") as file:
+                    encoded = file.read()
+            return decoded(encoded)
+        except (OSError, BadImage) as error:
+            raise BadImage(f"{item.where}: the image cannot be read: {error}") from error
+
+    def read(self, order: tuple[int, int] | None = None, buffer_size: int = 1) -> Generator[Encoded]:
+        """All images, in their own order or in one that follows from the numbers of `order`.
+
+        Raises
+        ------
+        ValueError
+            For a label that is missing or out of range, and a file that cannot be read.
+        """
+        stream = self._stream
+        if order is not None:
+            seed = int(np.random.SeedSequence(order).generate_state(1)[0])
+            stream = stream.shuffle(seed=seed, buffer_size=buffer_size)
+        with closing(iter(stream)) as examples:
+            for example in examples:
+                if example["label"] is None or isnan(example["label"]):
+                    raise ValueError(f"{example['where']}: the label is missing")
+                item = Encoded(**example | {"label": int(example["label"])})
+                if not 0 <= item.label < self.labels:
+                    raise ValueError(
+                        f"{item.where}: the label {item.label} is out of range; the network has {self.labels} classes"
+                    )
+                yield item
+
+    def epochs(self, plan: Plan, start: int) -> Iterator[list[tuple[int, Key]]]:
+        """Batches of a process from step `start` on, each a list of epochs and keys.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer images than `number`, in every process at the same step; if there is no shuffle buffer.
+        """
+        if plan.settings.shuffle_buffer < 1:
+            raise ValueError(f"--shuffle_buffer must be at least 1, got {plan.settings.shuffle_buffer}")
+        return _ahead(self._steps(plan, start))
+
+    def _steps(self, plan: Plan, start: int) -> Generator[list[list[tuple[int, Key]]]]:
+        settings = plan.settings
+        while start < plan.steps:
+            epoch, skipped = divmod(start, plan.steps_per_epoch)
+            read = skipped * plan.total_batch_size
+            with closing(self.read((settings.seed, epoch), settings.shuffle_buffer)) as items:
+                next(islice(items, read, read), None)  # what was trained on before is read, not decoded
+                for _ in range(start, min(plan.steps, (epoch + 1) * plan.steps_per_epoch)):
+                    images = list(islice(items, plan.total_batch_size))
+                    read += len(images)
+                    if len(images) < plan.total_batch_size:
+                        raise ValueError(f"{self.name} ended after {read} images of {self.number}; correct "
+                                         "--num_train_images or --max_train_samples")  # fmt: skip
+                    yield [[(epoch, key) for key in _keys(images[part])] for part in plan.parts]
+            start = (epoch + 1) * plan.steps_per_epoch
+
+    def in_order(self, batch_size: int, process: int, processes: int) -> Iterator[list[Key]]:
+        """Batches for evaluation, which the processes take in turn.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer images than the source says.
+        """
+        return _ahead(self._turns(batch_size, process, processes))
+
+    def _turns(self, batch_size: int, process: int, processes: int) -> Generator[list[list[Key]]]:
+        turn = seen = 0
+        with closing(self.read()) as items:
+            while batch := list(islice(items, batch_size)):
+                seen += len(batch)
+                if turn == process:
+                    yield [_keys(batch)]
+                turn = (turn + 1) % processes
+        if not seen or self.number not in (None, seen):
+            raise ValueError(f"{self.name} holds {seen} images" + (f", not {self.number}" if self.number else ""))
+        self.number = seen
+
+
+def _keys(batch: list[Encoded]) -> list[Key]:
+    return [(number, batch) for number in range(len(batch))]
+
+
+def _ahead(groups: Generator[list[Any]]) -> Iterator[Any]:
+    """The items of all groups, while the next groups are read in a thread."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        pending = deque(pool.submit(next, groups, None) for _ in range(AHEAD))
+        while (group := pending.popleft().result()) is not None:
+            pending.append(pool.submit(next, groups, None))
+            yield from group
+    finally:
+        pool.shutdown(cancel_futures=True)
+        groups.close()
+
+
+def _examples(shards: list[int], table: IterableDataset, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """`Encoded` of the shards, as dictionaries; labels as they are."""
+    for shard in shards:
+        row = -1
+        try:
+            for row, example in enumerate(table.shard(table.num_shards, shard)):
+                image = example["image"]
+                if not isinstance(image, dict):
+                    image = {"bytes": image, "path": None}
+                yield {
+                    "encoded": image["bytes"],
+                    "path": image["path"],
+                    "label": example["label"],
+                    "shard": shard,
+                    "row": row,
+                    "where": f"{names[shard]}, row {row}",
+                }
+        except Exception as error:  # of many kinds, by what is wrong with the file or the connection
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise ValueError(f"{names[shard]} cannot be read after {row + 1} rows: {reason}") from error
+
+
+def open_stream(
+    source: str,
+    split: str = "train",
+    image_column: str = "image",
+    label_column: str = "label",
+    config: str | None = None,
+    revision: str | None = None,
+) -> ImageStream:
+    """Open a stream of images; arguments and errors as of `images.load_images`.
+
+    The source is a Parquet file, a folder of them, or the id of a data set on the Hub of any format. Each of its files
+    is a shard. The number of images is known of local files, and of a data set whose card has it.
+    """
+    files, folder = find_files(source, split)
+    if folder is not None:
+        raise ValueError(f"{folder} holds no Parquet files; image files are read one by one without --streaming")
+    number = None
+    try:
+        if files:
+            number = sum(pq.read_metadata(file).num_rows for file in files)
+            table = load_dataset("parquet", data_files=files, split="train", streaming=True)
+        else:
+            download = DownloadConfig(max_retries=1)
+            table = load_dataset(
+                source, config, split=split, revision=revision, download_config=download, streaming=True
+            )
+            if table.info.splits and split in table.info.splits:
+                number = table.info.splits[split].num_examples or None
+        columns = list(table.features or {})
+    except Exception as error:  # of many kinds, by what is wrong with the files or the connection
+        reason = error.__cause__ or error
+        raise ValueError(f"{source} cannot be read as a data set: {str(reason).splitlines()[0]}") from error
+    for column in (image_column, label_column):
+        if column not in columns:
+            raise unknown(f"column of {source}", column, columns)
+    feature = table.features[label_column]
+    is_number = isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "float"))
+    if not isinstance(feature, ClassLabel) and not is_number:
+        raise ValueError(f"{source}: column {label_column!r} holds {feature}, not the numbers of classes")
+    table = table.select_columns([image_column, label_column]).decode(False)
+    table = table.rename_columns(
+        {old: new for old, new in ((image_column, "image"), (label_column, "label")) if old != new}
+    )
+    shards = files or [f"{source} ({split}), shard {shard}" for shard in range(table.num_shards)]
+    names = list(feature.names) if isinstance(feature, ClassLabel) else []
+    return ImageStream(source, table, names, shards, number)
