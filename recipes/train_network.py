@@ -182,6 +182,9 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     which.add_argument("--generate", action="store_true", help="train what the pipeline ranks first in --space")
     parser.add_argument("--task", help="with --generate: data set of the space whose prior is used")
     parser.add_argument("--checkpoint", default="pkgen-base", help="with --generate: pipeline (default: pkgen-base)")
+    parser.add_argument("--max_parameters", type=float, help="with --generate: limit, at the scale of --task")
+    parser.add_argument("--max_flops", type=float, help="with --generate: limit on multiply-adds, such as 600e6 of "
+                        "darts with --task imagenet1k")  # fmt: skip
     known, _ = parser.parse_known_args(argv)  # defaults of the other options follow from these
     saved = read_config(known.network) if known.network else None
     if saved is not None:
@@ -251,7 +254,9 @@ def make_network(
         pipe = PKGenPipeline.from_pretrained(options.checkpoint)
         pipe.set_progress_bar_config(disable=True)
         generator = torch.Generator().manual_seed(settings.seed)
-        (architecture,) = pipe(settings.space, options.task, num_architectures=1, generator=generator).architectures
+        limits = {"max_parameters": options.max_parameters, "max_flops": options.max_flops}
+        out = pipe(settings.space, options.task, num_architectures=1, generator=generator, **limits)
+        architecture = out.architectures[0]
     else:
         architecture = Architecture.from_string(settings.space, options.architecture)
     torch.manual_seed(settings.seed)
