@@ -36,7 +36,7 @@ test: lint
 $(LOWEST)/.done: pyproject.toml .ci/lowest.py
 	$(PYTHON) -m venv $(LOWEST)
 	$(PYTHON) .ci/lowest.py > $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/python -m pip --disable-pip-version-check -q install -c $(LOWEST)/constraints.txt -e '.[benchmarks]' pytest
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check -q install -c $(LOWEST)/constraints.txt -e '.[benchmarks]' pytest shapiq
 	@touch $@
 
 lowest: $(LOWEST)/.done

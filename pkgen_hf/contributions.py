@@ -7,6 +7,7 @@ reduced to the components in S (Xie, Ji and Sun, ICML 2025). Two games are playe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -20,23 +21,16 @@ MAX_PLAYERS = 8
 
 @cache
 def _shapley_matrix(num_players: int) -> torch.Tensor:
-    """The linear map from the values of all coalitions to Shapley values, ``(2^players, players)``.
+    r"""The linear map from the values of all coalitions to Shapley values, ``(2^players, players)``.
 
-    Coalition c holds player i if bit i of c is set. By symmetry the map is known from one game for each size of
-    coalition, which is worth 1 for a single coalition and 0 otherwise.
+    Coalition c holds player i if bit i of c is set. Of n players, a member counts a coalition of s with
+    :math:`1 / (n \binom{n - 1}{s - 1})`, another with :math:`-1 / (n \binom{n - 1}{s})` (Shapley, 1953).
     """
-    from shapiq import ExactComputer  # takes longer to import than all the rest of this package, and few calls need it
-
     members = _coalitions(num_players)  # (2^players, players)
     matrix = torch.zeros(members.shape, dtype=torch.float64)
     for size in range(num_players + 1):
-        unit = np.arange(num_players) < size
-
-        def is_unit(coalitions: np.ndarray, unit: np.ndarray = unit) -> np.ndarray:
-            return (coalitions == unit).all(axis=1).astype(float)
-
-        values = ExactComputer(is_unit, n_players=num_players)("SV", 1).get_n_order_values(1)
-        inside, outside = (values[0] if size else 0.0), (values[-1] if size < num_players else 0.0)
+        inside = 1 / (num_players * math.comb(num_players - 1, size - 1)) if size else 0.0
+        outside = -1 / (num_players * math.comb(num_players - 1, size)) if size < num_players else 0.0
         rows = members.sum(1) == size
         matrix[rows] = torch.where(members[rows], inside, outside).double()
     return matrix

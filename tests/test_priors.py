@@ -8,14 +8,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from shapiq import ExactComputer
 
 from pkgen_hf.architecture import Architecture
 from pkgen_hf.benchmarks import ScoreTable
-from pkgen_hf.contributions import MAX_PLAYERS, games, operation_players, shapley_contributions, subgraph_players
+from pkgen_hf.contributions import (
+    MAX_PLAYERS,
+    _shapley_matrix,
+    games,
+    operation_players,
+    shapley_contributions,
+    subgraph_players,
+)
 from pkgen_hf.prior_files import load_priors, save_priors
 from pkgen_hf.priors import EVIDENCE, PRIOR_FEATURES, Estimate, Prior, to_indices
 from pkgen_hf.spaces import get_space, list_spaces
@@ -123,6 +132,16 @@ def test_contributions_are_means_over_orders_of_arrival(players: list[list[int]]
             expected[:, player] += (after - before) / len(orders)
             before = after
     assert_equal(shapley_contributions(CELLS, rows, lookup(table), players), expected.float(), 1e-4)
+
+
+@pytest.mark.parametrize("num_players", range(1, MAX_PLAYERS + 1))
+def test_values_are_those_of_another_implementation(num_players: int) -> None:
+    """On a random game of each size, by the library shapiq."""
+    worth = torch.randn(2**num_players, generator=torch.Generator().manual_seed(num_players), dtype=torch.float64)
+    bits = 2 ** np.arange(num_players)
+    computer = ExactComputer(lambda coalitions: worth.numpy()[coalitions.astype(int) @ bits], n_players=num_players)
+    theirs = computer("SV", 1).get_n_order_values(1)
+    assert_equal(worth @ _shapley_matrix(num_players), torch.from_numpy(np.asarray(theirs)), 1e-6)
 
 
 @pytest.mark.parametrize("task", list(CELLS.tasks))
