@@ -5,47 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-# libraries read these when they are imported, which the commands do themselves to keep --help quick
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+from .cli_hub import card, dataset, push
+from .cli_options import AsJson, Checkpoint, Quiet, Space, TablePath, Task, friendly
 
 app = typer.Typer(
     help="Generate high-performance neural architectures from prior knowledge, without search.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-Space = Annotated[str, typer.Option(help="Search space; `pkgen spaces` lists them.")]
-Task = Annotated[str | None, typer.Option(help="Data set of the space; without it, the space's average prior.")]
-Checkpoint = Annotated[str, typer.Option(help="Bundled name, folder, or Hub id.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no hints.")]
-RepoId = Annotated[str | None, typer.Option("--repo-id", help="ORG/NAME on the Hub, for the examples in the card.")]
-TablePath = Annotated[str | None, typer.Option("--table", help="Benchmark table: Parquet file, folder, or Hub id.")]
-
-
-def _friendly(command: Callable[..., None]) -> Callable[..., None]:
-    """End with one line on standard error, not a stack trace, for what a user can put right."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except (ValueError, FileNotFoundError, ModuleNotFoundError, NotImplementedError, OSError) as error:
-            text = f"[bold red]error:[/] {escape(str(error))}"
-            Console(stderr=True).print(text, markup=True, highlight=False, soft_wrap=True)
-            raise typer.Exit(1) from error
-
-    return run
+app.add_typer(dataset, name="dataset")
 
 
 def _score_table(space: str, source: str | None, quiet: bool) -> Any:
@@ -65,7 +40,7 @@ def _score_table(space: str, source: str | None, quiet: bool) -> Any:
 
 
 @app.command()
-@_friendly
+@friendly
 def generate(
     space: Space = "nas-bench-201",
     task: Task = None,
@@ -167,7 +142,7 @@ def generate(
 
 
 @app.command()
-@_friendly
+@friendly
 def draw(
     architecture: Annotated[list[str], typer.Argument(help="The benchmark's own string; several may be given.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG or SVG file.")] = Path("cells.png"),
@@ -210,7 +185,7 @@ def _options(texts: list[str] | None) -> dict[str, Any]:
 
 
 @app.command()
-@_friendly
+@friendly
 def cost(
     architecture: Annotated[str, typer.Argument(help="The benchmark's own string.")],
     space: Space = "nas-bench-201",
@@ -249,7 +224,7 @@ def cost(
 
 
 @app.command()
-@_friendly
+@friendly
 def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; one that is there is replaced.")],
     architecture: Annotated[
@@ -302,7 +277,7 @@ def export(
 
 
 @app.command()
-@_friendly
+@friendly
 def prior(
     space: Space = "nas-bench-201",
     task: Task = None,
@@ -375,7 +350,7 @@ def _number(value: Any) -> float | None:
 
 
 @app.command()
-@_friendly
+@friendly
 def spaces(as_json: AsJson = False) -> None:
     """List the search spaces: their slots, choices, sizes and tasks."""
     from .spaces import get_space, list_spaces
@@ -405,7 +380,7 @@ def spaces(as_json: AsJson = False) -> None:
 
 
 @app.command()
-@_friendly
+@friendly
 def bench(
     space: Space = "nas-bench-201",
     task: Task = None,
@@ -440,7 +415,7 @@ def bench(
 
 
 @app.command("app")
-@_friendly
+@friendly
 def serve(
     port: Annotated[int | None, typer.Option(help="Without it, the first free one from 7860.")] = None,
     host: Annotated[str, typer.Option(help="127.0.0.1 for this machine alone, 0.0.0.0 for others too.")] = "127.0.0.1",
@@ -470,132 +445,8 @@ def serve(
     built.launch(server_name=host, server_port=port, share=share, quiet=quiet, **LOOK)
 
 
-dataset = typer.Typer(no_args_is_help=True)
-app.add_typer(dataset, name="dataset")
-
-
-@dataset.callback()
-def _dataset() -> None:
-    """Write data sets that can be published: benchmark tables and priors.
-
-    Two benchmarks come with PyPI packages: pkgen dataset build nas-bench-201
-
-    The others are read from the files that their authors publish, or from Parquet tables:
-    pkgen dataset build nas-bench-101 --source nasbench_only108.tfrecord --output my-tables/nas-bench-101
-
-    What a checkpoint knows of each search space: pkgen dataset build priors
-
-    Latencies of NAS-Bench-201's networks on devices: pkgen dataset build hw-nas-bench --source hw-nas-bench.parquet
-    """
-
-
-@dataset.command("build")
-@_friendly
-def build_dataset(
-    name: Annotated[str, typer.Argument(help="A search space (`pkgen spaces` lists them), or: priors, hw-nas-bench.")],
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="What to read. Of a space: its benchmark's own file or folder, or a table as Parquet file, folder or "
-            "Hub id; without it, the benchmark's PyPI package. Of priors: a checkpoint; without it, the bundled one."
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write; without it, data/NAME.")
-    ] = None,
-    repo_id: RepoId = None,
-    quiet: Quiet = False,
-) -> None:
-    """Check a benchmark's table, or a checkpoint's priors, and write it as a data set: Parquet files and a card.
-
-    A benchmark has a config for each kind of task, priors have one for each space. The folder is written whole or not
-    at all. It loads with datasets.load_dataset, and as --table of the other commands. To publish it, give --repo-id,
-    and then: pkgen push FOLDER ORG/NAME
-
-    Example: pkgen dataset build nas-bench-201 && pkgen generate --table data/nas-bench-201
-    """
-    from .cards import PLACEHOLDER
-    from .dataset_folder import PRIORS, build_benchmark, build_latencies, build_priors
-    from .dataset_origins import LATENCIES
-
-    folder = output or Path("data") / name
-    if name == PRIORS:
-        built = build_priors(source or "pkgen-base", folder, quiet, repo_id or PLACEHOLDER)
-    elif name in LATENCIES:
-        built = build_latencies(name, source, folder, quiet, repo_id or PLACEHOLDER)
-    else:
-        built = build_benchmark(name, source, folder, quiet, repo_id or PLACEHOLDER)
-    if not quiet:
-        for config, rows in built.rows.items():
-            print(f"{built.folder / config}: {rows:,} rows")
-
-
-@app.command()
-@_friendly
-def card(
-    folder: Annotated[Path, typer.Argument(help="A checkpoint, or a network as save_pretrained writes it.")],
-    repo_id: RepoId = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Of a checkpoint: write it to this folder, in the Hub's form."),
-    ] = None,
-    results: Annotated[
-        Path | None, typer.Option(help="Of a checkpoint: folder of results as recipes/reproduce.py writes them.")
-    ] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Write the card that a checkpoint or a network needs on the Hub, README.md, from what is recorded beside it.
-
-    A checkpoint is brought into the Hub's form first, which both PKGenPipeline and DiffusionPipeline load.
-
-    Example: pkgen card runs/mine --output hub/mine --repo-id org/mine && pkgen push hub/mine org/mine
-    """
-    from .cards import PLACEHOLDER, network_card, pipeline_card, write_card
-    from .pipeline_folder import export_pipeline
-    from .publishing import kind_of
-
-    if (folder / "model_index.json").is_file():
-        folder = export_pipeline(folder, output or folder)
-        made = pipeline_card(folder, repo_id or PLACEHOLDER, results)
-    elif output is not None or results is not None:
-        raise ValueError("--output and --results are for checkpoints; the card of a network is written beside it")
-    elif kind_of(folder) == "network":
-        made = network_card(folder, repo_id or PLACEHOLDER)
-    else:
-        raise ValueError(
-            f"{folder} is neither a checkpoint nor a network; data sets and Spaces are written with a card"
-        )
-    path = write_card(folder, made)
-    if not quiet:
-        print(path)
-
-
-@app.command()
-@_friendly
-def push(
-    folder: Annotated[Path, typer.Argument(help="A folder with a card: pipeline, network, data set or Space.")],
-    repo_id: Annotated[str, typer.Argument(help="Where to: ORG/NAME; made if it is not there.")],
-    private: Annotated[bool, typer.Option(help="If the repository is new: only its owners see it.")] = False,
-    revision: Annotated[str | None, typer.Option(help="Branch; by default the main one.")] = None,
-    message: Annotated[str | None, typer.Option("--message", "-m", help="Of the commit.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "--dry_run", help="Check and list; send nothing.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Publish a folder on the Hub, in one commit.
-
-    Nothing is sent if a file is hidden, a link, a cache, of a kind that has no place there, or holds what looks like a
-    token. Stopped uploads go on when the command is run again. Log in before with: hf auth login
-
-    Example: pkgen dataset build priors -o priors --repo-id org/priors && pkgen push priors org/priors --dry-run
-    """
-    from .publishing import plan
-    from .publishing import push as upload
-
-    planned = plan(folder, repo_id)
-    if dry_run:
-        print(planned)
-    else:
-        upload(planned, message, private, revision, quiet=quiet)
+app.command()(card)
+app.command()(push)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -47,7 +48,8 @@ class Limits:
     max_parameters, max_flops
         Trainable parameters; multiply-adds of a forward pass.
     max_latency, device, latencies
-        Milliseconds on a device of a `LatencyTable`. Networks that it does not hold are never within the limit.
+        Milliseconds on a device of a `LatencyTable`, or of the file, folder or Hub id that one is loaded from.
+        Networks that it does not hold are never within the limit.
 
     Attributes
     ----------
@@ -69,9 +71,11 @@ class Limits:
         max_flops: float | None = None,
         max_latency: float | None = None,
         device: str | None = None,
-        latencies: LatencyTable | None = None,
+        latencies: LatencyTable | str | Path | None = None,
     ) -> None:
         self.space = space
+        if latencies is not None and not isinstance(latencies, LatencyTable):
+            latencies = LatencyTable.load(space, latencies)
         task = task if task in space.tasks else next(iter(space.tasks), None)
         costs: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
             "max_parameters": lambda rows: space.parameters(rows, task).double(),
@@ -112,6 +116,11 @@ class Limits:
     def within(self, indices: torch.Tensor) -> torch.Tensor:
         """Which architectures obey every limit, ``BoolTensor (batch,)``."""
         return (self._excess(indices) <= 1).to(indices.device)
+
+    def check_number(self, num: int) -> None:
+        """Raise ValueError if fewer than `num` distinct architectures are within, where those are listed."""
+        if self.rows is not None and (left := len(self.space.keys(self.rows).unique())) < num:
+            self.give_up(num, left)
 
     def give_up(self, wanted: int, found: int) -> NoReturn:
         """Raise ValueError that says how few distinct architectures of those wanted are within the limits."""

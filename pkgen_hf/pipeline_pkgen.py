@@ -313,15 +313,9 @@ class PKGenPipeline(DiffusionPipeline):
         prior = self.select_prior(space, task, prior)
         limits = None
         if any(given is not None for given in (max_parameters, max_flops, max_latency, device, latency_table)):
-            if latency_table is not None and not isinstance(latency_table, LatencyTable):
-                latency_table = LatencyTable.load(space, latency_table)
             limits = Limits(space, task, max_parameters, max_flops, max_latency, device, latency_table)
-            if (
-                distinct
-                and limits.rows is not None
-                and (left := len(space.keys(limits.rows).unique())) < (num_architectures)
-            ):
-                limits.give_up(num_architectures, left)
+            if distinct:
+                limits.check_number(num_architectures)
         place = self._execution_device
         condition = self.denoiser.describe(space, prior, task, self.familiarity(space))
         encoded = self.denoiser.encode(condition)
