@@ -80,7 +80,9 @@ class LatencyTable:
                     f"no table of latencies at {source}: expected a Parquet file, a folder or a Hub id org/name"
                 )
             path = download(str(source), [f"{name}/*.parquet"], "dataset")
-        files = sorted(path.glob(f"{name}/*.parquet")) if path.is_dir() else [path]
+        files = [path]
+        if path.is_dir():  # of configs, or of one
+            files = sorted(path.glob(f"{name}/*.parquet")) or sorted(path.glob("*.parquet"))
         if not files:
             raise FileNotFoundError(f"{source} has no latencies of {name}: expected {name}/*.parquet in it")
         try:

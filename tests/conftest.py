@@ -1,4 +1,4 @@
-"""Tables that many tests read, loaded once, and where the tables that are not in the repository are."""
+"""What many tests read, loaded once: tables, the bundled checkpoint, folders for the Hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from hub_stub import HubStub, connect
 from huggingface_hub import constants
 
-from pkgen_hf import Architecture, PKGenNetworkForImageClassification
+from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
 from pkgen_hf.benchmarks import ScoreTable
 from pkgen_hf.cards import network_card, pipeline_card, space_card, write_card
 from pkgen_hf.dataset_folder import build_benchmark, build_priors
@@ -19,6 +19,14 @@ from pkgen_hf.pipeline_folder import export_pipeline
 
 # What the tests compute is too small for threads: on a busy machine of 2 cores they make it up to 9 times slower.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def pipe() -> PKGenPipeline:
+    """The bundled checkpoint, without progress bars."""
+    pipe = PKGenPipeline.from_pretrained("pkgen-base")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 @pytest.fixture(scope="session")

@@ -22,13 +22,6 @@ SLOW = ("nas-bench-nlp",)  # counting its costs takes seconds
 
 
 @pytest.fixture(scope="module")
-def pipe() -> PKGenPipeline:
-    pipe = PKGenPipeline.from_pretrained("pkgen-base")
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-@pytest.fixture(scope="module")
 def latencies() -> LatencyTable:
     """Made up: a hundredth of a millisecond for each million multiply-adds, and one network that does not run."""
     space = get_space(SPACE)
@@ -187,6 +180,7 @@ def test_latencies_as_a_data_set(latencies: LatencyTable, tmp_path: Path) -> Non
     assert built.rows == {SPACE: 15_625}
     again = LatencyTable.load(SPACE, built.folder)
     assert torch.allclose(again.column("cifar10", "toaster"), latencies.column("cifar10", "toaster"), equal_nan=True)
+    assert torch.equal(LatencyTable.load(SPACE, built.folder / SPACE).indices, again.indices)
     assert datasets.load_dataset(str(built.folder), SPACE, split="train").num_rows == 15_625
     with pytest.raises(FileNotFoundError, match="no latencies of darts: expected darts/"):
         LatencyTable.load("darts", built.folder)

@@ -27,13 +27,6 @@ SPACE = "nas-bench-201"
 
 
 @pytest.fixture(scope="module")
-def pipe() -> PKGenPipeline:
-    pipe = PKGenPipeline.from_pretrained("pkgen-base")
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-@pytest.fixture(scope="module")
 def untrained(cell_table: ScoreTable, graph_table: ScoreTable) -> PKGenPipeline:
     """Random weights, with the priors of two tasks and of the consensus of a kind."""
     torch.manual_seed(0)
