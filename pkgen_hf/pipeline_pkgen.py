@@ -43,8 +43,9 @@ class PKGenPipelineOutput(BaseOutput):
     architectures : list of Architecture
         Every one valid, best first by the model's own ranking.
     scores : FloatTensor (num_architectures,)
-        What they were ranked by: the denoiser's score of the clean architecture given the prior, and the logarithm of
-        how often it was drawn, each standardised over the distinct ones and added. No measurement is read.
+        What they were ranked by: the denoiser's score of the clean architecture, averaged with and without the prior,
+        and the logarithm of how often it was drawn, each standardised over the distinct ones and added. No measurement
+        is read.
     validity : float
         Share of the raw samples that were valid; the others were replaced.
     prior : Prior
@@ -319,13 +320,14 @@ class PKGenPipeline(DiffusionPipeline):
         place = self._execution_device
         condition = self.denoiser.describe(space, prior, task, self.familiarity(space))
         encoded = self.denoiser.encode(condition)
-        unguided = self.denoiser.encode(condition.unconditional()) if guidance_scale > 0 else None
+        without_prior = self.denoiser.encode(condition.unconditional())
+        unguided = without_prior if guidance_scale > 0 else None
         stationary = self.scheduler.stationary(prior.distribution()).to(place)
         self.scheduler.set_timesteps(num_inference_steps)
 
         kept = torch.empty(0, space.num_slots, dtype=torch.long, device=place)
         num_raw = num_valid = rounds = 0
-        kept_scores, counts = torch.empty(0, device=place), torch.empty(0, device=place)
+        counts = torch.empty(0, device=place)
         generators = generator if isinstance(generator, list) else None
         with self.progress_bar(total=num_architectures) as progress:
             while len(kept) < num_architectures:
@@ -354,7 +356,7 @@ class PKGenPipeline(DiffusionPipeline):
                     scores = self._scores(space, sample, encoded).masked_fill(~valid, -torch.inf)
                     best = scores.view(groups, -1).argmax(1) + num_candidates * torch.arange(groups, device=place)
                     best = best[valid[best]]
-                    kept, kept_scores = torch.cat([kept, sample[best]]), torch.cat([kept_scores, scores[best]])
+                    kept = torch.cat([kept, sample[best]])
                 rounds = rounds + 1 if len(kept) == before else 0
                 if limits is not None and rounds == MAX_ROUNDS:
                     limits.give_up(num_architectures, len(kept))
@@ -363,13 +365,11 @@ class PKGenPipeline(DiffusionPipeline):
                     temperature *= 1.5
                 progress.update(min(len(kept), num_architectures) - before)
 
-        if distinct:
-            scores = _standardised(self._scores(space, kept, encoded)) + _standardised(counts.log())
-        else:
-            first, which = _first_of_each(space.keys(kept))
-            often = which.bincount(minlength=len(first)).float().log()
-            scores = (_standardised(kept_scores[first]) + _standardised(often))[which]
-        scores = scores.cpu()
+        first, which = _first_of_each(space.keys(kept))  # with `distinct`, each is its own first
+        if not distinct:
+            counts = which.bincount(minlength=len(first)).float()
+        opinions = [_standardised(self._scores(space, kept[first], view)) for view in (encoded, without_prior)]
+        scores = (_standardised(opinions[0] + opinions[1]) + _standardised(counts.log()))[which].cpu()
         order = scores.argsort(descending=True, stable=True)[:num_architectures]
         kept = kept.cpu()
         architectures = Architecture.from_batch(space, kept[order])

@@ -33,6 +33,7 @@ UPDATED = 128  # written from the updated prior, each time
 ELITE, OFFSPRING = 8, 128  # best architectures that are noised, and how often each
 ANYTHING = 64  # uniform random ones, for where the prior is wrong
 FIRST = 10  # scores before which the denoiser's own ranking proposes
+FAVOURITES, FAMILIAR = 4, 0.5  # of these so many the pipeline's own favourites, in a space at least so familiar
 CURIOSITY = 0.5  # standard deviations that count beside the mean: more tries what is uncertain
 
 
@@ -107,6 +108,8 @@ class Proposer:
         candidates = self._candidates(taken, num)
         if len(self.scores) < FIRST or len(set(self.scores)) < 2:
             worth = self._denoiser_scores(candidates)
+            if self.pipe.familiarity(self.space) > FAMILIAR:
+                worth[: max(0, FAVOURITES - len(taken))] = np.inf  # the pool comes first, as the pipeline ranked it
         else:
             worth = self._promise(candidates)
         best = np.argsort(-worth, kind="stable")[:num]

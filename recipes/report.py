@@ -424,21 +424,38 @@ def cost(records: list[Record]) -> list[str]:
     return [*text, *table(lines, ["", "training", "seconds an architecture", "parameters"]), ""]
 
 
+def whole_runs(records: list[Record]) -> list[str]:
+    """What reproducing everything took."""
+    lines = []
+    for record in records:
+        what = ", ".join(record["space"]) if record["space"] else "everything"
+        hours, minutes = divmod(round(record["seconds"] / 60), 60)
+        taken = f"{hours} h {minutes} min" if hours else f"{minutes} min"
+        lines.append([what, f"`{record['command']}`", str(len(record["rows"])), str(record["trained_before"])])
+        lines[-1] += [str(record["cores"]), taken]
+    header = ["reproduced in one run", "command", "commands in it", "trainings found done before", "CPU cores", "took"]
+    return [*table(lines, header), ""] if lines else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail if a file is out of date")
     options = parser.parse_args()
     records = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("[!.]*.json"))]
+    wholes = [record for record in records if record["protocol"] == "all"]
+    records = [record for record in records if record["protocol"] != "all"]
     before, rest = (ROOT / "README.md").read_text().split(START)
     after = rest.split(END)[1]
     whole = ["# Results", "", "Written by `python recipes/report.py` from the JSON files beside it.", ""]
-    whole += ["## Claims", "", *claims(records), *peers(records), *cost(records)]
+    whole += ["## Claims", "", *claims(records), *peers(records), *cost(records), *whole_runs(wholes)]
     whole += ["## Figures", "", *figures()]
     for protocol, title in TITLES.items():
         here = [section(record) for record in records if record["protocol"] == protocol]
         whole += [f"## {title}", "", *here] if here else []
     texts = {
-        ROOT / "README.md": "\n".join([f"{before}{START}\n", *claims(records), summary(records), f"{END}{after}"]),
+        ROOT / "README.md": "\n".join(
+            [f"{before}{START}\n", *claims(records), *whole_runs(wholes), summary(records), f"{END}{after}"]
+        ),
         ROOT / "results" / "README.md": "\n".join(whole),
     }
     for path, text in texts.items():

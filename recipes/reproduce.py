@@ -8,7 +8,7 @@
     python recipes/reproduce.py quality --space nas-bench-201        # validity, uniqueness, novelty, distribution
     python recipes/reproduce.py limits --space nas-bench-201         # under limits on parameters and latency
     python recipes/reproduce.py ablations                            # what each part is good for
-    python recipes/reproduce.py all                                  # all of it, as published; with --space, of one
+    python recipes/reproduce.py all --jobs 2                         # all of it, as published; with --space, of one
     python recipes/reproduce.py all --space nas-bench-201 --quick    # all of one in small, in minutes
 
 Each prints tables and writes results/PROTOCOL-SPACE.json; one that was stopped goes on where it was. Tables of
@@ -21,14 +21,17 @@ sample of its space, a surrogate fitted to it scores what was generated, and its
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm.auto import tqdm
 
 from ablations import ablations
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable, get_space
@@ -42,14 +45,17 @@ from pkgen_hf.searches import (
     tree_parzen,
 )
 from pkgen_hf.surrogate import Surrogate
-from pkgen_hf.training import TrainingArguments
+from pkgen_hf.training import RECORD, TrainingArguments
 from runs import (
     MEASURED_TOGETHER,
     Row,
     bundled,
+    finished_commands,
     held_out,
+    keep_finished,
     load,
     rows_of,
+    save,
     with_those_measured_together,
     write,
 )
@@ -237,70 +243,119 @@ PROTOCOLS = {
     "ablations": ablations,
 }
 
-# Every published result, by the spaces it is about.
+# Every published result, by the spaces it is about: NAS-Bench-201 first, trainings before what uses them.
 EVERYTHING: list[tuple[str, list[str], list[str]]] = [
-    *(
-        ("same-benchmark", [space], [])
-        for space in (
-            "nas-bench-101", "nas-bench-201", "nas-bench-graph", "nas-bench-macro", "transnas-bench-101-micro",
-            "transnas-bench-101-macro", "mnasnet", "darts",
-        )
-    ),
-    ("prior-matters", ["nas-bench-201"], []),
+    *(("new-space", ["nas-bench-201"], ["--train_seed", str(seed)]) for seed in range(5)),
     ("new-data-set", ["nas-bench-201"], []),
+    ("limits", ["nas-bench-201"], []),
+    ("few-labels", ["nas-bench-201"], ["--train_seeds", "0", "1", "2", "3", "4"]),
+    ("same-benchmark", ["nas-bench-201"], []),
+    ("prior-matters", ["nas-bench-201"], []),
+    ("quality", ["nas-bench-201"], []),
+    ("new-space", ["nas-bench-101"], []),
+    ("new-space", ["transnas-bench-101-micro", "transnas-bench-101-macro"], []),
+    ("few-labels", ["nas-bench-101"], []),
+    ("few-labels", ["transnas-bench-101-micro", "transnas-bench-101-macro"], ["--labels", "20", "50"]),
+    ("new-space", ["nas-bench-macro", "mnasnet"], []),
+    ("new-space", ["darts"], []),
     *(
         ("new-data-set", ["transnas-bench-101-micro"], ["--task", task])
         for task in get_space("transnas-bench-101-micro").tasks
     ),
     ("new-data-set", ["nas-bench-graph"], []),
     *(("new-data-set", ["nas-bench-graph"], ["--task", task]) for task in ("cora", "citeseer")),
-    *(("new-space", ["nas-bench-201"], ["--train_seed", str(seed)]) for seed in range(5)),
-    ("new-space", ["nas-bench-101"], []),
-    ("new-space", ["nas-bench-macro", "mnasnet"], []),
-    ("new-space", ["transnas-bench-101-micro", "transnas-bench-101-macro"], []),
-    ("new-space", ["darts"], []),
-    ("few-labels", ["nas-bench-201"], ["--train_seeds", "0", "1", "2", "3", "4"]),
-    ("few-labels", ["nas-bench-101"], []),
-    ("few-labels", ["transnas-bench-101-micro", "transnas-bench-101-macro"], ["--labels", "20", "50"]),
-    ("quality", ["nas-bench-201"], []),
+    *(
+        ("same-benchmark", [space], [])
+        for space in (
+            "nas-bench-101", "nas-bench-graph", "nas-bench-macro", "transnas-bench-101-micro",
+            "transnas-bench-101-macro", "mnasnet", "darts",
+        )
+    ),
     ("quality", ["nas-bench-101"], []),
-    ("limits", ["nas-bench-201"], []),
     ("ablations", ["nas-bench-201"], []),
 ]  # fmt: skip
 QUICK = ["--num_architectures", "200", "--seeds", "2", "--labels", "20", "--runs", "2", "--max_train_steps", "100"]
 QUICK_FOLDERS = {"output_dir": "runs/quick", "results": "runs/quick/results"}
 
 
-def everything(options: argparse.Namespace) -> None:
-    """All of the above, or what concerns the named spaces, each by a command of its own; ablations when asked for all.
+def commands_of(options: argparse.Namespace) -> list[list[str]]:
+    """All of the above, or what concerns the named spaces, a command each; ablations only when asked for all.
 
     With --quick all of it in small, results in runs/quick.
     """
+    commands = []
     for protocol, spaces, more in EVERYTHING:
         if options.space and (not set(spaces) & set(options.space) or protocol == "ablations"):
             continue
         if options.quick and (protocol in ("ablations", "limits") or "--train_seed" in more and more[-1] != "0"):
             continue
         command = [sys.argv[0], protocol, *(word for space in spaces for word in ("--space", space)), *more]
+        if command[-2:] == ["--train_seed", "0"]:
+            command = command[:-2]
         if options.quick:
             command += ["--train_seeds", "0", *QUICK]
-        for name in (
-            "data",
-            "checkpoint",
-            "output_dir",
-            "results",
-            "latency_table",
-        ):  # where they are not the defaults
+        for name in ("data", "checkpoint", "output_dir", "results", "latency_table"):  # where not the defaults
             value = str(getattr(options, name))
             if options.quick and value == str(options.defaults[name]):
                 value = QUICK_FOLDERS.get(name, value)
             if value != str(options.defaults[name]) and (name != "latency_table" or protocol == "limits"):
                 command += [f"--{name}", value]
-        print("python", shlex.join(command), flush=True)
+        commands.append(command)
+    return commands
+
+
+def everything(options: argparse.Namespace) -> None:
+    """Run all commands, --jobs at a time; one that was stopped goes on after those that were finished.
+
+    Seconds of each, and from the first start to the last end, are written to results/all[-SPACE...].json.
+    """
+    name = "-".join(["all", *(options.space or [])])
+    commands = commands_of(options)
+    if options.quick and str(options.results) == str(options.defaults["results"]):
+        options.results = Path(QUICK_FOLDERS["results"])
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    before, done = finished_commands(name, options)
+
+    def run(command: list[str]) -> Row:
+        text = shlex.join(["python", *command])
+        if text in done:
+            return {"command": text, "seconds": done[text]}
         started = time.time()
-        if code := subprocess.run([sys.executable, *command]).returncode:
-            sys.exit(code)
-        print(f"took {time.time() - started:.0f} s", flush=True)
+        # one at a time shows its progress; several print when they are finished
+        alone = options.jobs == 1
+        kept = {} if alone else {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        if alone:
+            print(text, flush=True)
+        ended = subprocess.run([sys.executable, *command], env=environment, **kept)  # type: ignore[call-overload]
+        if ended.returncode:
+            last = "" if alone else ":\n" + (ended.stdout + ended.stderr)[-2000:]
+            raise RuntimeError(f"{text} failed{last}")
+        seconds = round(time.time() - started, 1)
+        print(*([] if alone else [text, ended.stdout]), f"took {seconds} s", sep="\n", flush=True)
+        return {"command": text, "seconds": seconds}
+
+    started = time.time() - before
+    trained_before = sum(
+        path.stat().st_mtime < started for path in Path(options.output_dir).glob(f"*/pipeline/{RECORD}")
+    )
+    with ThreadPoolExecutor(options.jobs) as pool:
+        futures = [pool.submit(run, command) for command in commands]
+        try:
+            for future in tqdm(as_completed(futures), total=len(futures), desc=name):
+                row = future.result()
+                done[row["command"]] = row["seconds"]
+                keep_finished(name, time.time() - started, done, options)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    rows = [future.result() for future in futures]
+    details = {"protocol": "all", "space": options.space, "seconds": round(time.time() - started, 1)}
+    save(
+        name,
+        {**details, "jobs": options.jobs, "cores": os.cpu_count(), "trained_before": trained_before},
+        rows,
+        options,
+    )
 
 
 def main() -> None:
@@ -328,9 +383,13 @@ def main() -> None:
                         "one no front of accuracy and latency")  # fmt: skip
     parser.add_argument("--device", default="edgegpu", help="of that table (default: edgegpu)")
     parser.add_argument("--quick", action="store_true", help="with all: few architectures, seeds, labels and steps")
+    parser.add_argument("--jobs", type=int, default=1, help="with all: commands at a time, which share the cores "
+                        "(default: 1; published with 2 on 2 cores)")  # fmt: skip
     parser.add_argument("--output_dir", default="runs", help="folder of trainings, each in its own (default: runs)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results files")
     options = parser.parse_args()
+    if options.jobs < 1:
+        parser.error(f"--jobs must be a whole number from 1, got {options.jobs}")
     options.defaults = vars(parser.parse_args([options.protocol]))
     try:
         everything(options) if options.protocol == "all" else PROTOCOLS[options.protocol](options)

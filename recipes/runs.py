@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
@@ -70,17 +71,19 @@ def bundled(options: argparse.Namespace) -> tuple[PKGenPipeline, dict[str, Any]]
 def trained(arguments: TrainingArguments) -> PKGenPipeline:
     """The pipeline of these arguments: from its folder if it was finished before, else trained (resuming if begun)."""
     folder = Path(arguments.output_dir) / "pipeline"
-    if (folder / RECORD).is_file():
-        record = json.loads((folder / RECORD).read_text())
-        wanted = {name: getattr(arguments, name) for name in record if hasattr(arguments, name)}
-        if any(json.dumps(record[name]) != json.dumps(value) for name, value in wanted.items()):
-            raise ValueError(f"{folder} was trained with other settings; name another --output_dir or delete it")
-        print(f"using {folder}, trained before in {record['seconds']} s with the same settings")
-    else:
-        tables = load_tables(arguments.sources, arguments.exclude)
-        print("training; labels read:", labels_read(tables))
-        with tqdm(total=arguments.max_train_steps, desc="training") as bar:
-            train(arguments, tables, lambda step, losses: bar.update(step - bar.n) and None)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / ".lock"):  # another command may be at the same training: wait for it
+        if (folder / RECORD).is_file():
+            record = json.loads((folder / RECORD).read_text())
+            wanted = {name: getattr(arguments, name) for name in record if hasattr(arguments, name)}
+            if any(json.dumps(record[name]) != json.dumps(value) for name, value in wanted.items()):
+                raise ValueError(f"{folder} was trained with other settings; name another --output_dir or delete it")
+            print(f"using {folder}, trained before in {record['seconds']} s with the same settings")
+        else:
+            tables = load_tables(arguments.sources, arguments.exclude)
+            print("training; labels read:", labels_read(tables))
+            with tqdm(total=arguments.max_train_steps, desc="training") as bar:
+                train(arguments, tables, lambda step, losses: bar.update(step - bar.n) and None)
     pipe = PKGenPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -142,6 +145,18 @@ def rows_of(
             kept["parts"][part] = make(part)
             write_json(kept, path)
     return [row for part in parts for row in kept["parts"][part]]
+
+
+def finished_commands(name: str, options: argparse.Namespace) -> tuple[float, dict[str, float]]:
+    """Of a run of all that was stopped: the seconds it took so far, and those of each command it finished."""
+    path = _unfinished(name, options)
+    kept = json.loads(path.read_text()) if path.is_file() else {"seconds": 0.0, "commands": {}}
+    return kept["seconds"], kept["commands"]
+
+
+def keep_finished(name: str, seconds: float, commands: dict[str, float], options: argparse.Namespace) -> None:
+    """Write what `finished_commands` reads; `save` deletes it."""
+    write_json({"seconds": seconds, "commands": commands}, _unfinished(name, options))
 
 
 def _unfinished(name: str, options: argparse.Namespace) -> Path:
