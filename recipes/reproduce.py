@@ -47,7 +47,6 @@ from pkgen_hf.searches import (
 from pkgen_hf.surrogate import Surrogate
 from pkgen_hf.training import RECORD, TrainingArguments
 from runs import (
-    MEASURED_TOGETHER,
     Row,
     bundled,
     finished_commands,
@@ -91,22 +90,26 @@ def beside_baselines(
 
 
 def new_data_set(options: argparse.Namespace) -> None:
-    """Train without the labels of the target data sets, in their space and the one measured with it; then generate."""
-    (space_name,) = options.space or ["nas-bench-201"]
-    space = get_space(space_name)
-    targets = options.task or list(space.tasks)[1:]
-    for task in targets:
-        space.task(task)
-    spaces = [space, *(get_space(other) for other in MEASURED_TOGETHER.get(space_name, []))]
-    exclude = [f"{here.name}/{task}" for here in spaces for task in targets if task in here.tasks]
-    name = f"new-data-set-{space_name}" + (f"-{'+'.join(options.task)}" if options.task else "")
-    pipe, record = held_out(name, exclude, options, options.train_seed)
-    name += f"-train-seed-{options.train_seed}" if options.train_seed else ""
-    table = load(space_name, options)
-    rows = rows_of(
-        name, targets, lambda task: beside_baselines(pipe, table, task, record["labels_read"], options), options
-    )
-    write(name, rows, {"space": space_name, "held_out": exclude, "training": record}, options)
+    """Train without the labels of the target data sets, there and in spaces measured with them; then generate."""
+    names = options.space or ["nas-bench-201"]
+    targets = options.task or list(get_space(names[0]).tasks)[1:]
+    for space in names:
+        for task in targets:
+            get_space(space).task(task)
+    spaces = [get_space(space) for space in with_those_measured_together(names)]
+    exclude = [f"{space.name}/{task}" for space in spaces for task in targets if task in space.tasks]
+    some = f"-{'+'.join(options.task)}" if options.task else ""
+    pipe, record = held_out(f"new-data-set-{'+'.join(names)}{some}", exclude, options, options.train_seed)
+    for space_name in names:
+        name = f"new-data-set-{space_name}{some}" + (f"-train-seed-{options.train_seed}" if options.train_seed else "")
+        table = load(space_name, options)
+        rows = rows_of(
+            name,
+            targets,
+            lambda task, table=table: beside_baselines(pipe, table, task, record["labels_read"], options),  # type: ignore[misc]
+            options,
+        )
+        write(name, rows, {"space": space_name, "held_out": exclude, "training": record}, options)
 
 
 def new_space(options: argparse.Namespace) -> None:
@@ -137,6 +140,10 @@ def few_labels(options: argparse.Namespace) -> None:
     size = {"budgets": options.labels, "runs": options.runs}
     for space in names:
         table = load(space, options)
+        tasks = [task for task in options.task or table.tasks if table.is_complete(task)]
+        if not tasks:
+            print(f"{space} was measured in part only: a search may ask for any label, so none is reported there")
+            continue
 
         def of_task(task: str, table: ScoreTable = table) -> list[Row]:
             searches = {
@@ -153,7 +160,7 @@ def few_labels(options: argparse.Namespace) -> None:
             return [row | {"scores": table.space.task(task).split} for row in rows]
 
         name = f"few-labels-{space}"
-        rows = rows_of(name, options.task or table.tasks, of_task, options)
+        rows = rows_of(name, tasks, of_task, options)
         details = {"space": space, "held_out": exclude, "labels": options.labels, "train_seeds": options.train_seeds}
         write(name, rows, {**details, "training": trainings[0][1]}, options)
 
@@ -257,9 +264,11 @@ EVERYTHING: list[tuple[str, list[str], list[str]]] = [
     ("few-labels", ["nas-bench-101"], []),
     ("few-labels", ["transnas-bench-101-micro", "transnas-bench-101-macro"], ["--labels", "20", "50"]),
     ("new-space", ["nas-bench-macro", "mnasnet"], []),
+    ("few-labels", ["nas-bench-macro", "mnasnet"], []),
     ("new-space", ["darts"], []),
+    ("new-space", ["nas-bench-graph"], []),
     *(
-        ("new-data-set", ["transnas-bench-101-micro"], ["--task", task])
+        ("new-data-set", ["transnas-bench-101-micro", "transnas-bench-101-macro"], ["--task", task])
         for task in get_space("transnas-bench-101-micro").tasks
     ),
     ("new-data-set", ["nas-bench-graph"], []),
@@ -362,7 +371,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("protocol", choices=[*PROTOCOLS, "all"], help="what to reproduce")
     parser.add_argument("--space", action="append", help="search space (default: nas-bench-201; for all: every one); "
-                        "may be repeated; new-space and few-labels hold several out together")  # fmt: skip
+                        "may be repeated; new-data-set, new-space, few-labels hold several out together")  # fmt: skip
     parser.add_argument(
         "--task", action="append", help="data set; may be repeated (default: all; for new-data-set all but the first)"
     )

@@ -150,7 +150,9 @@ def rows_of(
 def finished_commands(name: str, options: argparse.Namespace) -> tuple[float, dict[str, float]]:
     """Of a run of all that was stopped: the seconds it took so far, and those of each command it finished."""
     path = _unfinished(name, options)
-    kept = json.loads(path.read_text()) if path.is_file() else {"seconds": 0.0, "commands": {}}
+    if not path.is_file():
+        return 0.0, {}
+    kept = json.loads(path.read_text())
     return kept["seconds"], kept["commands"]
 
 

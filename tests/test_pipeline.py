@@ -10,6 +10,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +143,23 @@ def raw_samples(pipe: PKGenPipeline, **call: Any) -> tuple[PKGenPipelineOutput, 
 
 
 def ranking(pipe: PKGenPipeline, rows: torch.Tensor) -> dict[int, tuple[float, float]]:
-    """For each distinct architecture among rows, by key, its rank value and the denoiser's score, spelled out."""
+    """For each distinct architecture among rows, by key, its rank value and the denoiser's score, spelled out.
+
+    The score with the prior and without it count alike, and as much together as how often it was drawn.
+    """
     space = get_space(SPACE)
     keys = space.keys(rows).tolist()
     scores = dict(zip(keys, pipe.rank(SPACE, rows, "cifar10").double().tolist(), strict=True))
-    found = np.array([[scores[key], math.log(keys.count(key))] for key in scores])
-    both = ((found - found.mean(0)) / found.std(0)).sum(1)
+    condition = pipe.denoiser.describe(space, pipe.select_prior(space, "cifar10", None), "cifar10")
+    nothing = torch.zeros_like(condition.prior_features)
+    encoded = pipe.denoiser.encode(replace(condition, prior_features=nothing))
+    with torch.no_grad():
+        without = pipe.denoiser(space.canonical(rows), 0.0, encoded)[1].double()
+    unprimed = dict(zip(keys, without.tolist(), strict=True))
+    found = np.array([[scores[key], unprimed[key], math.log(keys.count(key))] for key in scores])
+    found = (found - found.mean(0)) / found.std(0)
+    opinion = found[:, 0] + found[:, 1]
+    both = opinion / opinion.std() + found[:, 2]
     return {key: (value, scores[key]) for key, value in zip(scores, both, strict=True)}
 
 

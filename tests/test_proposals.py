@@ -10,7 +10,7 @@ import torch
 
 from pkgen_hf import Architecture, PKGenPipeline, Prior, PriorDiscreteScheduler, Proposer, ScoreTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
-from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space
 
 SPACE, TASK = "nas-bench-201", "cifar100"
 BEST, GOOD = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|", 70.0
@@ -59,12 +59,31 @@ def test_proposals_are_distinct_valid_and_new(untrained: PKGenPipeline, cell_tab
 
 
 def test_first_proposals_are_what_the_prior_says(cell_table: ScoreTable) -> None:
+    """In a space it knows, the four that the pipeline ranks first of 512; then those the denoiser scores highest."""
     pipe = PKGenPipeline.from_pretrained("pkgen-base")
     pipe.set_progress_bar_config(disable=True)
-    asked = Proposer(pipe, SPACE, TASK).ask(5)
+    asked = Proposer(pipe, SPACE, TASK, seed=0).ask(9)
     ranks = cell_table.ranks(torch.tensor(look_up(cell_table, asked)), TASK)
     assert ranks.median() < 0.01
-    scores = pipe.rank(SPACE, asked, TASK)
+    generator = torch.Generator().manual_seed(0)
+    pool = pipe(SPACE, TASK, num_architectures=512, num_candidates=1, generator=generator).architectures
+    assert asked[:4] == pool[:4]
+    scores = pipe.rank(SPACE, asked[4:], TASK)
+    assert (scores[:-1] >= scores[1:]).all()
+    others = [architecture for architecture in pool if architecture not in asked]
+    assert scores[-1] >= pipe.rank(SPACE, others, TASK).max()
+    one_by_one = Proposer(pipe, SPACE, TASK, seed=0)
+    assert [one_by_one.ask()[0] for _ in range(9)] == asked
+
+
+def test_an_unfamiliar_space_has_no_favourites() -> None:
+    """Where little like it was trained on, the denoiser's scores propose from the first on."""
+    pipe = PKGenPipeline.from_pretrained("pkgen-base")
+    pipe.set_progress_bar_config(disable=True)
+    pipe.priors = [prior for prior in pipe.priors if not prior.space.name.startswith("transnas")]
+    asked = Proposer(pipe, "transnas-bench-101-macro", "jigsaw").ask(6)
+    scores = pipe.rank("transnas-bench-101-macro", asked, "jigsaw")
+    assert pipe.familiarity(get_space("transnas-bench-101-macro")) < 0.5
     assert (scores[:-1] >= scores[1:]).all()
 
 

@@ -152,9 +152,16 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
 
 def test_everything_in_small(tmp_path: Path) -> None:
     """All protocols of a space but the ablations, from the tables of the PyPI packages alone."""
+    results = tmp_path / "results"
     call = ["recipes/reproduce.py", "all", "--space", "nas-bench-201", "--quick", "--data", str(tmp_path / "none")]
-    recipe(*call, "--output_dir", str(tmp_path), "--results", str(tmp_path / "results"))
-    records = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "results").glob("*.json")}
+    call += ["--jobs", "2", "--output_dir", str(tmp_path), "--results", str(results)]
+    recipe(*call)
+    records = {path.stem: json.loads(path.read_text()) for path in results.glob("*.json")}
+    whole = records.pop("all-nas-bench-201")
+    assert [row["command"].split()[2] for row in whole["rows"]] == [
+        "new-space", "new-data-set", "few-labels", "same-benchmark", "prior-matters", "quality"
+    ]  # fmt: skip
+    assert whole["trained_before"] == 0 and max(row["seconds"] for row in whole["rows"]) <= whole["seconds"]
     assert set(records) == {
         f"{protocol}-nas-bench-201"
         for protocol in ("same-benchmark", "prior-matters", "new-data-set", "new-space", "few-labels", "quality")
@@ -172,6 +179,17 @@ def test_everything_in_small(tmp_path: Path) -> None:
         assert 0 <= row["coverage"] <= 1 and row["validity"] <= 1
         if row["method"] == "PKGen, distinct":
             assert row["unique"] == 1
+
+    # as if it had been stopped in the fourth command
+    kept = {row["command"]: row["seconds"] for row in whole["rows"] if "same-benchmark" not in row["command"]}
+    unfinished = results / ".all-nas-bench-201.unfinished.json"
+    unfinished.write_text(json.dumps({"seconds": 1000.0, "commands": kept}))
+    written = {path: path.stat().st_mtime_ns for path in results.glob("[!.]*.json")}
+    recipe(*call)
+    changed = {path.stem for path, time in written.items() if path.stat().st_mtime_ns != time}
+    assert changed == {"same-benchmark-nas-bench-201", "all-nas-bench-201"} and not unfinished.exists()
+    again = json.loads((results / "all-nas-bench-201.json").read_text())
+    assert 1000 < again["seconds"] < 1200 and len(again["rows"]) == 6 and again["trained_before"] == 2
 
 
 def test_mistakes_give_one_line() -> None:
