@@ -57,6 +57,7 @@ def ablations(options: argparse.Namespace) -> None:
     def row(setting: str, method: str, here: PKGenPipeline, task: str, prior: Prior | None = None, **call: Any) -> Row:
         read = (record if here is pipe else unseen_record)["labels_read"]
         found = evaluate(method, from_pipeline(here, space, task, prior, **call), table, task, read, **size)
+        del found["quantiles"]
         return found | {"setting": setting, "scores": space.task(task).split}
 
     def of_call(argument: str, values: list[Any]) -> list[Row]:
