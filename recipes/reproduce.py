@@ -259,6 +259,7 @@ EVERYTHING: list[tuple[str, list[str], list[str]]] = [
     ("same-benchmark", ["nas-bench-201"], []),
     ("prior-matters", ["nas-bench-201"], []),
     ("quality", ["nas-bench-201"], []),
+    ("ablations", ["nas-bench-201"], []),  # the longest: early, so that the others run beside it
     ("new-space", ["nas-bench-101"], []),
     ("new-space", ["transnas-bench-101-micro", "transnas-bench-101-macro"], []),
     ("few-labels", ["nas-bench-101"], []),
@@ -281,7 +282,6 @@ EVERYTHING: list[tuple[str, list[str], list[str]]] = [
         )
     ),
     ("quality", ["nas-bench-101"], []),
-    ("ablations", ["nas-bench-201"], []),
 ]  # fmt: skip
 QUICK = ["--num_architectures", "200", "--seeds", "2", "--labels", "20", "--runs", "2", "--max_train_steps", "100"]
 QUICK_FOLDERS = {"output_dir": "runs/quick", "results": "runs/quick/results"}
