@@ -284,14 +284,11 @@ EVERYTHING: list[tuple[str, list[str], list[str]]] = [
     ("quality", ["nas-bench-101"], []),
 ]  # fmt: skip
 QUICK = ["--num_architectures", "200", "--seeds", "2", "--labels", "20", "--runs", "2", "--max_train_steps", "100"]
-QUICK_FOLDERS = {"output_dir": "runs/quick", "results": "runs/quick/results"}
+QUICK_FOLDERS = {"output_dir": "runs/quick", "results": Path("runs/quick/results")}
 
 
 def commands_of(options: argparse.Namespace) -> list[list[str]]:
-    """All of the above, or what concerns the named spaces, a command each; ablations only when asked for all.
-
-    With --quick all of it in small, results in runs/quick.
-    """
+    """All of the above, or what concerns the named spaces, a command each; ablations only when asked for all."""
     commands = []
     for protocol, spaces, more in EVERYTHING:
         if options.space and (not set(spaces) & set(options.space) or protocol == "ablations"):
@@ -305,8 +302,6 @@ def commands_of(options: argparse.Namespace) -> list[list[str]]:
             command += ["--train_seeds", "0", *QUICK]
         for name in ("data", "checkpoint", "output_dir", "results", "latency_table"):  # where not the defaults
             value = str(getattr(options, name))
-            if options.quick and value == str(options.defaults[name]):
-                value = QUICK_FOLDERS.get(name, value)
             if value != str(options.defaults[name]) and (name != "latency_table" or protocol == "limits"):
                 command += [f"--{name}", value]
         commands.append(command)
@@ -316,12 +311,15 @@ def commands_of(options: argparse.Namespace) -> list[list[str]]:
 def everything(options: argparse.Namespace) -> None:
     """Run all commands, --jobs at a time; one that was stopped goes on after those that were finished.
 
+    With --quick all of it in small, in runs/quick.
+
     Seconds of each, and from the first start to the last end, are written to results/all[-SPACE...].json.
     """
     name = "-".join(["all", *(options.space or [])])
+    for folder, small in QUICK_FOLDERS.items():
+        if options.quick and getattr(options, folder) == options.defaults[folder]:
+            setattr(options, folder, small)
     commands = commands_of(options)
-    if options.quick and str(options.results) == str(options.defaults["results"]):
-        options.results = Path(QUICK_FOLDERS["results"])
     threads = max(1, (os.cpu_count() or 1) // options.jobs)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     before, done = finished_commands(name, options)
