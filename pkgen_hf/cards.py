@@ -120,8 +120,6 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
     records = []
     for path in sorted(Path(folder).glob("[!.]*.json")):
         record = json.loads(path.read_text())
-        if isinstance(record, dict) and record.get("protocol") == "all":
-            continue  # what a run of all commands took, no results of its own
         if not isinstance(record, dict) or not {"protocol", "space", "rows", "training", "command"} <= record.keys():
             raise ValueError(f"{path} is not a file of results as recipes/reproduce.py writes them")
         records.append(record)

@@ -24,9 +24,9 @@ SHIMS = {
 def export_pipeline(checkpoint: str | Path, folder: str | Path) -> Path:
     """Write a checkpoint in the form in which both pipelines load it from the Hub; its card is made by `cards`.
 
-    `PKGenPipeline.from_pretrained` reads the same files as ever. For `DiffusionPipeline.from_pretrained` with
-    ``trust_remote_code=True`` there are one-line modules beside them that import the classes of this package, and
-    ``model_index.json`` names those.
+    `PKGenPipeline.from_pretrained` reads the same files as ever and runs no code of the folder. The general
+    `DiffusionPipeline.from_pretrained` does, if its caller allows that: for it there are one-line modules, `SHIMS`, that
+    import the classes of the installed package and do nothing else; ``model_index.json`` names them.
 
     Parameters
     ----------

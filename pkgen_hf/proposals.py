@@ -108,7 +108,7 @@ class Proposer:
         candidates = self._candidates(taken, num)
         if len(self.scores) < FIRST or len(set(self.scores)) < 2:
             worth = self._denoiser_scores(candidates)
-            if self.pipe.familiarity(self.space) > FAMILIAR:
+            if self.pipe.familiarity(self.space) >= FAMILIAR:
                 worth[: max(0, FAVOURITES - len(taken))] = np.inf  # the pool comes first, as the pipeline ranked it
         else:
             worth = self._promise(candidates)

@@ -443,8 +443,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="change nothing; fail if a file is out of date")
     options = parser.parse_args()
     records = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("[!.]*.json"))]
-    wholes = [record for record in records if record["protocol"] == "all"]
-    records = [record for record in records if record["protocol"] != "all"]
+    wholes = [json.loads(path.read_text()) for path in sorted((ROOT / "results" / "timings").glob("[!.]*.json"))]
     before, rest = (ROOT / "README.md").read_text().split(START)
     after = rest.split(END)[1]
     whole = ["# Results", "", "Written by `python recipes/report.py` from the JSON files beside it.", ""]

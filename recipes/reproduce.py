@@ -35,6 +35,7 @@ from tqdm.auto import tqdm
 
 from ablations import ablations
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable, get_space
+from pkgen_hf.errors import unknown
 from pkgen_hf.evaluation import evaluate, evaluate_search, from_pipeline, from_prior, from_uniform
 from pkgen_hf.searches import (
     local_search,
@@ -284,6 +285,7 @@ EVERYTHING: list[tuple[str, list[str], list[str]]] = [
     ("quality", ["nas-bench-101"], []),
 ]  # fmt: skip
 QUICK = ["--num_architectures", "200", "--seeds", "2", "--labels", "20", "--runs", "2", "--max_train_steps", "100"]
+FOLDERS = ("data", "checkpoint", "output_dir", "results", "latency_table")  # what all passes on
 QUICK_FOLDERS = {"output_dir": "runs/quick", "results": Path("runs/quick/results")}
 
 
@@ -300,7 +302,7 @@ def commands_of(options: argparse.Namespace) -> list[list[str]]:
             command = command[:-2]
         if options.quick:
             command += ["--train_seeds", "0", *QUICK]
-        for name in ("data", "checkpoint", "output_dir", "results", "latency_table"):  # where not the defaults
+        for name in FOLDERS:  # where they are not the defaults
             value = str(getattr(options, name))
             if value != str(options.defaults[name]) and (name != "latency_table" or protocol == "limits"):
                 command += [f"--{name}", value]
@@ -313,16 +315,25 @@ def everything(options: argparse.Namespace) -> None:
 
     With --quick all of it in small, in runs/quick.
 
-    Seconds of each, and from the first start to the last end, are written to results/all[-SPACE...].json.
+    Seconds of each, and from the first start to the last end, are written to results/timings/all[-SPACE...].json.
     """
+    passed_on = ("protocol", "space", "quick", "jobs", *FOLDERS)
+    for option, default in options.defaults.items():
+        if option not in passed_on and getattr(options, option) != default:
+            raise ValueError(f"all makes what is published and takes no --{option}; give it to one of the protocols")
+    published = sorted({space for _, spaces, _ in EVERYTHING for space in spaces})
+    for space in options.space or []:
+        if space not in published:
+            raise unknown("space with published results", space, published)
     name = "-".join(["all", *(options.space or [])])
     for folder, small in QUICK_FOLDERS.items():
         if options.quick and getattr(options, folder) == options.defaults[folder]:
             setattr(options, folder, small)
+    timings = argparse.Namespace(**vars(options) | {"results": options.results / "timings"})
     commands = commands_of(options)
     threads = max(1, (os.cpu_count() or 1) // options.jobs)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    before, done = finished_commands(name, options)
+    before, done = finished_commands(name, timings)
 
     def run(command: list[str]) -> Row:
         text = shlex.join(["python", *command])
@@ -352,7 +363,7 @@ def everything(options: argparse.Namespace) -> None:
             for future in tqdm(as_completed(futures), total=len(futures), desc=name):
                 row = future.result()
                 done[row["command"]] = row["seconds"]
-                keep_finished(name, time.time() - started, done, options)
+                keep_finished(name, time.time() - started, done, timings)
         finally:
             pool.shutdown(cancel_futures=True)
     rows = [future.result() for future in futures]
@@ -361,7 +372,7 @@ def everything(options: argparse.Namespace) -> None:
         name,
         {**details, "jobs": options.jobs, "cores": os.cpu_count(), "trained_before": trained_before},
         rows,
-        options,
+        timings,
     )
 
 

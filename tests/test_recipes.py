@@ -157,7 +157,8 @@ def test_everything_in_small(tmp_path: Path) -> None:
     call += ["--jobs", "2", "--output_dir", str(tmp_path), "--results", str(results)]
     recipe(*call)
     records = {path.stem: json.loads(path.read_text()) for path in results.glob("*.json")}
-    whole = records.pop("all-nas-bench-201")
+    timing = results / "timings" / "all-nas-bench-201.json"
+    whole = json.loads(timing.read_text())
     assert [row["command"].split()[2] for row in whole["rows"]] == [
         "new-space", "new-data-set", "few-labels", "same-benchmark", "prior-matters", "quality"
     ]  # fmt: skip
@@ -166,7 +167,7 @@ def test_everything_in_small(tmp_path: Path) -> None:
         f"{protocol}-nas-bench-201"
         for protocol in ("same-benchmark", "prior-matters", "new-data-set", "new-space", "few-labels", "quality")
     }
-    assert not list((tmp_path / "results").glob(".*"))
+    assert not list(results.rglob(".*"))
     few = records["few-labels-nas-bench-201"]["rows"]
     assert {row["method"] for row in few} >= {"PKGen", "TPE (Optuna)", "regularized evolution", "local search"}
     assert all(sum(row["labels_read"].values()) == 20 for row in few)
@@ -182,17 +183,21 @@ def test_everything_in_small(tmp_path: Path) -> None:
 
     # as if it had been stopped in the fourth command
     kept = {row["command"]: row["seconds"] for row in whole["rows"] if "same-benchmark" not in row["command"]}
-    unfinished = results / ".all-nas-bench-201.unfinished.json"
+    unfinished = timing.with_name(".all-nas-bench-201.unfinished.json")
     unfinished.write_text(json.dumps({"seconds": 1000.0, "commands": kept}))
     written = {path: path.stat().st_mtime_ns for path in results.glob("[!.]*.json")}
     recipe(*call)
     changed = {path.stem for path, time in written.items() if path.stat().st_mtime_ns != time}
-    assert changed == {"same-benchmark-nas-bench-201", "all-nas-bench-201"} and not unfinished.exists()
-    again = json.loads((results / "all-nas-bench-201.json").read_text())
+    assert changed == {"same-benchmark-nas-bench-201"} and not unfinished.exists()
+    again = json.loads(timing.read_text())
     assert 1000 < again["seconds"] < 1200 and len(again["rows"]) == 6 and again["trained_before"] == 0
 
 
 def test_mistakes_give_one_line() -> None:
+    text = recipe("recipes/reproduce.py", "all", "--space", "nas-bench-20", fails=True)
+    assert "unknown space with published results" in text and "Did you mean 'nas-bench-201'" in text
+    text = recipe("recipes/reproduce.py", "all", "--seeds", "3", fails=True)
+    assert "all makes what is published and takes no --seeds" in text
     text = recipe("recipes/reproduce.py", "same-benchmark", "--task", "cifar", "--data", "none", fails=True)
     assert "Did you mean 'cifar10'" in text
     assert "Traceback" not in text
