@@ -25,8 +25,8 @@ def export_pipeline(checkpoint: str | Path, folder: str | Path) -> Path:
     """Write a checkpoint in the form in which both pipelines load it from the Hub; its card is made by `cards`.
 
     `PKGenPipeline.from_pretrained` reads the same files as ever and runs no code of the folder. The general
-    `DiffusionPipeline.from_pretrained` does, if its caller allows that: for it there are one-line modules, `SHIMS`, that
-    import the classes of the installed package and do nothing else; ``model_index.json`` names them.
+    `DiffusionPipeline.from_pretrained` does, if its caller allows that: for it there are one-line modules, `SHIMS`,
+    that import the classes of the installed package and do nothing else; ``model_index.json`` names them.
 
     Parameters
     ----------
