@@ -22,7 +22,7 @@ __all__ = ["Architecture", "Cost"]
 
 
 class Architecture:
-    """An architecture; equal to every isomorphic one.
+    """An architecture; equal to every isomorphic one of the same space.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class Architecture:
         raise AttributeError(f"an Architecture cannot be changed; {name!r} cannot be deleted")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        known = self.space.name in list_spaces() and self.space is get_space(self.space.name)
+        known = self.space.name in list_spaces()
         return Architecture, (self.space.name if known else self.space, self.indices)
 
     def __str__(self) -> str:
@@ -132,7 +132,7 @@ class Architecture:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Architecture):
             return NotImplemented
-        return self.space.name == other.space.name and self._key == other._key
+        return self._key == other._key and self.space == other.space
 
     def __hash__(self) -> int:
         return hash((self.space.name, self._key))
@@ -173,7 +173,7 @@ class Architecture:
         Parameters
         ----------
         task
-            The space's first task if None.
+            A data set of the space; of a kind of task the first of that kind, and the space's first task if None.
         image_size
             Height and width of images in pixels; by default as in the task.
         num_classes
@@ -194,6 +194,7 @@ class Architecture:
         NotImplementedError
             For a space without networks or formulas, or measuring where networks read a whole graph.
         """
+        task = self.space.data_set(task)
         if measured or latency or scale or image_size is not None or num_classes is not None:
             return measure(self, task, image_size, num_classes, latency, runs, **scale)
         return Cost(int(self.space.parameters(self.rows, task)), int(self.space.flops(self.rows, task)))

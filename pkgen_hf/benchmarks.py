@@ -203,8 +203,17 @@ def tables_in(folder: str | Path) -> dict[str, str]:
     return found
 
 
+def _group_means(values: torch.Tensor, which: torch.Tensor, number: int) -> torch.Tensor:
+    """Means ``FloatTensor (number,)`` over the groups that `which` names; NaN counts nowhere, and alone is NaN."""
+    known = ~values.isnan()
+    total = torch.zeros(number, dtype=torch.double).index_add_(0, which[known], values[known].double())
+    return (total / which[known].bincount(minlength=number)).float()
+
+
 class ScoreTable:
     """Scores of a space's measured architectures, looked up by whole batches.
+
+    An architecture that stands in several rows (several seeds, say) has the mean of their scores.
 
     Parameters
     ----------
@@ -216,7 +225,7 @@ class ScoreTable:
     Attributes
     ----------
     indices : LongTensor (rows, slots)
-    tasks : list of str, those of the space that the table has validation or test scores of
+    tasks : list of str, those of the space that the table has scores of that may select, see `split`
     column_names : list of str
     """
 
@@ -232,9 +241,11 @@ class ScoreTable:
             for name in table.column_names
             if name.endswith(MEASURES)
         }
-        self.tasks = [name for name, task in self.space.tasks.items() if self._name(name, task.split) in self._columns]
+        self._merge_rows()
+        self.tasks = [name for name in self.space.tasks if self.has(name, self.split(name))]
         self._codes = self.space.codes(self.indices).sort(stable=True)
         self._ordered: dict[tuple[str, str], torch.Tensor] = {}
+        self._means: dict[tuple[str, str], tuple[torch.Tensor, torch.Tensor]] = {}
         self._complete: dict[str, bool] = {}
         self._estimates: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
 
@@ -243,6 +254,26 @@ class ScoreTable:
         """`load_benchmark` and wrap."""
         space = get_space(space)
         return cls(space, load_benchmark(space, source))
+
+    def _merge_rows(self) -> None:
+        """Of several rows of one architecture's string keep the first, with the mean of their scores."""
+        codes, which = self.space.codes(self.indices).unique(return_inverse=True)
+        if len(codes) == len(self.indices):
+            return
+        first = torch.full((len(codes),), len(which)).scatter_reduce_(0, which, torch.arange(len(which)), "amin")
+        order = first.argsort()
+        self.indices = self.indices[first[order]]
+        for name, column in self._columns.items():
+            self._columns[name] = _group_means(column, which, len(codes))[order]
+
+    def split(self, task: str) -> str:
+        """The split whose scores select: ``"validation"`` if the table has such scores, else `Task.split`."""
+        fallback = self.space.task(task).split
+        return SPLITS[0] if self.has(task, SPLITS[0]) else fallback
+
+    def unit(self, task: str, split: str | None = None) -> str:
+        """``"%"`` of a column of accuracies, ``""`` of any other score."""
+        return "%" if self._name(task, split or self.split(task)).endswith(MEASURES[0]) else ""
 
     def _name(self, task: str, split: str) -> str:
         """The column of a task's scores; of the two ways to name one, the one that is there."""
@@ -256,9 +287,9 @@ class ScoreTable:
     def column(self, task: str, split: str | None = None) -> torch.Tensor:
         """Scores of every row, ``FloatTensor (rows,)``, in percent where they are accuracies, NaN where not measured.
 
-        Without a split, those that select (`Task.split`), here and in the methods below.
+        Without a split, those that select (see `split`), here and in the methods below.
         """
-        split = split or self.space.task(task).split
+        split = split or self.split(task)
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         name = self._name(task, split)
@@ -285,19 +316,56 @@ class ScoreTable:
         return torch.cat([self.space.keys(part) for part in parts]).sort(stable=True)
 
     def scores(self, indices: torch.Tensor, task: str, split: str | None = None) -> torch.Tensor:
-        """Measured scores of a batch, ``FloatTensor (batch,)``, NaN where not measured."""
-        rows = self.rows(indices)
-        return torch.where(rows >= 0, self.column(task, split)[rows], torch.nan)
+        """Measured scores of a batch, ``FloatTensor (batch,)``, NaN where not measured.
+
+        Those of the string itself; where it is not in the table, the mean over those that are isomorphic to it.
+        """
+        column = self.column(task, split)
+        indices = self.space.check(indices).cpu()
+        rows = find_rows(self._codes, self.space.codes(indices))
+        scores = torch.where(rows >= 0, column[rows], torch.nan)
+        missing = rows < 0
+        if missing.any():
+            keys, means = self._class_means(task, split or self.split(task))
+            at = find_rows((keys, torch.arange(len(keys))), self.space.keys(indices[missing]))
+            scores[missing] = torch.where(at >= 0, means[at], torch.nan)
+        return scores
+
+    def _class_means(self, task: str, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sorted keys of the table's isomorphism classes, and the mean score of each."""
+        if (task, split) not in self._means:
+            keys, rows = self._keys
+            found, which = keys.unique_consecutive(return_inverse=True)
+            self._means[task, split] = found, _group_means(self.column(task, split)[rows], which, len(found))
+        return self._means[task, split]
+
+    def distinct_rows(self, column: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first row of each distinct valid architecture that has a score, and the mean score of its class.
+
+        Parameters
+        ----------
+        column
+            ``FloatTensor (rows,)``, NaN where there is no score.
+
+        Returns
+        -------
+        LongTensor (classes,), FloatTensor (classes,)
+        """
+        rows = (~column.isnan() & self.space.is_valid(self.indices)).nonzero()[:, 0]
+        keys, which = self.space.keys(self.indices[rows]).unique(return_inverse=True)
+        first = torch.full((len(keys),), len(column)).scatter_reduce_(0, which, rows, "amin")
+        first, order = first.sort()
+        return first, _group_means(column[rows], which, len(keys))[order]
 
     def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
         """Scores of a batch, a network that is disconnected or was not measured being worth a guess."""
         scores = self.scores(indices, task)
-        guess = torch.tensor(self.space.task(task).guess)
+        guess = torch.tensor(self.space.task(task).guess, dtype=torch.float32)
         return torch.where(self.space.is_connected(indices) & ~scores.isnan(), scores, guess)
 
     def ranks(self, scores: torch.Tensor, task: str, split: str | None = None) -> torch.Tensor:
         """Share of the table's measured rows that score higher, ``FloatTensor (batch,)``, 0 for the best."""
-        split = split or self.space.task(task).split
+        split = split or self.split(task)
         if (task, split) not in self._ordered:
             column = self.column(task, split)
             self._ordered[task, split] = column[~column.isnan()].sort().values

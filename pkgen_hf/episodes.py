@@ -132,9 +132,9 @@ class Goal:
         return torch.where(self.table.space.is_valid(indices) & ~scores.isnan(), scores, guess)
 
     def ranked(self) -> torch.Tensor:
-        """Rows of the valid architectures, best first, ``LongTensor``."""
-        rows = (~self.scores.isnan() & self.table.space.is_valid(self.table.indices)).nonzero()[:, 0]
-        return rows[self.scores[rows].argsort(descending=True)]
+        """A row of each distinct valid architecture, best (by the mean of its class) first, ``LongTensor``."""
+        rows, scores = self.table.distinct_rows(self.scores)
+        return rows[scores.argsort(descending=True, stable=True)]
 
     def quality(self) -> torch.Tensor:
         """Rank of every row on a logarithmic scale, 1 for the best and 0 for the worst, NaN where unknown.

@@ -6,6 +6,19 @@ import difflib
 from collections.abc import Iterable
 
 
+class TooFew(ValueError):
+    """Fewer architectures could be had than were asked for.
+
+    Attributes
+    ----------
+    found : int
+    """
+
+    def __init__(self, message: str, found: int) -> None:
+        super().__init__(message)
+        self.found = found
+
+
 def unknown(what: str, given: object, allowed: Iterable[str]) -> ValueError:
     """A ValueError such as ``unknown task 'cifar1' ...: did you mean 'cifar10'? Allowed: cifar10, cifar100``."""
     names = list(allowed)

@@ -94,7 +94,7 @@ def evaluate_search(
         validation selects, and ``test`` of the same one if the table has test scores, each the mean over `runs` with
         its standard deviation; ``seconds`` of a whole run to the largest budget; ``labels_read`` of the task.
     """
-    has_test = table.has(task, "test") and table.space.task(task).split != "test"
+    has_test = table.has(task, "test") and table.split(task) != "test"
     found: dict[int, list[dict[str, float]]] = {budget: [] for budget in budgets}
     for run in range(runs):
         seen: list[torch.Tensor] = []
@@ -143,8 +143,8 @@ def evaluate(
     Returns
     -------
     dict
-        A row of a results table. ``validation`` is the mean of the scores that select (see `Task.split`; in percent if
-        they are accuracies) over everything generated, invalid architectures being worth a guess, with
+        A row of a results table. ``validation`` is the mean of the scores that select (see `ScoreTable.split`; in
+        percent if they are accuracies) over everything generated, invalid architectures being worth a guess, with
         ``validation_std`` over seeds; ``best_of_1``, ``best_of_5`` and ``best_of_n`` are the best of them among
         the first distinct ones by the generator's own order (1, 5, all); ``median_rank`` is in percent of the table.
         ``test`` and ``test_of_selected`` are there if the table has test scores beside: the mean over everything, and
@@ -161,7 +161,7 @@ def evaluate(
         top = space.keys(table.indices[(table.ranks(column, task) < 0.01) & space.is_valid(table.indices)]).unique()
     steps = torch.linspace(0, 1, 21)
     quantiles = torch.zeros(21)
-    has_test = isinstance(table, ScoreTable) and table.has(task, "test") and table.space.task(task).split != "test"
+    has_test = isinstance(table, ScoreTable) and table.has(task, "test") and table.split(task) != "test"
     rows: list[dict[str, float]] = []
     for seed in range(seeds):
         generator = torch.Generator().manual_seed(seed)

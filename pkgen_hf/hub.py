@@ -166,6 +166,16 @@ def whole_folder(name: str | None, part: str | None) -> Path | None:
     return checkpoint_folder(name, revision=snapshot.name, cache_dir=snapshot.parents[2])
 
 
+def folder_of_part(part: str | None) -> Path | None:
+    """Folder of the checkpoint that a denoiser was loaded from by itself, as diffusers notes it; None if of none."""
+    if not part:
+        return None
+    for folder in (Path(part), Path(part).parent):
+        if (folder / _INDEX).is_file() and (folder / PRIORS_FOLDER).is_dir():
+            return folder
+    return None
+
+
 def _checked(folder: Path, name: str | None = None) -> Path:
     """The folder, if it is a checkpoint and no prior is missing; `name` is what errors call it."""
     for space in _check_index(folder, name or str(folder)).get("_priors", {}):

@@ -13,11 +13,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from torch.nn import functional as F
 
+from .errors import TooFew
+from .inputs import real_number
 from .latency import LatencyTable
 from .spaces import SearchSpace
 
@@ -39,12 +40,12 @@ class _Limit:
 
 
 class Limits:
-    """Limits on the networks of one space at one task's scale.
+    """Limits on the networks of one space at one task's scale; `Steering` holds what a call learns of them.
 
     Parameters
     ----------
     space, task
-        None is the scale of the space's first task.
+        A kind of task is the scale of its first data set, None that of the space's first task.
     max_parameters, max_flops
         Trainable parameters; multiply-adds of a forward pass.
     max_latency, device, latencies
@@ -53,6 +54,7 @@ class Limits:
 
     Attributes
     ----------
+    costs : list, each limit with its cost function and the effects of choices on it
     rows : LongTensor (rows, slots) or None
         All architectures within the limits, where the space or those within are few enough to be listed.
 
@@ -76,16 +78,18 @@ class Limits:
         self.space = space
         if latencies is not None and not isinstance(latencies, LatencyTable):
             latencies = LatencyTable.load(space, latencies)
-        task = task if task in space.tasks else next(iter(space.tasks), None)
+        task = space.data_set(task)
         costs: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
             "max_parameters": lambda rows: space.parameters(rows, task).double(),
             "max_flops": lambda rows: space.flops(rows, task).double(),
         }
         given = {"max_parameters": max_parameters, "max_flops": max_flops, "max_latency": max_latency}
-        limits = {name: most for name, most in given.items() if most is not None}
-        for name, most in limits.items():
-            if isinstance(most, bool) or not isinstance(most, (int, float)) or not 0 < most < math.inf:
-                raise ValueError(f"{name} must be a positive number of {_UNITS[name]}, got {most!r}")
+        least, most_of_all = math.ulp(0.0), math.nextafter(math.inf, 0)
+        limits = {
+            name: real_number(name, most, f"a positive number of {_UNITS[name]}", least, most_of_all)
+            for name, most in given.items()
+            if most is not None
+        }
         known = space.valid_rows
         if max_latency is not None:
             if latencies is None or device is None:
@@ -93,17 +97,15 @@ class Limits:
                     "max_latency needs device= and latency_table=, a Parquet file or Hub id of measured latencies"
                     + (f"; devices of this table: {', '.join(latencies.devices)}" if latencies is not None else "")
                 )
-            if latencies.space.name != space.name:
-                raise ValueError(f"this table of latencies is of {latencies.space.name}, not of {space.name}")
+            space.check_same(latencies.space, "this table of latencies")
             table, where, on = latencies, task or "", device
             table.column(where, on)
             costs["max_latency"] = lambda rows: table.latencies(rows, where, on)
             known = table.indices[space.is_valid(table.indices)]
         elif device is not None or latencies is not None:
             raise ValueError("device= and latency_table= say what max_latency is about, which was not given")
-        self._limits = [self._limit(name, most, costs[name], known) for name, most in limits.items()]
+        self.costs = [self._limit(name, most, costs[name], known) for name, most in limits.items()]
         self.rows = None if known is None else known[self.within(known)]
-        self._margin = 0.0
         if known is None:
             cheap = self._cheap_rows()
             self._check_possible(cheap)
@@ -118,24 +120,25 @@ class Limits:
         return (self._excess(indices) <= 1).to(indices.device)
 
     def check_number(self, num: int) -> None:
-        """Raise ValueError if fewer than `num` distinct architectures are within, where those are listed."""
+        """Raise TooFew if fewer than `num` distinct architectures are within, where those are listed."""
         if self.rows is not None and (left := len(self.space.keys(self.rows).unique())) < num:
-            self.give_up(num, left)
+            raise self.too_few(num, left)
 
-    def give_up(self, wanted: int, found: int) -> NoReturn:
-        """Raise ValueError that says how few distinct architectures of those wanted are within the limits."""
-        raise ValueError(
+    def too_few(self, wanted: int, found: int) -> TooFew:
+        """The error that says how few distinct architectures of those wanted are within the limits."""
+        return TooFew(
             f"{wanted:,} distinct architectures of {self.space.name} were asked for, but {found:,} could be had "
-            f"within {self}; ask for fewer, raise a limit or pass distinct=False"
+            f"within {self}; ask for fewer, raise a limit or pass distinct=False",
+            found,
         )
 
     def __str__(self) -> str:
-        return ", ".join(f"{limit.name}={limit.most:,}" for limit in self._limits)
+        return ", ".join(f"{limit.name}={_exact(limit.most)}" for limit in self.costs)
 
     def _excess(self, indices: torch.Tensor) -> torch.Tensor:
         """The largest of cost / limit, ``DoubleTensor (batch,)``; infinite where a network does not run."""
         rows = indices.cpu()
-        shares = torch.stack([limit.cost(rows) / limit.most for limit in self._limits])
+        shares = torch.stack([limit.cost(rows) / limit.most for limit in self.costs])
         return shares.nan_to_num(nan=math.inf).amax(0)
 
     def _cheap_rows(self) -> torch.Tensor:
@@ -146,7 +149,7 @@ class Limits:
         found = [rows]
         if bool(self.within(rows).any()):
             return rows
-        costs: list[Callable[[torch.Tensor], torch.Tensor]] = [self._excess, *(limit.cost for limit in self._limits)]
+        costs: list[Callable[[torch.Tensor], torch.Tensor]] = [self._excess, *(limit.cost for limit in self.costs)]
         for cost in costs:
             best = rows[cost(rows).argsort()[:_STARTS]]
             while True:
@@ -176,16 +179,16 @@ class Limits:
         """One clear error, with the least of each cost among rows, if none of them is within the limits."""
         if bool(self.within(rows).any()):
             return
-        for limit in self._limits:
+        for limit in self.costs:
             costs = limit.cost(rows)
             costs = costs[~costs.isnan()]
             least = float(costs.min()) if len(costs) else math.inf
             if least > limit.most:
                 raise ValueError(
-                    f"{limit.name}={limit.most:,} is impossible: the smallest network of {self.space.name} has "
+                    f"{limit.name}={_exact(limit.most)} is impossible: the smallest network of {self.space.name} has "
                     f"{_number(least)} {_UNITS[limit.name]}"
                 )
-        first, *others = self._limits
+        first, *others = self.costs
         obeys = rows[torch.stack([limit.cost(rows) <= limit.most for limit in others]).all(0)]
         least_of_first = _number(float(first.cost(obeys).min())) if len(obeys) else "more"
         raise ValueError(
@@ -210,6 +213,8 @@ class Limits:
         except NotImplementedError as error:
             raise ValueError(f"{name} cannot be held to: {error}") from error
         rows, target = rows[~target.isnan()], target[~target.isnan()]
+        if not len(rows):
+            raise ValueError(f"{name} cannot be held to: of no valid architecture of {space.name} is the cost known")
         one_hot = F.one_hot(rows, space.num_choices).flatten(1).double()
         centre, mean = one_hot.mean(0), target.mean()
         gram = (one_hot - centre).T @ (one_hot - centre) + 1e-3 * torch.eye(one_hot.shape[1], dtype=torch.double)
@@ -217,7 +222,30 @@ class Limits:
         offset = float(mean - centre @ effects)
         return _Limit(name, most, cost, effects.reshape(space.num_slots, -1), offset)
 
-    def tilt(self, logits: torch.Tensor, evidence: torch.Tensor | None = None) -> torch.Tensor:
+
+class Steering:
+    """How the samples of one call are kept below limits: what was drawn corrects it from round to round.
+
+    Parameters
+    ----------
+    limits
+        What is to be obeyed; it stays as it is.
+    items
+        How many are steered by themselves: one by one where each has a random generator of its own, so that none
+        depends on what others drew; else 1.
+    device
+        Of the samples.
+    """
+
+    def __init__(self, limits: Limits, items: int = 1, device: torch.device | str = "cpu") -> None:
+        self.limits = limits
+        self.margins = torch.zeros(items, dtype=torch.float32, device=device)
+        offsets = [[limit.offset] * items for limit in limits.costs]
+        self.offsets = torch.tensor(offsets, dtype=torch.double, device=device)
+
+    def tilt(
+        self, logits: torch.Tensor, evidence: torch.Tensor | None = None, which: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Logits whose mean cost, and a margin of standard deviations, obeys the limits.
 
         Parameters
@@ -226,44 +254,75 @@ class Limits:
             ``FloatTensor (batch, slots, choices)``, minus infinity where there is no choice.
         evidence
             Added to the logits before probabilities are made of them, of the same shape.
+        which
+            Item of each row, ``LongTensor (batch,)``; by default all are of the first.
         """
-        for _ in range(len(self._limits)):  # holding to one limit moves the others
-            for limit in self._limits:
-                logits = logits - self._strength(limit, logits, evidence)[:, None, None] * _scaled(limit, logits)
+        which = logits.new_zeros(1, dtype=torch.long) if which is None else which
+        for _ in self.limits.costs:  # holding to one limit moves the others
+            for limit, offsets in zip(self.limits.costs, self.offsets, strict=True):
+                strength = _strength(limit, offsets[which], self.margins[which], logits, evidence)
+                logits = logits - strength[:, None, None] * _scaled(limit, logits)
         return logits
 
-    def _strength(self, limit: _Limit, logits: torch.Tensor, evidence: torch.Tensor | None) -> torch.Tensor:
-        """The least lambda of each row, by bisection, ``FloatTensor (batch,)``."""
-        effects = _scaled(limit, logits)
-        scale = float(limit.effects.abs().max().clamp(min=1e-12))
-        most = (limit.most - limit.offset) / scale
-        full = logits.float() if evidence is None else logits.float() + evidence
+    def learn(self, indices: torch.Tensor, which: torch.Tensor | None = None) -> None:
+        """Correct the regression's offsets by what was drawn, and keep further from the limits, or nearer to them.
 
-        def exceeds(strength: torch.Tensor) -> torch.Tensor:
-            chance = (full - strength[:, None, None] * effects).softmax(-1)
-            mean = (chance * effects).sum(-1)
-            variance = (chance * effects.square()).sum(-1) - mean.square()
-            return mean.sum(-1) + self._margin * variance.sum(-1).clamp(min=0).sqrt() > most
-
-        low = logits.new_zeros(len(logits), dtype=torch.float)
-        high = torch.full_like(low, _LARGEST)
-        over = exceeds(low)
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            above = exceeds(middle)
-            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
-        return torch.where(over, high, 0.0)
-
-    def learn(self, indices: torch.Tensor) -> None:
-        """Mend the regression's offsets by what was drawn, and keep further from the limits, or nearer to them."""
-        rows = indices.cpu()
-        for limit in self._limits:
+        Parameters
+        ----------
+        indices
+            Valid samples, ``LongTensor (batch, slots)``.
+        which
+            Item of each, as in `tilt`.
+        """
+        rows, items = indices.cpu(), len(self.margins)
+        which = torch.zeros(len(rows), dtype=torch.long) if which is None else which.cpu()
+        for number, limit in enumerate(self.limits.costs):
             costs = limit.cost(rows)
-            fit = F.one_hot(rows, self.space.num_choices).double().mul(limit.effects).sum((1, 2))
-            residual = (costs - fit)[~costs.isnan()]
-            if len(residual):
-                limit.offset = float(residual.mean())
-        self._margin += 0.5 if float(self.within(rows).float().mean()) < 0.5 else -0.5
+            fit = F.one_hot(rows, self.limits.space.num_choices).double().mul(limit.effects).sum((1, 2))
+            runs = ~costs.isnan()
+            mean, some = _means(costs[runs] - fit[runs], which[runs], items)
+            self.offsets[number] = torch.where(some, mean, self.offsets[number].cpu()).to(self.offsets.device)
+        share, some = _means(self.limits.within(rows).double(), which, items)
+        steps = torch.where(share < 0.5, 0.5, -0.5) * some
+        self.margins += steps.to(self.margins)
+
+
+def _means(values: torch.Tensor, which: torch.Tensor, items: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean of each item's values, and which items have any."""
+    number = which.bincount(minlength=items)
+    return torch.zeros(items, dtype=torch.double).index_add(0, which, values) / number, number > 0
+
+
+def _strength(
+    limit: _Limit,
+    offset: torch.Tensor,
+    margin: torch.Tensor,
+    logits: torch.Tensor,
+    evidence: torch.Tensor | None,
+) -> torch.Tensor:
+    """The least lambda of each row, by bisection, ``FloatTensor (batch,)``."""
+    effects = _scaled(limit, logits)
+    most = ((limit.most - offset) / float(limit.effects.abs().max().clamp(min=1e-12))).float()
+    full = logits.float() if evidence is None else logits.float() + evidence
+
+    def exceeds(strength: torch.Tensor) -> torch.Tensor:
+        chance = (full - strength[:, None, None] * effects).softmax(-1)
+        mean = (chance * effects).sum(-1)
+        variance = (chance * effects.square()).sum(-1) - mean.square()
+        return mean.sum(-1) + margin * variance.sum(-1).clamp(min=0).sqrt() > most
+
+    low = logits.new_zeros(len(logits), dtype=torch.float32)
+    high = torch.full_like(low, _LARGEST)
+    over = exceeds(low)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        above = exceeds(middle)
+        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+    return torch.where(over, high, 0.0)
+
+
+def _exact(value: float) -> str:
+    return f"{int(value) if value == int(value) else value:,}"
 
 
 def _number(value: float) -> str:
@@ -272,7 +331,7 @@ def _number(value: float) -> str:
 
 def _scaled(limit: _Limit, logits: torch.Tensor) -> torch.Tensor:
     """Effects in units of the largest, ``FloatTensor (slots, choices)``."""
-    return (limit.effects / limit.effects.abs().max().clamp(min=1e-12)).to(logits.device, torch.float)
+    return (limit.effects / limit.effects.abs().max().clamp(min=1e-12)).to(logits.device, torch.float32)
 
 
 def _distinct(space: SearchSpace, rows: torch.Tensor) -> torch.Tensor:

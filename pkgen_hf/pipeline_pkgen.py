@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import copy
 import shutil
+import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,17 @@ from diffusers.utils import BaseOutput
 
 from . import hub
 from .architecture import Architecture
-from .errors import unknown
+from .errors import TooFew, unknown
+from .generation import MAX_BATCH, Callback, Sampler, first_of_each, scores_of, standardised
+from .inputs import Architectures, generators, real_number, to_indices, whole_number
 from .latency import LatencyTable
 from .limits import Limits
-from .modeling_denoiser import ArchitectureDenoiser, EncodedCondition
+from .modeling_denoiser import ArchitectureDenoiser
 from .prior_files import load_priors, save_priors
-from .priors import Prior, to_indices
+from .priors import Prior
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
-from .spaces import TASK_KINDS, SearchSpace, get_space
+from .spaces import SearchSpace, get_space
 from .transfer import closeness, select_prior
-
-MAX_BATCH = 4096
-MAX_ROUNDS = 50  # without one more architecture within the limits
 
 
 @dataclass
@@ -44,18 +44,23 @@ class PKGenPipelineOutput(BaseOutput):
         Every one valid, best first by the model's own ranking.
     scores : FloatTensor (num_architectures,)
         What they were ranked by: the denoiser's score of the clean architecture, averaged with and without the prior,
-        and the logarithm of how often it was drawn, each standardised over the distinct ones and added. No measurement
-        is read.
+        and the logarithm of how often it was drawn, each standardised over the distinct ones of this call and added.
+        They order the architectures of one call and mean nothing outside it: in another call, or in
+        `PKGenPipeline.rank`, the same architecture has another score. No measurement is read.
     validity : float
         Share of the raw samples that were valid; the others were replaced.
     prior : Prior
         The prior that was used.
+    temperature : float
+        At which the last samples were drawn: the one that was asked for, or a higher one where that hardly gave
+        anything new any more. With a generator for each architecture, the highest of theirs.
     """
 
     architectures: list[Architecture]
     scores: torch.Tensor
     validity: float
     prior: Prior
+    temperature: float
 
 
 class PKGenPipeline(DiffusionPipeline):
@@ -66,23 +71,31 @@ class PKGenPipeline(DiffusionPipeline):
     denoiser
         An `ArchitectureDenoiser`.
     scheduler
-        A `PriorDiscreteScheduler`.
+        A `PriorDiscreteScheduler`. Calls use copies of it, so that several threads can share a pipeline.
+    priors
+        What calls that name only a space and a task start from; by default those of the checkpoint that the parts
+        were loaded from. Without any a call warns.
 
     Attributes
     ----------
     priors : list of Prior
-        Those saved with the checkpoint, for calls that name only a space and a task.
     """
 
     denoiser: ArchitectureDenoiser
     scheduler: PriorDiscreteScheduler
     model_cpu_offload_seq: Any = "denoiser"
     _callback_tensor_inputs = ["sample"]
+    _interrupt = False
 
-    def __init__(self, denoiser: ArchitectureDenoiser, scheduler: PriorDiscreteScheduler) -> None:
+    def __init__(
+        self,
+        denoiser: ArchitectureDenoiser,
+        scheduler: PriorDiscreteScheduler,
+        priors: Sequence[Prior] | None = None,
+    ) -> None:
         super().__init__()
         self.register_modules(denoiser=denoiser, scheduler=scheduler)
-        self._priors: list[Prior] | None = None
+        self._priors: list[Prior] | None = None if priors is None else list(priors)
 
     # ------------------------------------------------------------------ loading and saving
 
@@ -91,7 +104,7 @@ class PKGenPipeline(DiffusionPipeline):
         """The priors of the checkpoint; read from its folder when first asked for."""
         if self._priors is None:
             part = self.denoiser.config.get("_name_or_path")
-            folder = hub.whole_folder(self.config.get("_name_or_path"), part)
+            folder = hub.whole_folder(self.config.get("_name_or_path"), part) or hub.folder_of_part(part)
             files = [] if folder is None else sorted((folder / hub.PRIORS_FOLDER).glob("*.parquet"))
             self._priors = [prior for file in files for prior in load_priors(file)]
         return self._priors
@@ -99,6 +112,16 @@ class PKGenPipeline(DiffusionPipeline):
     @priors.setter
     def priors(self, priors: Sequence[Prior]) -> None:
         self._priors = list(priors)
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """What the pipeline is made of: ``PKGenPipeline(**pipe.components)`` generates as `pipe` does."""
+        return {**super().components, "priors": self.priors}
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether calls are to stop; a callback sets ``_interrupt`` of the pipeline it is given."""
+        return self._interrupt
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -170,58 +193,51 @@ class PKGenPipeline(DiffusionPipeline):
     # ------------------------------------------------------------------ generation
 
     def check_inputs(
-        self,
-        space: SearchSpace,
-        num_architectures: int,
-        num_candidates: int,
-        distinct: bool,
-        guidance_scale: float,
-        temperature: float,
-        generator: GeneratorArg,
-        callback_inputs: Sequence[str],
+        self, space: SearchSpace, num_architectures: int, distinct: bool, callback_inputs: Sequence[str]
     ) -> None:
-        """Raise one clear ValueError for the first argument that cannot be."""
-        for name, number, most in (
-            ("num_architectures", num_architectures, math.inf),
-            ("num_candidates", num_candidates, MAX_BATCH),
-        ):
-            if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
-                upto = "" if most == math.inf else f" to {most}"
-                raise ValueError(f"{name} must be a whole number from 1{upto}, got {number!r}")
-        if distinct and num_architectures > space.num_architectures:
-            raise ValueError(
-                f"{num_architectures:,} distinct architectures were asked for, but {space.name} holds "
-                f"{space.num_architectures:,}; ask for fewer or pass distinct=False"
+        """Raise one clear ValueError if the space holds too few architectures, or for an unknown tensor."""
+        holds = space.num_architectures
+        if distinct and num_architectures > holds:
+            advice = "ask for fewer or pass distinct=False" if holds else "its is_valid refuses all"
+            raise TooFew(
+                f"{num_architectures:,} distinct architectures were asked for, but {space.name} holds {holds:,}; "
+                f"{advice}",
+                holds,
             )
-        if not 0 <= guidance_scale <= 100:
-            raise ValueError(f"guidance_scale must be 0 to 100, got {guidance_scale}")
-        if not 0 < temperature <= 100:
-            raise ValueError(f"temperature must be above 0 and at most 100, got {temperature}")
-        if isinstance(generator, list) and len(generator) != num_architectures:
-            raise ValueError(f"{len(generator)} generators for {num_architectures} architectures: pass one or as many")
+        if space.valid_rows is not None and not len(space.valid_rows):
+            raise TooFew(f"{space.name} holds no valid architecture: its is_valid refuses all", 0)
         for name in callback_inputs:
             if name not in self._callback_tensor_inputs:
                 raise unknown("tensor in callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
 
     def select_prior(self, space: SearchSpace, task: str | None, prior: Prior | None) -> Prior:
-        """The given prior, checked to be of the space, or the best of the checkpoint's own for the task."""
-        if task is not None and task not in TASK_KINDS:
-            space.task(task)
+        """The given prior, checked to be of the space, or the best of the checkpoint's own for the task.
+
+        Warns if nothing is known: then architectures are generated from nothing.
+        """
+        space.data_set(task)
         if prior is None:
-            return select_prior(self.priors, space, task)
-        if prior.space.name != space.name:
-            raise ValueError(
-                f"this prior is of {prior.space.name}, not of {space.name}; "
-                f"Prior.carried_over({space.name!r}, [prior]) makes one of it"
-            )
+            chosen = select_prior(self.priors, space, task)
+            if chosen.evidence == "absent":
+                warnings.warn(
+                    f"nothing is known of {space.name}: this pipeline has {len(self.priors)} priors, none of which "
+                    "says anything of it, so that what is generated is hardly better than chance. Load the pipeline "
+                    "with PKGenPipeline.from_pretrained, give it priors=, or pass prior=",
+                    stacklevel=3,
+                )
+            return chosen
+        if not isinstance(prior, Prior):
+            raise ValueError(f"prior must be a Prior, got {prior!r}; Prior.load reads one from a file")
+        hint = f"; Prior.carried_over({space.name!r}, [prior]) makes one of it"
+        space.check_same(prior.space, "this prior", hint)
         return prior
 
     def familiarity(self, space: SearchSpace) -> float:
         """How like a space is to the one of the checkpoint's own that is most like it, 0 to 1; see `Condition`."""
-        known = {prior.space.name: prior.space for prior in self.priors}
-        if not known or space.name in known:
+        known = {prior.space for prior in self.priors}
+        if not known or space in known:
             return 1.0
-        return min(1.0, max(closeness(other, space) for other in known.values()))
+        return min(1.0, max(closeness(other, space) for other in known))
 
     @torch.no_grad()
     def __call__(
@@ -242,7 +258,7 @@ class PKGenPipeline(DiffusionPipeline):
         device: str | None = None,
         latency_table: LatencyTable | str | Path | None = None,
         return_dict: bool = True,
-        callback_on_step_end: Callable[[Any, int, int, dict[str, Any]], dict[str, Any]] | None = None,
+        callback_on_step_end: Callback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("sample",),
     ) -> PKGenPipelineOutput:
         """Generate architectures.
@@ -259,8 +275,8 @@ class PKGenPipeline(DiffusionPipeline):
         num_architectures
             How many to return.
         num_candidates
-            Samples drawn for each of them, of which the one that the denoiser scores highest is returned. They share
-            the first half of the steps.
+            Samples drawn for each of them, which share the first half of the steps. Without `distinct`, the one of
+            them that the denoiser scores highest is returned; with it, all of them are samples like any other.
         distinct
             Return architectures no two of which are isomorphic: those ranked highest of all distinct samples, drawing
             again until there are enough. With False, the samples as they come (invalid ones redrawn).
@@ -271,22 +287,26 @@ class PKGenPipeline(DiffusionPipeline):
             w in ``(1 + w) * conditional - w * unconditional``; 0 switches guidance off. Only the second half of the
             steps is guided.
         temperature
-            Divides the logits: below 1 sharpens.
+            Divides the logits: below 1 sharpens. Where hardly any sample of a round is new (or, without `distinct`,
+            valid and within the limits), the next is drawn at 1.5 times the temperature; the output says at which the
+            last was.
         generator
-            One, or one for each architecture, so that each can be made again alone. With `distinct`, which samples
-            are kept depends on the others.
+            One, or one for each architecture. With ``distinct=False`` each architecture depends on its own generator
+            alone, and can be made again alone, also under limits; with `distinct`, the samples of all are put
+            together, and which are kept depends on the others.
         max_parameters, max_flops
-            Limits on trainable parameters, and on multiply-adds of a forward pass, at the scale of the task (of the
-            space's first task if it is none of them). Generation is steered below them, see `Limits`, and nothing
-            that exceeds one is returned.
+            Limits on trainable parameters, and on multiply-adds of a forward pass, at the scale of the task (of a kind
+            of task, of the space's first data set of that kind; else of its first task). Generation is steered below
+            them, see `Limits`, and nothing that exceeds one is returned.
         max_latency, device, latency_table
             Limit in milliseconds on a device of the table: a `LatencyTable`, a Parquet file or a Hub id. Only
             networks that the table holds are returned.
         return_dict
-            False returns the tuple of the output's fields.
+            False returns the tuple of architectures, scores, validity and prior.
         callback_on_step_end
-            ``callback(pipeline, step, timestep, kwargs) -> kwargs`` after every step; it may return a changed
-            ``sample``, LongTensor (batch, slots).
+            ``callback(pipeline, step, timestep, kwargs)`` after every step; it may return a dict with a changed
+            ``sample``, LongTensor (batch, slots). The pipeline that it is given is a copy for this call; setting its
+            ``_interrupt`` to True ends the call, which returns what it has found by then.
         callback_on_step_end_tensor_inputs
             Names of the tensors in `kwargs`.
 
@@ -298,199 +318,97 @@ class PKGenPipeline(DiffusionPipeline):
         ------
         ValueError
             For an unknown space or task, a prior of another space, a number out of range, or limits that no
-            architecture obeys, or too few.
+            architecture obeys.
+        TooFew
+            A ValueError, if the space (within the limits) has fewer architectures, or so few of its encodings are
+            valid that no more can be found.
         """
         space = get_space(space)
-        self.check_inputs(
-            space,
-            num_architectures,
-            num_candidates,
-            distinct,
-            guidance_scale,
-            temperature,
-            generator,
-            callback_on_step_end_tensor_inputs,
-        )
+        num_architectures = whole_number("num_architectures", num_architectures)
+        num_candidates = whole_number("num_candidates", num_candidates, most=MAX_BATCH)
+        guidance_scale = real_number("guidance_scale", guidance_scale, "0 to 100", 0, 100)
+        temperature = real_number("temperature", temperature, "above 0 and at most 100", 5e-324, 100)
+        generator = generators(generator, num_architectures)
+        self.check_inputs(space, num_architectures, distinct, callback_on_step_end_tensor_inputs)
         prior = self.select_prior(space, task, prior)
         limits = None
         if any(given is not None for given in (max_parameters, max_flops, max_latency, device, latency_table)):
             limits = Limits(space, task, max_parameters, max_flops, max_latency, device, latency_table)
             if distinct:
                 limits.check_number(num_architectures)
+        self._interrupt = False
+        view = copy.copy(self)  # all that a call changes is its own
+        view.scheduler = copy.copy(self.scheduler)
+        view.scheduler.set_timesteps(num_inference_steps)
+
         place = self._execution_device
         condition = self.denoiser.describe(space, prior, task, self.familiarity(space))
         encoded = self.denoiser.encode(condition)
         without_prior = self.denoiser.encode(condition.unconditional())
-        unguided = without_prior if guidance_scale > 0 else None
-        stationary = self.scheduler.stationary(prior.distribution()).to(place)
-        self.scheduler.set_timesteps(num_inference_steps)
-
-        kept = torch.empty(0, space.num_slots, dtype=torch.long, device=place)
-        num_raw = num_valid = rounds = 0
-        counts = torch.empty(0, device=place)
-        generators = generator if isinstance(generator, list) else None
+        rows = space.valid_rows if limits is None else limits.rows
         with self.progress_bar(total=num_architectures) as progress:
-            while len(kept) < num_architectures:
-                missing = num_architectures - len(kept)
-                groups = min(MAX_BATCH // num_candidates, max(missing, 64 // num_candidates) if distinct else missing)
-                draw: GeneratorArg = generator
-                if generators is not None:  # one generator for each architecture still missing
-                    draw = generators[-missing:][:groups]
-                    groups = len(draw)
-                sample = self._denoise(
-                    space, groups, num_candidates, encoded, unguided, stationary, limits, guidance_scale, temperature,
-                    draw, callback_on_step_end, callback_on_step_end_tensor_inputs,
-                )  # fmt: skip
-                valid = space.is_valid(sample)
-                num_raw, num_valid = num_raw + len(sample), num_valid + int(valid.sum())
-                if limits is not None:
-                    limits.learn(sample[valid])
-                    valid &= limits.within(sample)
-                before, most = len(kept), len(sample) if distinct else groups
-                if distinct:
-                    kept = torch.cat([kept, sample[valid]])
-                    first, which = _first_of_each(space.keys(kept))
-                    again = torch.cat([counts, counts.new_ones(len(kept) - before)])
-                    kept, counts = kept[first], torch.zeros(len(first), device=place).index_add(0, which, again)
-                else:
-                    scores = self._scores(space, sample, encoded).masked_fill(~valid, -torch.inf)
-                    best = scores.view(groups, -1).argmax(1) + num_candidates * torch.arange(groups, device=place)
-                    best = best[valid[best]]
-                    kept = torch.cat([kept, sample[best]])
-                rounds = rounds + 1 if len(kept) == before else 0
-                if limits is not None and rounds == MAX_ROUNDS:
-                    limits.give_up(num_architectures, len(kept))
-                # where the distribution is nearly used up, or lies outside the space, flatten it
-                if len(kept) - before < most / 20:
-                    temperature *= 1.5
-                progress.update(min(len(kept), num_architectures) - before)
+            sampler = Sampler(
+                view=view,
+                pipeline=self,
+                space=space,
+                denoiser=self.denoiser,
+                scheduler=view.scheduler,
+                encoded=encoded,
+                unguided=without_prior if guidance_scale > 0 else None,
+                stationary=self.scheduler.stationary(prior.distribution()).to(place),
+                limits=limits,
+                rows=None if rows is None else rows.to(place),
+                num_candidates=num_candidates,
+                guidance_scale=guidance_scale,
+                generator=generator,
+                temperature=temperature,
+                callback=callback_on_step_end,
+                callback_inputs=callback_on_step_end_tensor_inputs,
+                on_kept=progress.update,
+            )
+            drawn = (sampler.distinct if distinct else sampler.independent)(num_architectures)
 
-        first, which = _first_of_each(space.keys(kept))  # with `distinct`, each is its own first
-        if not distinct:
-            counts = which.bincount(minlength=len(first)).float()
-        opinions = [_standardised(self._scores(space, kept[first], view)) for view in (encoded, without_prior)]
-        scores = (_standardised(opinions[0] + opinions[1]) + _standardised(counts.log()))[which].cpu()
+        kept = drawn.rows
+        first, which = first_of_each(space.keys(kept))  # with `distinct`, each is its own first
+        counts = drawn.counts if distinct else which.bincount(minlength=len(first)).float()
+        opinions = [standardised(sampler.scores(kept[first], view)) for view in (encoded, without_prior)]
+        scores = (standardised(opinions[0] + opinions[1]) + standardised(counts.log()))[which].cpu()
         order = scores.argsort(descending=True, stable=True)[:num_architectures]
-        kept = kept.cpu()
-        architectures = Architecture.from_batch(space, kept[order])
-        validity = num_valid / num_raw
+        architectures = Architecture.from_batch(space, kept.cpu()[order])
+        validity = drawn.num_valid / max(1, drawn.num_raw)
         self.maybe_free_model_hooks()
         if not return_dict:
-            return (architectures, scores[order], validity, prior)  # type: ignore[return-value]
-        return PKGenPipelineOutput(architectures, scores[order], validity, prior)
+            return architectures, scores[order], validity, prior  # type: ignore[return-value]
+        warmest = max(temperature, float(sampler.temperatures.max()))
+        return PKGenPipelineOutput(architectures, scores[order], validity, prior, warmest)
 
     @torch.no_grad()
     def rank(
         self,
         space: str | SearchSpace,
-        architectures: Sequence[Architecture] | Sequence[str] | torch.Tensor,
+        architectures: Architectures,
         task: str | None = None,
         prior: Prior | None = None,
     ) -> torch.Tensor:
         """Score architectures by the denoiser alone; no measurement is read.
+
+        The order is not the one of a call, which also counts how often an architecture was drawn and what the denoiser
+        thinks of it without the prior.
 
         Parameters
         ----------
         space, task, prior
             As in a call of the pipeline.
         architectures
-            `Architecture` objects, the benchmark's strings, or ``LongTensor (n, slots)``.
+            `Architecture` objects, the benchmark's strings, or indices ``(n, slots)``; see `pkgen_hf.inputs`.
 
         Returns
         -------
         FloatTensor (n,)
-            Higher is better, on no scale but its own; isomorphic architectures score alike.
+            Higher is better, on no scale but that of this space, task and prior; isomorphic architectures score alike.
         """
         space = get_space(space)
         prior = self.select_prior(space, task, prior)
         encoded = self.denoiser.encode(self.denoiser.describe(space, prior, task, self.familiarity(space)))
-        return self._scores(space, to_indices(space, architectures).to(self._execution_device), encoded).cpu()
-
-    def _denoise(
-        self,
-        space: SearchSpace,
-        groups: int,
-        num_candidates: int,
-        encoded: EncodedCondition,
-        unguided: EncodedCondition | None,
-        stationary: torch.Tensor,
-        limits: Limits | None,
-        guidance_scale: float,
-        temperature: float,
-        generator: GeneratorArg,
-        callback: Callable[[Any, int, int, dict[str, Any]], dict[str, Any]] | None,
-        callback_inputs: Sequence[str],
-    ) -> torch.Tensor:
-        """Raw samples, those of a group beside each other, ``LongTensor (groups * num_candidates, slots)``."""
-        rows = space.valid_rows if limits is None else limits.rows
-        sample = self.scheduler.initial_sample(stationary, groups, generator)
-        steps = len(self.scheduler.timesteps)
-        for step, timestep in enumerate(self.scheduler.timesteps):
-            # samples share prior and time, so equal ones need the denoiser only once
-            those, inverse = _distinct_rows(space, sample)
-            logits, _ = self.denoiser(those, timestep, encoded)
-            # while most of a sample is noise, guidance changes nothing that the later steps do not
-            if unguided is not None and step >= steps // 2:
-                free, _ = self.denoiser(those, timestep, unguided)
-                allowed = logits.isfinite()
-                logits = torch.where(allowed, (1 + guidance_scale) * logits - guidance_scale * free, logits)
-            logits = logits.float() / temperature
-            if limits is not None:
-                evidence = self.scheduler.evidence(timestep, those, stationary)
-                at = those[..., None]
-                logits = limits.tilt(logits, torch.zeros_like(logits).scatter_(-1, at, evidence[..., None]))
-            logits = logits[inverse]
-            if step == steps // 2:  # from here on the candidates of a group go ways of their own
-                logits, sample = (tensor.repeat_interleave(num_candidates, 0) for tensor in (logits, sample))
-                if isinstance(generator, list):
-                    generator = [own for own in generator for _ in range(num_candidates)]
-            before = sample
-            sample = self.scheduler.step(logits, timestep, before, stationary, generator, return_dict=False)[0]
-            if step == steps - 1 and rows is not None:
-                right = space.is_valid(sample)
-                if limits is not None:
-                    right &= limits.within(sample)
-                wrong = (~right).nonzero()[:, 0]
-                own = [generator[i] for i in wrong.tolist()] if isinstance(generator, list) else generator
-                if len(wrong):
-                    sample[wrong] = self.scheduler.step(
-                        logits[wrong], timestep, before[wrong], stationary, own,
-                        return_dict=False, rows=rows,
-                    )[0]  # fmt: skip
-            if callback is not None:
-                kwargs = {}
-                for name in callback_inputs:
-                    kwargs[name] = locals()[name]
-                sample = space.check(callback(self, step, int(timestep), kwargs).pop("sample", sample))
-        return sample
-
-    def _scores(self, space: SearchSpace, indices: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
-        """The model's ranking, ``FloatTensor (batch,)``; isomorphic architectures score alike."""
-        rows, inverse = _distinct_rows(space, indices)
-        scores = [self.denoiser(part, 0.0, encoded)[1] for part in space.canonical(rows).split(MAX_BATCH)]
-        return torch.cat(scores).float()[inverse]
-
-
-def _distinct_rows(space: SearchSpace, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The distinct rows of a batch, and for each row of the batch the number of its distinct row."""
-    codes, inverse = space.codes(indices).unique(return_inverse=True)
-    rows = indices.new_empty(len(codes), indices.shape[1])
-    rows[inverse] = indices
-    return rows, inverse
-
-
-def _first_of_each(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions of the first occurrence of each key, in order, and for each key the number of its first occurrence."""
-    order = keys.argsort(stable=True)
-    is_first = torch.ones_like(keys, dtype=torch.bool)
-    is_first[1:] = keys[order][1:] != keys[order][:-1]
-    first, place = order[is_first].sort()
-    which = torch.empty_like(keys)
-    which[order] = place.argsort()[is_first.cumsum(0) - 1]
-    return first, which
-
-
-def _standardised(values: torch.Tensor) -> torch.Tensor:
-    """With mean 0 and standard deviation 1; zeros where all are equal."""
-    spread = values.std(correction=0)
-    return (values - values.mean()) / spread if spread > 1e-6 else torch.zeros_like(values)
+        indices = to_indices(space, architectures).to(self._execution_device)
+        return scores_of(self.denoiser, space, indices, encoded).cpu()

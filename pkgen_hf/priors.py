@@ -11,10 +11,10 @@ import torch
 
 from .contributions import operation_players, shapley_contributions, subgraph_players
 from .errors import unknown
+from .inputs import Architectures, to_indices, to_scores, whole_number
 from .spaces import SearchSpace, get_space
 
 if TYPE_CHECKING:
-    from .architecture import Architecture
     from .benchmarks import ScoreTable
 
 EVIDENCE = ("measured", "partly measured", "carried over", "from other spaces", "absent")
@@ -97,6 +97,8 @@ class Prior:
     ) -> Prior:
         """Contributions over the `top_k` architectures by validation score, from the benchmark's measurements.
 
+        Isomorphic architectures count as one, with the mean of their scores.
+
         They are exact where the benchmark measured (nearly) the whole space. Where it measured a sample, a reduced
         network that is not in it is worth what an additive fit predicts, and the evidence is "partly measured".
 
@@ -126,7 +128,7 @@ class Prior:
             return replace(average(parts), task=None)
         tasks = table.tasks_of(task)
         column = table.consensus(tasks)
-        rows = (~column.isnan() & space.is_valid(table.indices)).nonzero()[:, 0]
+        rows, scores = table.distinct_rows(column)
         if not 1 <= top_k <= len(rows):
             raise ValueError(f"top_k must be 1 to {len(rows)} for {task} of {space.name}, got {top_k}")
         if selection not in SELECTIONS:
@@ -134,14 +136,14 @@ class Prior:
         if selection == "random":
             rows = rows[torch.randperm(len(rows), generator=generator)[:top_k]]
         else:
-            rows = rows[column[rows].argsort(descending=selection == "best")[:top_k]]
+            rows = rows[scores.argsort(descending=selection == "best", stable=True)[:top_k]]
         parts = []
         for name in tasks:
             part = measure(space, name, table.indices[rows], table.value_function(name))
             whole = table.is_complete(name)
             parts.append(replace(part, evidence="measured" if whole else "partly measured"))
         labels = sum(int((~table.column(name).isnan()).sum()) for name in tasks)
-        by = f"{space.task(tasks[0]).split} score" if len(tasks) == 1 else f"average rank over {', '.join(tasks)}"
+        by = f"{table.split(tasks[0])} score" if len(tasks) == 1 else f"average rank over {', '.join(tasks)}"
         detail = f"{selection} {top_k} of {int((~column.isnan()).sum()):,} by {by}"
         prior = parts[0] if len(parts) == 1 else average(parts)
         return replace(prior, task=task, labels_read=labels, num_good=top_k, detail=detail)
@@ -150,43 +152,44 @@ class Prior:
     def from_evaluations(
         cls,
         space: str | SearchSpace,
-        architectures: Sequence[Architecture] | Sequence[str] | torch.Tensor,
+        architectures: Architectures,
         scores: Sequence[float] | torch.Tensor,
         task: str | None = None,
         top_k: int = 20,
     ) -> Prior:
-        """A prior from your own evaluations, from 5 up.
+        """A prior from your own evaluations, of 5 architectures or more.
 
-        Contributions are averaged over the best quarter (at least 3, at most `top_k`). A reduced network that was
-        evaluated is worth its score and a disconnected one a guess; the others are worth what an additive fit (ridge
-        regression on choices) to the evaluations predicts. `evidence` and `detail` say how many were measured.
+        An architecture that was evaluated several times, or in several isomorphic forms, counts once, with the mean of
+        its scores. Contributions are averaged over the best quarter (at least 3, at most `top_k`). A reduced network
+        that was evaluated is worth its score and a disconnected one a guess; the others are worth what an additive fit
+        (ridge regression on choices) to the evaluations predicts. `evidence` and `detail` say how many were measured.
 
         Parameters
         ----------
         space
             The search space.
         architectures
-            `Architecture` objects, the benchmark's strings, or ``LongTensor (n, slots)``.
+            `Architecture` objects, the benchmark's strings, or indices ``(n, slots)``; see `pkgen_hf.inputs`.
         scores
             One for each, higher is better, in percent.
         task
-            A task of the space, for its score of guessing; without one, the lowest score stands for it.
+            A task of the space, for its score of guessing, or a kind of task; there and without one the lowest score
+            stands for guessing.
 
         Raises
         ------
         ValueError
-            For fewer than 5 evaluations, lengths that differ, scores that are NaN, infinite or all equal, or an
+            For fewer than 5 architectures, lengths that differ, scores that are NaN, infinite or all equal, or an
             architecture of another space.
         """
         space = get_space(space)
-        indices = to_indices(space, architectures)
-        values = torch.as_tensor(scores, dtype=torch.float32).reshape(-1).cpu()
+        indices, values = to_indices(space, architectures), to_scores(scores).float()
         if len(values) != len(indices):
             raise ValueError(f"{len(indices)} architectures but {len(values)} scores")
         if len(values) < MIN_EVALUATIONS:
             raise ValueError(f"a prior needs at least {MIN_EVALUATIONS} evaluations, got {len(values)}")
-        if top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {top_k}")
+        top_k = whole_number("top_k", top_k)
+        space.data_set(task)
         if not values.isfinite().all():
             at = int((~values.isfinite()).nonzero()[0])
             raise ValueError(f"scores must be finite numbers; score {at} is {float(values[at])}")
@@ -194,16 +197,25 @@ class Prior:
             raise ValueError(
                 f"all {len(values)} scores are {float(values[0])}: they say nothing about what contributes"
             )
-        guess = space.task(task).guess if task is not None else float(values.min())
+        num_evaluations = len(values)
+        indices, values = mean_of_each(space, indices, values)
+        if len(values) < MIN_EVALUATIONS:
+            raise ValueError(
+                f"a prior needs at least {MIN_EVALUATIONS} different architectures, got {len(values)} in "
+                f"{num_evaluations} evaluations"
+            )
+        guess = space.tasks[task].guess if task in space.tasks else float(values.min())
         estimate = Estimate(space, indices, values, guess)
-        good = indices[values.argsort(descending=True)[: min(top_k, max(3, len(values) // 4))]]
+        good = indices[values.argsort(descending=True, stable=True)[: min(top_k, max(3, len(values) // 4))]]
         prior = measure(space, task, good, estimate)
         evidence = "measured" if estimate.num_measured == estimate.num_asked else "partly measured"
+        of = f"{len(values)} architectures in " if len(values) < num_evaluations else ""
         detail = (
-            f"{len(good)} best of {len(values)} evaluations; {estimate.num_measured:,} of {estimate.num_asked:,} "
-            f"reduced networks evaluated{'' if evidence == 'measured' else ', the others from an additive fit'}"
+            f"{len(good)} best of {of}{num_evaluations} evaluations; {estimate.num_measured:,} of "
+            f"{estimate.num_asked:,} reduced networks evaluated"
+            f"{'' if evidence == 'measured' else ', the others from an additive fit'}"
         )
-        return replace(prior, evidence=evidence, labels_read=len(values), detail=detail)
+        return replace(prior, evidence=evidence, labels_read=num_evaluations, detail=detail)
 
     @classmethod
     def carried_over(cls, space: str | SearchSpace, priors: Sequence[Prior], task: str | None = None) -> Prior:
@@ -223,7 +235,7 @@ class Prior:
         space = get_space(space)
         if not priors:
             raise ValueError("carried_over needs at least one prior")
-        here = [prior for prior in priors if prior.space.name == space.name]
+        here = [prior for prior in priors if prior.space == space]
         if here:
             used, carried, evidence = here, average(here), "carried over"
         else:
@@ -241,8 +253,8 @@ class Prior:
     def absent(cls, space: str | SearchSpace, task: str | None = None) -> Prior:
         """No knowledge: nothing contributes and every choice is as frequent."""
         space = get_space(space)
-        nothing = torch.full((space.num_slots, space.num_choices), torch.nan)
-        uniform = space.choice_mask / space.sizes[:, None]
+        nothing = torch.full((space.num_slots, space.num_choices), torch.nan, dtype=torch.float32)
+        uniform = space.choice_mask.float() / space.sizes[:, None]
         return cls(space, task, "absent", nothing, nothing, uniform, detail="nothing known")
 
     # ------------------------------------------------------------------ using one
@@ -253,8 +265,7 @@ class Prior:
         A tenth is uniform; the rest is half the frequencies in good architectures and half the softmax of the
         contributions in units of `scale`, which shares out the frequencies of the choices whose contribution is known.
         """
-        mask = self.space.choice_mask
-        uniform = mask / self.space.sizes[:, None]
+        uniform = self.space.choice_mask.float() / self.space.sizes[:, None]
         if self.evidence == "absent":
             return uniform
         known = ~self.contributions.isnan()
@@ -306,7 +317,7 @@ class Prior:
         priors = load_priors(path, [] if wanted is None else [wanted])
         if len(priors) != 1:
             raise ValueError(f"{path} holds {len(priors)} priors; use load_priors")
-        if wanted is not None and priors[0].space is not wanted:
+        if wanted is not None and priors[0].space != wanted:
             raise ValueError(f"{path} holds a prior of {priors[0].space.name}, not of {wanted.name}")
         return priors[0]
 
@@ -398,10 +409,10 @@ class Estimate:
         design = self._one_hot(indices)
         self.mean = scores.mean()
         if len(design) > design.shape[1]:
-            gram = design.T @ design + torch.eye(design.shape[1])
+            gram = design.T @ design + torch.eye(design.shape[1], dtype=torch.float32)
             self.weights = torch.linalg.solve(gram, design.T @ (scores - self.mean))
         else:  # the same by the smaller system
-            gram = design @ design.T + torch.eye(len(design))
+            gram = design @ design.T + torch.eye(len(design), dtype=torch.float32)
             self.weights = design.T @ torch.linalg.solve(gram, scores - self.mean)
         self.num_asked = self.num_measured = 0
 
@@ -421,25 +432,19 @@ class Estimate:
             measured = self.keys[at] == keys
             self.num_measured += int((connected & measured).sum())
             fit = torch.where(measured, self.known[at], fit)
-        return torch.where(connected, fit, torch.tensor(self.guess))
+        return torch.where(connected, fit, torch.tensor(self.guess, dtype=torch.float32))
 
 
-def to_indices(
-    space: SearchSpace, architectures: Sequence[Architecture] | Sequence[str] | torch.Tensor
-) -> torch.Tensor:
-    """Indices ``(n, slots)`` of architectures in any of the forms users have; each is checked to be of this space."""
-    from .architecture import Architecture
+def mean_of_each(space: SearchSpace, indices: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """One row and the mean score of each distinct architecture; neither order nor repetition make a difference.
 
-    if isinstance(architectures, torch.Tensor):
-        return space.check(architectures).cpu()
-    rows: list[Sequence[int]] = []
-    for architecture in architectures:
-        if not isinstance(architecture, Architecture):
-            architecture = Architecture.from_string(space, architecture)
-        if architecture.space.name != space.name:
-            raise ValueError(f"{architecture!r} is not of the space {space.name}")
-        rows.append(architecture.indices)
-    return torch.tensor(rows, dtype=torch.long).reshape(len(rows), space.num_slots)
+    Returns
+    -------
+    LongTensor (classes, slots), FloatTensor (classes,)
+    """
+    rows, which = space.classes(indices)
+    total = torch.zeros(len(rows), dtype=torch.double).index_add_(0, which, scores.double())
+    return rows, (total / which.bincount(minlength=len(rows))).float()
 
 
 def measure(
@@ -448,11 +453,11 @@ def measure(
     """Average contributions over good architectures ``(n, slots)``, with `value` giving scores in percent."""
     one_hot = torch.nn.functional.one_hot(good, space.num_choices).float()  # (n, slots, choices)
     count = one_hot.sum(0)
-    operations = torch.full((len(good), space.num_slots), torch.nan)
+    operations = torch.full((len(good), space.num_slots), torch.nan, dtype=torch.float32)
     players = operation_players(space)
     operations[:, [slots[0] for slots in players]] = shapley_contributions(space, good, value, players)
     gain = operations.nan_to_num().sum(1).mean()
-    per_slot = torch.full((len(good), space.num_slots), torch.nan)
+    per_slot = torch.full((len(good), space.num_slots), torch.nan, dtype=torch.float32)
     subgraphs = []
     nodes = subgraph_players(space)
     by_node = shapley_contributions(space, good, value, nodes)
@@ -460,7 +465,8 @@ def measure(
         per_slot[:, slots] = by_node[:, player, None]
         patterns, inverse = good[:, slots].unique(dim=0, return_inverse=True)
         counts = torch.bincount(inverse)
-        means = torch.zeros(len(patterns)).index_add_(0, inverse, by_node[:, player]) / counts
+        total = torch.zeros(len(patterns), dtype=torch.float32).index_add_(0, inverse, by_node[:, player])
+        means = total / counts
         subgraphs += [
             Subgraph(tuple(slots), tuple(pattern), mean, number)
             for pattern, mean, number in zip(patterns.tolist(), means.tolist(), counts.tolist(), strict=True)

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from scipy.stats import norm, rankdata
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from .architecture import Architecture
-from .errors import unknown
+from .errors import TooFew, unknown
+from .inputs import to_architecture, to_scores, whole_number
 from .pipeline_pkgen import PKGenPipeline
 from .priors import MIN_EVALUATIONS, Prior
 from .spaces import SearchSpace, get_space
@@ -34,6 +37,7 @@ ELITE, OFFSPRING = 8, 128  # best architectures that are noised, and how often e
 ANYTHING = 64  # uniform random ones, for where the prior is wrong
 FIRST = 10  # scores before which the denoiser's own ranking proposes
 FAVOURITES, FAMILIAR = 4, 0.5  # of these so many the pipeline's own favourites, in a space at least so familiar
+FILLED = 100  # draws of random architectures, in a space that is nearly used up, before it counts as used up
 CURIOSITY = 0.5  # standard deviations that count beside the mean: more tries what is uncertain
 
 
@@ -41,7 +45,9 @@ class Proposer:
     """Proposes architectures to train and learns from their scores, one batch at a time.
 
     ``ask`` and ``tell`` may be called in any order and number; what was told is all that is learnt from. The same
-    checkpoint, seed and scores give the same proposals, in one run or resumed.
+    checkpoint, seed and scores give the same proposals, in one run or resumed. An architecture that is told several
+    times (trained with several seeds) has the mean of its scores; one whose score is NaN is a training that failed,
+    worse than all others.
 
     Parameters
     ----------
@@ -54,13 +60,16 @@ class Proposer:
     seed
         Everything random follows from it and from what was told.
     state
-        A JSON file that is written after every `ask` and `tell`, and read first if it is there.
+        A JSON file that every `ask` and `tell` reads and writes, so that a run can be resumed, and several processes
+        can share one: none proposes what another has asked for, and each learns from all scores. While one of them
+        reads and writes, the others wait (for a lock on the file ``.NAME.lock`` beside it).
 
     Attributes
     ----------
-    architectures : list of Architecture, those told, in order
+    architectures : list of Architecture, those told with a score, in order
     scores : list of float, theirs
-    pending : list of Architecture, those asked for and not told yet
+    failures : list of Architecture, those told whose trainings all failed
+    pending : list of Architecture, those asked for and not told yet, by any process
 
     Raises
     ------
@@ -80,12 +89,12 @@ class Proposer:
         self.pipe, self.space, self.task, self.seed = pipe, get_space(space), task, seed
         self.prior = pipe.select_prior(self.space, task, prior)
         self.state = None if state is None else Path(state)
-        self.architectures: list[Architecture] = []
-        self.scores: list[float] = []
         self.pending: list[Architecture] = []
-        self._pool: torch.Tensor | None = None
-        if self.state is not None and self.state.exists():
-            self._load(self.state)
+        self._told: list[tuple[Architecture, float]] = []  # all that was told, in order; NaN is a failure
+        self._first: torch.Tensor | None = None
+        self._learn()
+        with self._shared(writes=False):
+            pass
 
     # ------------------------------------------------------------------ ask and tell
 
@@ -97,54 +106,78 @@ class Proposer:
         ValueError
             If `num` is not a whole number from 1, or the space has no more.
         """
-        if isinstance(num, bool) or not isinstance(num, int) or num < 1:
-            raise ValueError(f"num must be a whole number from 1, got {num!r}")
-        taken = {*self.architectures, *self.pending}
-        if num > self.space.num_architectures - len(taken):
-            raise ValueError(
-                f"{num:,} architectures were asked for, but {self.space.name} holds {self.space.num_architectures:,}, "
-                f"of which {len(taken):,} were told or are pending"
-            )
-        candidates = self._candidates(taken, num)
-        if len(self.scores) < FIRST or len(set(self.scores)) < 2:
-            worth = self._denoiser_scores(candidates)
-            if self.pipe.familiarity(self.space) >= FAMILIAR:
-                worth[: max(0, FAVOURITES - len(taken))] = np.inf  # the pool comes first, as the pipeline ranked it
-        else:
-            worth = self._promise(candidates)
-        best = np.argsort(-worth, kind="stable")[:num]
-        asked = Architecture.from_batch(self.space, candidates[torch.from_numpy(best)])
-        self.pending += asked
-        self._save()
+        num = whole_number("num", num)
+        first = self._pool()
+        with self._shared():
+            taken = {*self.architectures, *self.failures, *self.pending}
+            used = sum(architecture.is_valid for architecture in taken)
+            if num > self.space.num_architectures - used:
+                raise self._used_up(num, self.space.num_architectures, used)
+            candidates = self._candidates(first, taken, num)
+            if len(self._known) < FIRST or len(set(self._known.values())) < 2:
+                worth = self._denoiser_scores(candidates)
+                if self.pipe.familiarity(self.space) >= FAMILIAR:
+                    worth[: max(0, FAVOURITES - len(taken))] = (
+                        np.inf
+                    )  # the pool comes first, as the pipeline ranked it
+            else:
+                worth = self._promise(candidates)
+            best = np.argsort(-worth, kind="stable")[:num]
+            asked = Architecture.from_batch(self.space, candidates[torch.from_numpy(best)])
+            self.pending += asked
         return asked
 
+    def _used_up(self, num: int, holds: int, used: int) -> TooFew:
+        return TooFew(
+            f"{num:,} architectures were asked for, but {self.space.name} holds {holds:,}, of which {used:,} were "
+            f"told or are pending",
+            holds - used,
+        )
+
     def tell(self, architectures: Sequence[Architecture | str], scores: Sequence[float]) -> None:
-        """What training gave: a score of each, higher is better. Architectures that were not asked for count as well.
+        """What training gave: a score of each, higher is better, or NaN (or None) of a training that failed.
+
+        Architectures that were not asked for count as well, and those told before count again.
 
         Raises
         ------
         ValueError
-            For lengths that differ, a score that is not finite, an architecture of another space, or one told before;
-            nothing is kept of such a call.
+            For lengths that differ, an infinite score, or an architecture of another space; nothing is kept of such a
+            call.
         """
-        self._take(architectures, scores)
-        self._save()
+        told = self._checked(architectures, scores)
+        with self._shared():
+            self._told += told
+            self._learn()
 
-    def _take(self, architectures: Sequence[Architecture | str], scores: Sequence[float]) -> None:
-        if len(architectures) != len(scores):
-            raise ValueError(f"{len(architectures)} architectures but {len(scores)} scores")
-        told = dict(zip(self.architectures, self.scores, strict=True))
-        for given, score in zip(architectures, scores, strict=True):
-            architecture = Architecture.from_string(self.space, given) if isinstance(given, str) else given
-            if architecture.space.name != self.space.name:
-                raise ValueError(f"{architecture!r} is not of the space {self.space.name}")
-            if not np.isfinite(score):
-                raise ValueError(f"scores must be finite numbers; that of {architecture} is {score}")
-            if architecture in told:
-                raise ValueError(f"{architecture} was told before, with {told[architecture]}")
-            told[architecture] = float(score)
-        self.architectures, self.scores = list(told), list(told.values())
-        self.pending = [architecture for architecture in self.pending if architecture not in told]
+    def _checked(self, architectures: Sequence[Any], scores: Sequence[Any]) -> list[tuple[Architecture, float]]:
+        if isinstance(architectures, (str, Architecture)):
+            raise ValueError(f"tell takes a list of architectures and one of scores, got {architectures!r} alone")
+        given, values = list(architectures), to_scores(scores).tolist()
+        if len(given) != len(values):
+            raise ValueError(f"{len(given)} architectures but {len(values)} scores")
+        told = []
+        for number, (one, score) in enumerate(zip(given, values, strict=True)):
+            architecture = to_architecture(self.space, one, number)
+            if math.isinf(score):
+                raise ValueError(
+                    f"scores must be finite numbers, or NaN of a training that failed; that of {architecture} is "
+                    f"{score}"
+                )
+            told.append((architecture, score))
+        return told
+
+    def _learn(self) -> None:
+        """Bring up to date what follows from all that was told."""
+        values: dict[Architecture, list[float]] = {}
+        for architecture, score in self._told:
+            values.setdefault(architecture, []).append(score)
+        good = {a: [score for score in those if not math.isnan(score)] for a, those in values.items()}
+        means = {a: math.fsum(those) / len(those) for a, those in good.items() if those}
+        self.architectures, self.scores = list(means), list(means.values())
+        self.failures = [a for a in values if a not in means]
+        self._known = {a: means.get(a, -math.inf) for a in values}
+        self.pending = [a for a in self.pending if a not in values]
 
     @property
     def best(self) -> tuple[Architecture, float]:
@@ -158,45 +191,63 @@ class Proposer:
 
     def _generator(self) -> torch.Generator:
         """One that follows from the seed and from how many were told and are pending."""
-        done = len(self.scores) + len(self.pending)
+        done = len(self._known) + len(self.pending)
         return torch.Generator().manual_seed(self.seed * 1_000_003 + done)
 
     def _rows(self) -> torch.Tensor:
-        return torch.tensor([a.indices for a in self.architectures]).reshape(-1, self.space.num_slots)
+        rows = [a.indices for a in self._known]
+        return torch.tensor(rows, dtype=torch.long).reshape(-1, self.space.num_slots)
+
+    def _values(self) -> np.ndarray:
+        """Scores of `_rows`, minus infinity for failures."""
+        return np.array(list(self._known.values()), dtype=np.float64)
 
     def _write(self, prior: Prior, num: int, generator: torch.Generator) -> torch.Tensor:
-        """Distinct architectures by the pipeline, ``LongTensor (num, slots)``."""
+        """Distinct architectures by the pipeline, ``LongTensor (num, slots)``; none where it finds too few."""
         num = min(num, self.space.num_architectures)
-        out = self.pipe(self.space, self.task, prior, num, num_candidates=1, generator=generator)
+        try:
+            out = self.pipe(self.space, self.task, prior, num, num_candidates=1, generator=generator)
+        except TooFew:
+            return torch.empty(0, self.space.num_slots, dtype=torch.long)
         return torch.tensor([architecture.indices for architecture in out.architectures])
 
-    def _candidates(self, taken: set[Architecture], num: int) -> torch.Tensor:
+    def _pool(self) -> torch.Tensor:
+        """What the pipeline writes before any score is known, ``LongTensor (POOL, slots)``."""
+        if self._first is None:
+            self._first = self._write(self.prior, POOL, torch.Generator().manual_seed(self.seed * 1_000_003))
+        return self._first
+
+    def _candidates(self, first: torch.Tensor, taken: set[Architecture], num: int) -> torch.Tensor:
         """Distinct valid architectures to choose from, at least `num`, ``LongTensor (candidates, slots)``."""
         generator = self._generator()
-        if self._pool is None:
-            size = max(POOL, 2 * num)
-            self._pool = self._write(self.prior, size, torch.Generator().manual_seed(self.seed * 1_000_003))
-        parts = [self._pool]
-        if len(self.scores) >= MIN_EVALUATIONS and len(set(self.scores)) > 1:
+        parts = [first]
+        if 2 * num > POOL:
+            parts.append(self._write(self.prior, 2 * num, generator))
+        if len(self._known) >= MIN_EVALUATIONS and len(set(self.scores)) > 1:
             known = self.task if self.task in self.space.tasks else None
-            prior = Prior.from_evaluations(self.space, self._rows(), self.scores, known)
+            values = np.maximum(self._values(), min(self.scores))  # a failure is as bad as the worst
+            prior = Prior.from_evaluations(self.space, self._rows(), values, known)
             parts.append(self._write(prior, UPDATED, generator))
             parts.append(self._noised(prior, generator))
             parts.append(self.space.sample(ANYTHING, generator))
-        while True:
+        used = [a.indices for a in taken]
+        used_keys = self.space.keys(torch.tensor(used, dtype=torch.long).reshape(-1, self.space.num_slots)).numpy()
+        for _ in range(FILLED):
             rows = torch.cat(parts)
             rows = self.space.canonical(rows[self.space.is_valid(rows)])
             keys = self.space.keys(rows).numpy()
-            used = self.space.keys(torch.tensor([a.indices for a in taken])).numpy() if taken else keys[:0]
-            _, first = np.unique(keys, return_index=True)
-            first = np.sort(first[~np.isin(keys[first], used)])
-            if len(first) >= num:
-                return rows[torch.from_numpy(first)]
-            parts.append(self.space.sample(4 * num + ANYTHING, generator))  # nearly all of the space is known
+            _, unique = np.unique(keys, return_index=True)
+            unique = np.sort(unique[~np.isin(keys[unique], used_keys)])
+            if len(unique) >= num:
+                return rows[torch.from_numpy(unique)]
+            # nearly all of the space is known
+            few = self.space.valid_rows
+            parts.append(self.space.sample(4 * num + ANYTHING, generator) if few is None else few)
+        raise self._used_up(num, len(unique) + len(taken), len(taken))
 
     def _noised(self, prior: Prior, generator: torch.Generator) -> torch.Tensor:
         """The best told with a little of the diffusion's own noise, ``LongTensor (ELITE * OFFSPRING, slots)``."""
-        best = np.argsort(-np.array(self.scores), kind="stable")[:ELITE].copy()
+        best = np.argsort(-self._values(), kind="stable")[: min(ELITE, len(self.scores))].copy()
         rows = self._rows()[torch.from_numpy(best)].repeat_interleave(OFFSPRING, 0)
         scheduler = self.pipe.scheduler
         last = scheduler.num_train_timesteps
@@ -221,9 +272,9 @@ class Proposer:
 
     def _promise(self, candidates: torch.Tensor) -> np.ndarray:
         """Upper confidence bounds by a Gaussian process on normal scores of the ranks of what was told."""
-        told = len(self.scores)
+        told = len(self._known)
         features = self._features(torch.cat([self.space.canonical(self._rows()), candidates]))
-        target = norm.ppf((rankdata(self.scores) - 0.5) / told)
+        target = norm.ppf((rankdata(self._values()) - 0.5) / told)
         kernel = (
             ConstantKernel(1.0, (0.1, 10)) * RBF(2.0, (0.5, 20))
             + ConstantKernel(0.5, (1e-3, 10)) * RBF(10.0, (3, 100))
@@ -237,32 +288,93 @@ class Proposer:
 
     # ------------------------------------------------------------------ files
 
-    def _save(self) -> None:
+    @contextlib.contextmanager
+    def _shared(self, writes: bool = True) -> Iterator[None]:
+        """Hold the state file, if there is one: what others wrote is read first, what changes is written at the end.
+
+        If something fails, nothing is written, and what is held here stays as it was.
+        """
+        before = (list(self._told), list(self.pending))
+        try:
+            if self.state is None or not (writes or self.state.exists()):
+                yield
+                return
+            self.state.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.state.with_name(f".{self.state.name}.lock")):
+                self._read(self.state)
+                yield
+                if writes:
+                    self._save(self.state)
+        except BaseException:
+            self._told, self.pending = before
+            self._learn()
+            raise
+
+    def _save(self, path: Path) -> None:
         """Write the state under a temporary name, then rename."""
-        if self.state is None:
-            return
         content = {
             "space": self.space.name,
+            "fingerprint": self.space.fingerprint,
             "task": self.task,
             "seed": self.seed,
-            "told": [[str(a), score] for a, score in zip(self.architectures, self.scores, strict=True)],
+            "told": [[str(a), None if math.isnan(score) else score] for a, score in self._told],
             "pending": [str(a) for a in self.pending],
         }
-        self.state.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.state.with_name(f".{self.state.name}.tmp")
+        temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(temporary, self.state)
+        os.replace(temporary, path)
 
-    def _load(self, path: Path) -> None:
+    def _read(self, path: Path) -> None:
+        """Take over what the file holds, which must begin with all that is known here."""
+        if not path.exists():
+            if self._told or self.pending:
+                raise ValueError(
+                    f"{path} is gone, though it held {len(self._told)} scores: put it back, or begin anew"
+                )
+            return
+        told, pending = self._content(path)
+        here = [(a, None if math.isnan(score) else score) for a, score in self._told]
+        there = [(a, None if math.isnan(score) else score) for a, score in told]
+        if there[: len(here)] != here:
+            raise ValueError(
+                f"{path} has changed: it no longer begins with the {len(here)} scores that were told here. Another "
+                f"run was written over it, or it was edited; put it back, or begin anew with another file"
+            )
+        self._told, self.pending = told, pending
+        self._learn()
+
+    def _content(self, path: Path) -> tuple[list[tuple[Architecture, float]], list[Architecture]]:
+        """What was told and is pending, as a state file says; ValueError if it is damaged or of something else."""
+        damaged = f"{path} is not a state that a Proposer wrote, or is damaged"
         try:
             content: dict[str, Any] = json.loads(path.read_text())
-            told = [(str(text), float(score)) for text, score in content["told"]]
-            pending = [str(text) for text in content["pending"]]
+            told = [(_text(text), _score(score)) for text, score in content["told"]]
+            pending = [_text(text) for text in content["pending"]]
             was = {name: content[name] for name in ("space", "task", "seed")}
-        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a state that a Proposer wrote, or is damaged: {error!r}") from error
+            fingerprint = content.get("fingerprint", self.space.fingerprint)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{damaged}: {error!r}") from error
         for name, here in (("space", self.space.name), ("task", self.task), ("seed", self.seed)):
             if was[name] != here:
                 raise unknown(f"{name} of the state in {path}", here, [str(was[name])])
-        self._take([text for text, _ in told], [score for _, score in told])
-        self.pending = [Architecture.from_string(self.space, text) for text in pending]
+        if fingerprint != self.space.fingerprint:
+            raise ValueError(f"{path} is of another space that is called {self.space.name!r} too: its slots differ")
+        try:
+            rows = self._checked([text for text, _ in told], [score for _, score in told])
+            return rows, [Architecture.from_string(self.space, text) for text in pending]
+        except ValueError as error:
+            raise ValueError(f"{damaged}: {error}") from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected the string of an architecture, got {value!r}")
+    return value
+
+
+def _score(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"expected a score, got {value!r}")
+    return float(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -124,6 +125,9 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     def set_timesteps(self, num_inference_steps: int, device: torch.device | str | None = None) -> None:
         """Lay `num_inference_steps` evenly over time; `timesteps` holds them, noisiest first."""
         last = self.num_train_timesteps
+        if isinstance(num_inference_steps, bool) or not hasattr(num_inference_steps, "__index__"):
+            raise ValueError(f"num_inference_steps must be a whole number, 1 to {last}, got {num_inference_steps!r}")
+        num_inference_steps = operator.index(num_inference_steps)
         if not 1 <= num_inference_steps <= last:
             raise ValueError(f"num_inference_steps must be 1 to {last}, got {num_inference_steps}")
         self.num_inference_steps = num_inference_steps

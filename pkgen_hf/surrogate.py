@@ -24,7 +24,7 @@ class Surrogate:
     table
         The measurements.
     task
-        The task whose scores (of `Task.split`) are fitted.
+        The task whose scores (those that select) are fitted.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ from .spaces.parts import COST_FEATURES
 
 def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> Prior:
     """The (weighted) mean of priors of one space, each in its own scale."""
-    shares = torch.tensor([1.0] * len(priors) if weights is None else list(weights))
+    shares = torch.tensor([1.0] * len(priors) if weights is None else list(weights), dtype=torch.float32)
     shares = shares / shares.sum()
     scale = float(np.mean([prior.scale for prior in priors]))
 
@@ -85,7 +85,7 @@ def carry(space: SearchSpace, prior: Prior) -> Prior:
     # A choice is as much more frequent than by chance as the choices alike were. Where nothing is alike it is as
     # frequent as its cost makes it in the other space: the slope of log frequency on effects on cost is carried.
     mask, mask_there = space.choice_mask, prior.space.choice_mask
-    chance = mask_there / prior.space.sizes[:, None]
+    chance = mask_there.float() / prior.space.sizes[:, None]
     ratio = prior.frequencies / chance.clamp(min=1e-9)
     effects = prior.space.cost_effects[..., :2].mean(-1)
     gain = (0.1 + ratio).log()[mask_there]
@@ -113,7 +113,7 @@ def select_prior(priors: Sequence[Prior], space: SearchSpace, task: str | None) 
     of which the priors for the same kind of task are read (else those for the kinds that share most traits with it),
     a consensus in place of single tasks. Without a task, the average over the space's tasks. Absent if there is none.
     """
-    here = [prior for prior in priors if prior.space.name == space.name]
+    here = [prior for prior in priors if prior.space == space]
     own = [prior for prior in here if prior.task == task]
     if own:
         return own[0]
@@ -137,8 +137,8 @@ def consensus_of(priors: Sequence[Prior], kind: str) -> list[Prior]:
     best = max(shared.values(), default=0)
     wanted = {kind} if kind in shared else {name for name, number in shared.items() if number == best}
     found = [prior for prior, name in zip(priors, kinds, strict=True) if name in wanted and prior.task is not None]
-    agreed = {(prior.space.name, prior.task) for prior in found if prior.task in TASK_KINDS}
-    return [p for p in found if p.task in TASK_KINDS or (p.space.name, task_kind(p.space, p.task)) not in agreed]
+    agreed = {(prior.space, prior.task) for prior in found if prior.task in TASK_KINDS}
+    return [p for p in found if p.task in TASK_KINDS or (p.space, task_kind(p.space, p.task)) not in agreed]
 
 
 def task_kind(space: SearchSpace, task: str | None) -> str:

@@ -58,7 +58,7 @@ def ablations(options: argparse.Namespace) -> None:
         read = (record if here is pipe else unseen_record)["labels_read"]
         found = evaluate(method, from_pipeline(here, space, task, prior, **call), table, task, read, **size)
         del found["quantiles"]
-        return found | {"setting": setting, "scores": space.task(task).split}
+        return found | {"setting": setting, "scores": table.split(task)}
 
     def of_call(argument: str, values: list[Any]) -> list[Row]:
         return [

@@ -84,7 +84,7 @@ def beside_baselines(
         evaluate("uniform random", from_uniform(space), judge, task, {}, **size),
     ]
     for row in rows:
-        row["scores"] = space.task(task).split if isinstance(judge, ScoreTable) else "surrogate"
+        row["scores"] = table.split(task) if isinstance(judge, ScoreTable) else "surrogate"
         if not isinstance(judge, ScoreTable):
             row["surrogate_error"] = judge.error
     return rows
@@ -158,7 +158,7 @@ def few_labels(options: argparse.Namespace) -> None:
             rows = []
             for method, alternatives in searches.items():
                 rows += evaluate_search(method, alternatives, table, task, **size)
-            return [row | {"scores": table.space.task(task).split} for row in rows]
+            return [row | {"scores": table.split(task)} for row in rows]
 
         name = f"few-labels-{space}"
         rows = rows_of(name, tasks, of_task, options)
@@ -203,7 +203,7 @@ def prior_matters(options: argparse.Namespace) -> None:
             generate = from_pipeline(pipe, space, task, prior)
             rows.append(evaluate(method, generate, table, task, record.get("labels_read", {}), **size))
         rows.append(evaluate("uniform random", from_uniform(space), table, task, {}, **size))
-        return [row | {"scores": space.task(task).split} for row in rows]
+        return [row | {"scores": table.split(task)} for row in rows]
 
     name = f"prior-matters-{space_name}"
     rows = rows_of(name, options.task or table.tasks, of_task, options)

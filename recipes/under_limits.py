@@ -146,7 +146,7 @@ def limits(options: argparse.Namespace) -> None:
                 del row["quantiles"], row["coverage"], row["coverage_std"]
                 optimum = float(table.scores(allowed, task).max())
                 row |= {"setting": setting, "variant": f"at most {most / 1e6} M parameters", "optimum": optimum}
-                rows.append(row | {"scores": space.task(task).split})
+                rows.append(row | {"scores": table.split(task)})
         return rows
 
     name = f"limits-{space_name}"
@@ -161,7 +161,7 @@ def limits(options: argparse.Namespace) -> None:
         rows = []
         for setting, pipe, read in pipelines(task):
             row = {"method": "PKGen", "task": task, "n": FRONT * EACH, "seeds": options.seeds, "labels_read": read}
-            row |= {"setting": setting, "scores": space.task(task).split}
+            row |= {"setting": setting, "scores": table.split(task)}
             rows.append(row | front(pipe, table, latencies, task, options))
         return rows
 

@@ -193,12 +193,18 @@ def test_split_is_the_one_that_selects_unless_named() -> None:
     rows = space.all_indices()[:3]
     columns = {"cifar10_test_accuracy": [90.0, 91.0, 92.0], "cifar10_validation_accuracy": [1.0, 2.0, None]}
     table = ScoreTable(space, datasets.Dataset(pa.table({"architecture": space.to_strings(rows), **columns})))
-    assert space.task("cifar10").split == "test" and table.tasks == ["cifar10"]
-    assert table.column("cifar10").tolist() == table.column("cifar10", "test").tolist() == [90, 91, 92]
-    assert table.scores(rows, "cifar10").tolist() == [90, 91, 92]
-    assert table.scores(rows, "cifar10", "validation").nan_to_num(-1).tolist() == [1, 2, -1]
-    assert table.ranks(torch.tensor([91.0]), "cifar10").tolist() == pytest.approx([1 / 3])
-    assert table.ranks(torch.tensor([1.5]), "cifar10", "validation").tolist() == pytest.approx([1 / 2])
+    assert table.split("cifar10") == "validation" and table.tasks == ["cifar10"]
+    assert table.column("cifar10", "test").tolist() == table.scores(rows, "cifar10", "test").tolist() == [90, 91, 92]
+    for scores in (table.column("cifar10"), table.scores(rows, "cifar10"), table.column("cifar10", "validation")):
+        assert scores.nan_to_num(-1).tolist() == [1, 2, -1]
+    assert table.ranks(torch.tensor([1.5]), "cifar10").tolist() == pytest.approx([1 / 2])
+    assert table.ranks(torch.tensor([91.0]), "cifar10", "test").tolist() == pytest.approx([1 / 3])
+    del columns["cifar10_validation_accuracy"]  # test scores select where the benchmark may publish nothing else
+    table = ScoreTable(space, datasets.Dataset(pa.table({"architecture": space.to_strings(rows), **columns})))
+    assert table.split("cifar10") == "test" and table.column("cifar10").tolist() == [90, 91, 92]
+    cells = get_space("nas-bench-201")
+    other = pa.table({"architecture": cells.to_strings(cells.all_indices()[:3]), **columns})
+    assert ScoreTable(cells, datasets.Dataset(other)).tasks == []
 
 
 def test_consensus_is_the_mean_rank() -> None:

@@ -14,7 +14,7 @@ import torch
 from pkgen_hf import PKGenPipeline, PKGenPipelineOutput, ScoreTable
 from pkgen_hf.dataset_folder import build_latencies
 from pkgen_hf.latency import LatencyTable
-from pkgen_hf.limits import Limits
+from pkgen_hf.limits import Limits, Steering
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space, list_spaces
 
 SPACE = "nas-bench-201"
@@ -90,14 +90,15 @@ def test_steered_not_filtered(name: str) -> None:
     sample = space.sample(2048, seeded(2))
     limit = int(space.parameters(sample[space.is_valid(sample)]).double().quantile(0.02))
     limits = Limits(space, max_parameters=limit)
+    steering = Steering(limits)
     flat = torch.zeros(1024, space.num_slots, space.num_choices).masked_fill(~space.choice_mask, -torch.inf)
     share = []
     for _ in range(4):  # what was drawn mends the regression
-        chance = limits.tilt(flat).softmax(-1)
+        chance = steering.tilt(flat).softmax(-1)
         drawn = torch.multinomial(chance.flatten(0, 1), 1, generator=seeded(3)).reshape(1024, -1)
         drawn = drawn[space.is_valid(drawn)]
         share.append(float(limits.within(drawn).float().mean()))
-        limits.learn(drawn)
+        steering.learn(drawn)
     assert max(share) > 0.25, share
 
 
@@ -106,7 +107,7 @@ def test_tilt_obeys_in_the_mean_and_leaves_alone_what_does() -> None:
     space = get_space(SPACE)
     limits = Limits(space, "cifar10", max_flops=40e6)
     logits = torch.randn(64, space.num_slots, space.num_choices, generator=seeded())
-    tilted = limits.tilt(logits)
+    tilted = Steering(limits).tilt(logits)
     costs = torch.zeros(space.num_slots, space.num_choices)
     everything = space.all_indices()
     base = int(space.flops(everything[:1] * 0, "cifar10"))

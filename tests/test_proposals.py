@@ -101,7 +101,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(
         parts.tell(asked, look_up(cell_table, asked))
         parts = Proposer(untrained, SPACE, TASK, seed=3, state=state)
         assert parts.architectures == whole.architectures and parts.scores == whole.scores and not parts.pending
-    assert list(state.parent.iterdir()) == [state]
+    assert sorted(path.name for path in state.parent.iterdir()) == [".state.json.lock", "state.json"]
     assert json.loads(state.read_text())["task"] == TASK
 
 
@@ -134,9 +134,9 @@ def test_impossible_numbers_are_refused(untrained: PKGenPipeline, num: int) -> N
     "architectures, scores, message",
     [
         ([BEST], [], "1 architectures but 0 scores"),
-        ([BEST], [float("nan")], "scores must be finite numbers"),
+        ([BEST], ["good"], "scores must be numbers: could not convert"),
+        (BEST, [GOOD], "takes a list of architectures"),
         ([BEST], [float("inf")], "scores must be finite numbers"),
-        ([BEST, BEST], [GOOD, GOOD], "was told before, with 70.0"),
         (["|none~0|"], [GOOD], "is not a nas-bench-201 string"),
         ([Architecture.from_string("nas-bench-macro", "21102012")], [GOOD], "is not of the space nas-bench-201"),
     ],

@@ -27,7 +27,7 @@ from pkgen_hf.episodes import (
     priors_of,
 )
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
-from pkgen_hf.priors import EVIDENCE, FREQUENCY, LOG_FREQUENCY, PRIOR_FEATURES, Prior
+from pkgen_hf.priors import EVIDENCE, FREQUENCY, LOG_FREQUENCY, PRIOR_FEATURES, Prior, mean_of_each
 from pkgen_hf.spaces import TASK_TRAITS
 from pkgen_hf.training import RECORD, TrainingArguments, train, training_loss
 
@@ -101,12 +101,19 @@ def test_goals(tables: list[ScoreTable]) -> None:
     assert [goal.task for goal in goals[:4]] == [*tables[0].tasks, "image-classification"]
     for goal in goals:
         ranked = goal.ranked()
-        assert (goal.scores[ranked][:-1] >= goal.scores[ranked][1:]).all()
+        keys = goal.table.space.keys(goal.table.indices[ranked])
+        assert len(keys.unique()) == len(keys)
+        known = ~goal.scores.isnan() & goal.table.space.is_valid(goal.table.indices)
+        rows, means = mean_of_each(goal.table.space, goal.table.indices[known], goal.scores[known])
+        assert torch.equal(goal.table.space.keys(rows), keys.sort().values)
+        best_first = means[torch.searchsorted(goal.table.space.keys(rows), keys)]
+        assert (best_first[:-1] >= best_first[1:]).all()
         quality = goal.quality()
         assert quality[~quality.isnan()].max() == 1
         assert quality[~quality.isnan()].min() >= 0
-        better = goal.scores[ranked][:-1] > goal.scores[ranked][1:]
-        assert (quality[ranked][:-1] > quality[ranked][1:])[better].all()
+        order = goal.scores[known].argsort(descending=True)
+        better = goal.scores[known][order][:-1] > goal.scores[known][order][1:]
+        assert (quality[known][order][:-1] > quality[known][order][1:])[better].all()
     real, shifted = goals[0], goals[4]
     assert not torch.equal(real.ranked()[:TARGETS], shifted.ranked()[:TARGETS])
 

@@ -18,7 +18,7 @@ from pkgen_hf.benchmarks import ScoreTable
 from pkgen_hf.contributions import games, operation_players, shapley_contributions
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
 from pkgen_hf.prior_files import load_priors, save_priors
-from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "own_space.py"
 NONE, CONV = Choice("none", "zero"), Choice("conv", "convolution", kernel=3)
@@ -222,13 +222,13 @@ def test_json_needs_the_space(space: SearchSpace) -> None:
             Architecture.from_json(text, space="nas-bench-201")
 
 
-def test_a_space_of_a_known_name_keeps_its_own_slots(space: SearchSpace) -> None:
-    """In pickles, for which known spaces are just a name."""
-    mine = SearchSpace("nas-bench-201", space.slots, space.tasks, "none")
-    for owner in (space, mine):
-        architecture = Architecture(owner, [5] * 10)
-        again = pickle.loads(pickle.dumps(architecture))
-        assert again.indices == architecture.indices and str(again) == str(architecture)
+def test_names_of_the_package_are_taken(space: SearchSpace) -> None:
+    for name in list_spaces():
+        with pytest.raises(ValueError, match=f"the name '{name}' is taken by a space of this package"):
+            SearchSpace(name, space.slots, space.tasks, "none")
+    architecture = Architecture(space, [5] * 10)
+    again = pickle.loads(pickle.dumps(architecture))
+    assert again == architecture and again.indices == architecture.indices and str(again) == str(architecture)
 
 
 def test_lists_do_as_well_as_tuples() -> None:

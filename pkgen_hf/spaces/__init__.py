@@ -3,7 +3,7 @@
 from functools import cache
 
 from ..errors import unknown
-from .base import SearchSpace
+from .base import RESERVED, SearchSpace
 from .darts import DARTSSpace
 from .mnasnet import MnasNetSpace
 from .nas_bench_101 import NASBench101Space
@@ -40,6 +40,7 @@ _SPACES: dict[str, type[SearchSpace]] = {
     "transnas-bench-101-micro": TransNASMicroSpace,
     "transnas-bench-101-macro": TransNASMacroSpace,
 }
+RESERVED.update(_SPACES)
 
 
 def list_spaces() -> list[str]:

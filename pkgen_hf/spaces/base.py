@@ -6,6 +6,7 @@ An architecture is a row of choice indices, one for each slot; every method here
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -20,6 +21,7 @@ from .parts import (
     COST_FEATURES,
     RELATIONS,
     SLOT_KINDS,
+    TASK_KINDS,
     Graph,
     Slot,
     Task,
@@ -29,6 +31,7 @@ from .parts import (
 )
 
 FEW = 2**15  # encodings of a space that may be listed at every turn
+RESERVED: dict[str, type[SearchSpace]] = {}  # names of the spaces of this package, each with the one class that has it
 
 
 class SearchSpace:
@@ -37,10 +40,13 @@ class SearchSpace:
     A space made from this class directly writes its strings as choice names joined by ``|``, holds every
     architecture valid and distinct, and counts no costs. The spaces of the benchmarks override those parts.
 
+    Two spaces are equal if their names, classes, slots (with all their choices, in order) and null choices are: a
+    space that is defined twice in the same way is one space, and one that has changed is another, whatever its name.
+
     Parameters
     ----------
     name
-        e.g. ``"nas-bench-201"``.
+        e.g. ``"residual-cell"``; those of the spaces that come with the package are taken.
     slots
         The decisions, in the order of the string.
     tasks
@@ -52,8 +58,8 @@ class SearchSpace:
     Raises
     ------
     ValueError
-        For a name that cannot be part of a file's, no slots or two of one name, a task that is not a `Task`, a null
-        choice that no slot has, or names of choices that the strings of this class cannot hold.
+        For a name that cannot be part of a file's or is taken, no slots or two of one name, a task that is not a
+        `Task`, a null choice that no slot has, or names of choices that the strings of this class cannot hold.
     """
 
     def __init__(
@@ -76,6 +82,8 @@ class SearchSpace:
         """Raise one clear ValueError for the first part that cannot be; see the class."""
         if not self.name or set(self.name) & set("/\\"):
             raise ValueError(f"the name of a space is part of file names: not empty, no slashes; got {self.name!r}")
+        if RESERVED.get(self.name, type(self)) is not type(self):
+            raise ValueError(f"the name {self.name!r} is taken by a space of this package; give yours another")
         if not self.slots:
             raise ValueError(f"{self.name} needs at least one slot")
         for part in self.slots:
@@ -100,6 +108,46 @@ class SearchSpace:
 
     def __repr__(self) -> str:
         return f"SearchSpace({self.name!r}, {self.num_slots} slots, {self.num_encodings:,} encodings)"
+
+    # ------------------------------------------------------------------ identity
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of what makes the space what it is: class, name, slots with their choices in order, null choices."""
+        parts = (type(self).__qualname__, self.name, self.slots, self.null_choice)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SearchSpace):
+            return NotImplemented
+        return self is other or self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def check_same(self, other: SearchSpace, what: str, hint: str = "") -> None:
+        """Raise ValueError unless `other`, the space that `what` is of, is this one; `hint` says what may help."""
+        if other == self:
+            return
+        if other.name != self.name:
+            raise ValueError(f"{what} is of {other.name}, not of {self.name}{hint}")
+        raise ValueError(
+            f"{what} is of another space that is called {self.name!r} too: {self._difference(other)}{hint}"
+        )
+
+    def _difference(self, other: SearchSpace) -> str:
+        """The first thing in which another space of the same name differs, in words."""
+        if len(self.slots) != len(other.slots):
+            return f"it has {len(other.slots)} slots, this one {len(self.slots)}"
+        for number, (here, there) in enumerate(zip(self.slots, other.slots, strict=True)):
+            names = [[choice.name for choice in slot.choices] for slot in (here, there)]
+            if here.name != there.name:
+                return f"its slot {number} is {there.name!r}, here it is {here.name!r}"
+            if names[0] != names[1]:
+                return f"choices of its slot {here.name!r} are {', '.join(names[1])}; here {', '.join(names[0])}"
+            if here != there:
+                return f"its slot {here.name!r} or one of its choices is described otherwise"
+        return "its class or its null choice differs"
 
     # ------------------------------------------------------------------ description, as tensors
 
@@ -193,24 +241,30 @@ class SearchSpace:
 
     @cached_property
     def num_architectures(self) -> int:
-        """Number of distinct valid architectures."""
-        return self.num_encodings
+        """Number of distinct valid architectures; of more than `FEW` encodings, unless the class counts, theirs."""
+        if self.valid_rows is None:
+            return self.num_encodings
+        return len(self.keys(self.valid_rows).unique())
 
     # ------------------------------------------------------------------ indices
 
     def check(self, indices: torch.Tensor) -> torch.Tensor:
-        """`indices` as ``LongTensor (batch, slots)``; ValueError for a wrong shape or a value out of range."""
-        indices = torch.as_tensor(indices).long()
+        """`indices` as ``LongTensor (batch, slots)``.
+
+        ValueError for a wrong shape, or a value that is no whole number or out of range.
+        """
+        given = torch.as_tensor(indices)
+        indices = given.long()
         if indices.ndim != 2 or indices.shape[1] != self.num_slots:
             raise ValueError(
                 f"{self.name} takes indices of shape (batch, {self.num_slots}), got {tuple(indices.shape)}"
             )
-        wrong = (indices < 0) | (indices >= self.sizes.to(indices.device))
+        wrong = (indices < 0) | (indices >= self.sizes.to(indices.device)) | (indices != given)
         if wrong.any():
             row, slot = wrong.nonzero()[0].tolist()
             raise ValueError(
                 f"{self.name}: slot {self.slots[slot].name!r} has choices 0..{len(self.slots[slot].choices) - 1}, "
-                f"got {int(indices[row, slot])} in row {row}"
+                f"got {given[row, slot].item()} in row {row}"
             )
         return indices
 
@@ -240,6 +294,22 @@ class SearchSpace:
     def keys(self, indices: torch.Tensor) -> torch.Tensor:
         """Integers that are equal just for isomorphic architectures, ``LongTensor (batch,)``."""
         return self.codes(self.canonical(indices))
+
+    def classes(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The isomorphism classes among some architectures; their order and repetition make no difference.
+
+        Returns
+        -------
+        rows : LongTensor (classes, slots)
+            Of each class, in order of their keys, the row of the smallest code among those given.
+        which : LongTensor (batch,)
+            The class of each architecture.
+        """
+        order = self.codes(indices).argsort(stable=True)
+        keys = self.keys(indices)[order]
+        order = order[keys.argsort(stable=True)]
+        _, which, counts = self.keys(indices).unique(return_inverse=True, return_counts=True)
+        return indices[order[counts.cumsum(0) - counts]], which
 
     def canonical(self, indices: torch.Tensor) -> torch.Tensor:
         """The representative of each architecture's isomorphism class, ``LongTensor (batch, slots)``."""
@@ -367,6 +437,18 @@ class SearchSpace:
         if name not in self.tasks:
             raise unknown(f"task of {self.name}", name, list(self.tasks))
         return self.tasks[name]
+
+    def data_set(self, task: str | None) -> str | None:
+        """The task at whose scale costs are counted: `task` itself, of a kind the first of it, else the first of all.
+
+        None for a space without tasks; ValueError for what is neither a task of the space nor a kind of task.
+        """
+        if task is None or task in self.tasks:
+            return task or next(iter(self.tasks), None)
+        if task not in TASK_KINDS:
+            self.task(task)
+        alike = (name for name, known in self.tasks.items() if known.kind == task)
+        return next(alike, next(iter(self.tasks), None))
 
     def scale(self, task: str) -> dict[str, Any]:
         """Options of `pkgen_hf.networks.build` for the network whose costs are counted for a task, if not defaults."""

@@ -207,8 +207,8 @@ class Task:
 
     `kind` is one of `TASK_KINDS`. `guess` is the score of guessing (in percent, where scores are), which is what a
     disconnected network is worth. `num_classes`, `image_size` (pixels; 0 where there are no images) and `num_features`
-    set the network's scale for costs. `split` is the one whose scores select: ``"validation"``, or ``"test"`` where
-    the benchmark publishes nothing else.
+    set the network's scale for costs. `split` is the one whose scores may select: ``"validation"``, or also
+    ``"test"`` where a table of the benchmark may hold nothing else.
     """
 
     kind: str
