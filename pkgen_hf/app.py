@@ -16,7 +16,7 @@ from .spaces import get_space, list_spaces
 AVERAGE = "average"  # stands for no task, which a list of choices cannot hold
 START = ("nas-bench-201", "cifar10")
 KEEP_FILES = 24 * 3600  # seconds
-QUEUE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "pipeline"}  # its scheduler holds one call's steps
+QUEUE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "pipeline"}  # one call uses all cores
 
 # Fonts of the system, so that nothing is loaded from elsewhere, and colours that stand out from what is behind them
 THEME = gr.themes.Default(

@@ -19,6 +19,7 @@ from .benchmarks import ScoreTable, tables_in, with_package
 from .drawing import draw
 from .export import python_source
 from .latency import LatencyTable
+from .measured import look_up
 from .own_evaluations import read_evaluations
 from .pipeline_pkgen import PKGenPipeline
 from .priors import Prior
@@ -39,7 +40,7 @@ class Generation:
         Of each architecture, best first: rank, architecture (string), score, parameters, flops (multiply-adds) and,
         where tables are at hand, latency_ms and measured; None where a table has no value.
     measured_on
-        What `measured` is: split and task; None if there is no table.
+        What `measured` is: split, measure and data set; None if there is no table, or it has nothing of the task.
     """
 
     space: SearchSpace
@@ -66,7 +67,8 @@ class Generation:
 def python_code(space: str, task: str | None, strings: Sequence[str]) -> dict[str, str]:
     """Plain Python code of architectures' networks at a task's scale, by names of files in their order."""
     found = get_space(space)
-    name = task if task in found.tasks else next(iter(found.tasks))
+    name = found.data_set(task)
+    assert name is not None  # every space of the package has tasks
     data, sizes = found.task(name), found.scale(name)
     if "task" not in sizes:
         sizes["num_classes"] = data.num_classes
@@ -91,11 +93,6 @@ def _whole(name: str, value: float | None, least: int, most: int) -> int:
     if value is None or value != int(value) or not least <= value <= most:
         raise ValueError(f"the {name} must be a whole number from {least} to {most}, got {value}")
     return int(value)
-
-
-def _add(records: list[dict[str, Any]], name: str, values: torch.Tensor) -> None:
-    for record, value in zip(records, values.tolist(), strict=True):
-        record[name] = None if math.isnan(value) else value
 
 
 def _tables(folder: str | Path | None) -> dict[str, str]:
@@ -187,8 +184,7 @@ class Backend:
         seed = _whole("seed", seed, 0, 2**63 - 1)
         prior = None
         if evaluations.strip():
-            named = task if task in found.tasks else None
-            prior = Prior.from_evaluations(found, *read_evaluations(found, evaluations), named)
+            prior = Prior.from_evaluations(found, *read_evaluations(found, evaluations), task)
         limits: dict[str, Any] = {}
         for name, what, millions in (
             ("max_parameters", "parameters", max_parameters),
@@ -225,15 +221,16 @@ class Backend:
             record = {"rank": k, "architecture": str(architecture), "score": score}
             records.append(record | {"parameters": cost.parameters, "flops": cost.flops})
         rows = torch.tensor([architecture.indices for architecture in out.architectures])
-        shown = task if task in found.tasks else next(iter(found.tasks))
         if clock is not None and device is not None:
-            _add(records, "latency_ms", clock.latencies(rows, shown, device))
-        table, measured_on = self.table(found), None
-        if table is not None and shown in table.tasks and task in (shown, None):
-            scores = table.scores(rows, shown)
-            if not scores.isnan().all():
-                _add(records, "measured", scores)
-                measured_on = f"{found.task(shown).split} score on {shown}"
+            latencies = clock.latencies(rows, found.data_set(task) or "", device).tolist()
+            for record, latency in zip(records, latencies, strict=True):
+                record["latency_ms"] = None if math.isnan(latency) else latency
+        table = self.table(found)
+        measured = None if table is None else look_up(table, rows, task, prior)
+        if measured is not None:
+            for record, score in zip(records, measured.scores, strict=True):
+                record["measured"] = score
+        measured_on = None if measured is None else f"{measured.label}{', in %' if measured.unit else ''}"
         settings |= {"seed": seed, "device": device}
         return Generation(found, settings, out.architectures, records, out.prior, out.validity, measured_on)
 

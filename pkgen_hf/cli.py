@@ -70,16 +70,18 @@ def generate(
     import torch
 
     from .drawing import draw as draw_cells
+    from .measured import look_up
     from .pipeline_pkgen import PKGenPipeline
     from .priors import Prior
 
     pipe = PKGenPipeline.from_pretrained(checkpoint)
     pipe.set_progress_bar_config(disable=quiet or as_json, desc="generating")
     generator = None if seed is None else torch.Generator().manual_seed(seed)
+    own = None if prior is None else Prior.load(prior)
     out = pipe(
         space=space,
         task=task,
-        prior=None if prior is None else Prior.load(prior),
+        prior=own,
         num_architectures=number,
         distinct=distinct,
         num_candidates=candidates,
@@ -94,11 +96,10 @@ def generate(
         latency_table=latency_table,
     )
     measured = None
-    shown = task or next(iter(out.prior.space.tasks), None)
     scores = _score_table(space, table, quiet or as_json)
-    if scores is not None and shown in scores.tasks:
+    if scores is not None:
         rows = torch.tensor([architecture.indices for architecture in out.architectures])
-        measured = scores.scores(rows, shown).tolist()
+        measured = look_up(scores, rows, task, own)
     records: list[dict[str, Any]] = []
     for rank, (architecture, score) in enumerate(zip(out.architectures, out.scores.tolist(), strict=True), 1):
         cost = architecture.cost(task)
@@ -110,30 +111,33 @@ def generate(
             "flops": cost.flops,
         }
         if measured is not None:
-            record["measured_validation_accuracy"] = measured[rank - 1]
+            record[measured.field] = measured.scores[rank - 1]
         records.append(record)
     if draw is not None:
         titles = [
             f"{r['rank']}.  {r['parameters'] / 1e6:.2f} M parameters"
-            + (f",  measured {r['measured_validation_accuracy']:.2f} %" if measured is not None else "")
-            for r in records
+            + (f",  {measured.split} {measured.text(k)}" if measured is not None else "")
+            for k, r in enumerate(records)
         ]
         draw_cells(out.architectures, draw, titles)
     if as_json:
-        print(json.dumps({"space": space, "task": task, "validity": out.validity, "architectures": records}, indent=2))
+        head = {"space": space, "task": task, "measured_on": measured.label if measured else None}
+        print(json.dumps({**head, "validity": out.validity, "architectures": records}, indent=2))
         return
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"[bold]{space}, {task or 'average over tasks'}[/] ({out.prior.evidence} prior)")
-    for r in records:
+    for k, r in enumerate(records):
         line = f"[bold]{r['rank']:>3}[/]  score {r['score']:6.3f}   {r['parameters'] / 1e6:7.3f} M parameters"
         line += f"   {r['flops'] / 1e6:7.1f} M multiply-adds"
         if measured is not None:
-            line += f"   [green]{r['measured_validation_accuracy']:.2f} % measured[/]"
+            line += (
+                f"   [green]{measured.text(k)} measured[/]" if measured.scores[k] is not None else "   not measured"
+            )
         console.print(line)
         console.print(f"     {r['architecture']}", markup=False)
     if not quiet:
         console.print(
-            f"ranked by the model's own score; the measured accuracy (validation, {shown}) was looked up afterwards"
+            f"ranked by the model's own score; what was measured ({measured.label}) was looked up afterwards"
             if measured is not None
             else "ranked by the model's own score"
         )

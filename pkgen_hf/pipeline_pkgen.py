@@ -118,6 +118,13 @@ class PKGenPipeline(DiffusionPipeline):
         """What the pipeline is made of: ``PKGenPipeline(**pipe.components)`` generates as `pipe` does."""
         return {**super().components, "priors": self.priors}
 
+    @classmethod
+    def from_pipe(cls, pipeline: DiffusionPipeline, **kwargs: Any) -> PKGenPipeline:
+        """A pipeline of the same parts, priors included; see `DiffusionPipeline.from_pipe`."""
+        if isinstance(pipeline, PKGenPipeline):
+            kwargs.setdefault("priors", pipeline.priors)
+        return super().from_pipe(pipeline, **kwargs)
+
     @property
     def interrupt(self) -> bool:
         """Whether calls are to stop; a callback sets ``_interrupt`` of the pipeline it is given."""

@@ -37,6 +37,9 @@ def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
     names = [(prior.space.name, prior.task) for prior in priors]
     if len(set(names)) < len(names):
         raise ValueError(f"two priors of the same space and task in one file: {names}")
+    spaces = {prior.space.name: prior.space for prior in priors}
+    for prior in priors:
+        prior.space.check_same(spaces[prior.space.name], "another prior for the same file")
     rows: list[dict[str, Any]] = []
     for prior in priors:
         space = prior.space

@@ -54,11 +54,14 @@ class _Reader:
 
 
 def _random_rows(space: SearchSpace, seed: int) -> Iterator[tuple[int, ...]]:
-    """Uniform random valid rows, without end."""
+    """Uniform random valid rows, without end; none any more once `TRIES` batches of 256 hold none that is valid."""
     generator = torch.Generator().manual_seed(seed)
-    while True:
+    empty = 0
+    while empty < TRIES:
         rows = space.sample(256, generator)
-        yield from map(tuple, rows[space.is_valid(rows)].tolist())
+        rows = rows[space.is_valid(rows)]
+        empty = 0 if len(rows) else empty + 1
+        yield from map(tuple, rows.tolist())
 
 
 def _new(rows: Iterator[tuple[int, ...]], reader: _Reader) -> tuple[int, ...] | None:

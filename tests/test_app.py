@@ -64,6 +64,18 @@ def press(app: Any, space: str, task: str, **changed: Any) -> tuple[Any, ...]:
     return handler(app, "run")(space, task, *settings.values())
 
 
+def test_a_kind_of_task_and_own_evaluations_show_nothing_measured(cell_table: ScoreTable) -> None:
+    backend = Backend()
+    kind = backend.generate("nas-bench-201", "image-classification", 2, max_parameters=0.5)
+    assert kind.measured_on is None and all("measured" not in record for record in kind.records)
+    assert all(record["parameters"] <= 500_000 for record in kind.records)
+    own = backend.example_evaluations("nas-bench-201", "cifar100")
+    assert backend.generate("nas-bench-201", None, 2, evaluations=own).measured_on is None
+    named = backend.generate("nas-bench-201", "cifar100", 2, evaluations=own)
+    assert named.measured_on == "validation accuracy on cifar100, in %"
+    assert backend.generate("nas-bench-201", "image-classification", 2, evaluations=own).prior.task == kind.prior.task
+
+
 def test_button_gives_what_the_pipeline_gives_with_pictures_and_files(app: Any, cell_table: ScoreTable) -> None:
     said, drawn, ranked, known, json_file, svg_file, *_, made = press(app, "nas-bench-201", "cifar100", seed=7)
     pipe = PKGenPipeline.from_pretrained()
@@ -81,7 +93,7 @@ def test_button_gives_what_the_pipeline_gives_with_pictures_and_files(app: Any, 
     assert 'role="status"' in said and "4 architectures of nas-bench-201" in said
     assert [drawn.count(f"{k}: {string}") for k, string in enumerate(strings, 1)] == [1] * 4  # in the pictures' alt
     assert all(f"<code>{string}</code>" in ranked for string in strings)
-    assert f"{measured[0]:.2f}</td>" in ranked and "validation score on cifar100" in ranked
+    assert f"{measured[0]:.2f}</td>" in ranked and "validation accuracy on cifar100, in %" in ranked
     assert "best 20 of 15,625" in known
 
     *_, code_file, said = handler(app, "write_code")(made)

@@ -207,6 +207,40 @@ def test_split_is_the_one_that_selects_unless_named() -> None:
     assert ScoreTable(cells, datasets.Dataset(other)).tasks == []
 
 
+def test_repeated_rows_are_one_architecture_with_the_mean() -> None:
+    """Of the string itself where it was measured; of what is isomorphic to it where it was not."""
+    rows = torch.tensor([[1, 2, 0, 3, 3, 4], [3, 3, 3, 3, 3, 3], [1, 2, 0, 3, 3, 4], [2, 1, 0, 3, 4, 3]])
+    columns = {"cifar10_validation_accuracy": [90.0, 80.0, 92.0, 94.0], "cifar10_test_accuracy": [1.0, 2.0, None, 3.0]}
+    table = ScoreTable(CELLS, datasets.Dataset(pa.table({"architecture": CELLS.to_strings(rows), **columns})))
+    assert table.indices.tolist() == rows[[0, 1, 3]].tolist()
+    assert table.scores(rows, "cifar10").tolist() == [91, 80, 91, 94]
+    assert table.scores(rows, "cifar10", "test").tolist() == [1, 2, 1, 3]
+    assert table.ranks(torch.tensor([91.0]), "cifar10").tolist() == pytest.approx([1 / 3])
+    reordered = [3, 2, 1, 0]
+    shuffled = {name: [values[k] for k in reordered] for name, values in columns.items()}
+    again = ScoreTable(
+        CELLS, datasets.Dataset(pa.table({"architecture": CELLS.to_strings(rows[reordered]), **shuffled}))
+    )
+    assert again.scores(rows, "cifar10").tolist() == [91, 80, 91, 94]
+    few = {"architecture": CELLS.to_strings(rows[[0, 1]]), "cifar10_validation_accuracy": [90.0, 80.0]}
+    one = ScoreTable(CELLS, datasets.Dataset(pa.table(few)))
+    assert one.scores(rows, "cifar10").tolist() == [90, 80, 90, 90]  # by what is isomorphic
+    first, means = table.distinct_rows(table.column("cifar10"))
+    assert (first.tolist(), means.tolist()) == ([0, 1], [92.5, 80])
+
+
+def test_the_unit_is_that_of_the_column() -> None:
+    space = get_space("transnas-bench-101-micro")
+    columns = {
+        "room_layout_validation_score": [-0.6],
+        "class_scene_test_accuracy": [54.0],
+        "jigsaw_validation_accuracy": [9.0],
+    }
+    table = ScoreTable(space, datasets.Dataset(pa.table({"architecture": ["64-41414-3_33_333"], **columns})))
+    assert (table.unit("room_layout"), table.unit("jigsaw"), table.unit("class_scene", "test")) == ("", "%", "%")
+    assert table.tasks == ["room_layout", "jigsaw"]  # test scores never select where there should be others
+
+
 def test_consensus_is_the_mean_rank() -> None:
     table = seven_tasks(500)
     one, two = table.column("class_scene"), table.column("jigsaw")

@@ -74,6 +74,75 @@ def test_draw_and_spaces(tmp_path: Path) -> None:
     assert "nas-bench-graph" in run("spaces")
 
 
+def table_of(space: str, path: Path, **columns: float) -> str:
+    """A table in which every architecture that seed 0 generates has the same scores."""
+    out = json.loads(run("generate", "--space", space, "-n", "2", "--seed", "0", "--json"))
+    cells = [record["architecture"] for record in out["architectures"]]
+    pq.write_table(pa.table({"architecture": cells, **{name: 2 * [value] for name, value in columns.items()}}), path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("space", "columns", "field", "printed", "label"),
+    [
+        ("nas-bench-101", {"cifar10_test_accuracy": 93.5}, "measured_test_accuracy", "93.50 % measured",
+         "test accuracy on cifar10"),
+        ("nas-bench-101", {"cifar10_test_accuracy": 93.5, "cifar10_validation_accuracy": 94.5},
+         "measured_validation_accuracy", "94.50 % measured", "validation accuracy on cifar10"),
+        ("transnas-bench-101-micro", {"class_scene_validation_accuracy": 55.0}, "measured_validation_accuracy",
+         "55.00 % measured", "validation accuracy on class_scene"),
+    ],
+)  # fmt: skip
+def test_what_was_measured_is_called_what_it_is(
+    tmp_path: Path, space: str, columns: dict[str, float], field: str, printed: str, label: str
+) -> None:
+    call = ("generate", "--space", space, "-n", "2", "--seed", "0")
+    table = table_of(space, tmp_path / "table.parquet", **columns)
+    out = json.loads(run(*call, "--table", table, "--json"))
+    assert out["measured_on"] == label and [a[field] for a in out["architectures"]] == 2 * [list(columns.values())[-1]]
+    text = run(*call, "--table", table)
+    assert text.count(printed) == 2 and f"({label})" in text
+
+
+def test_scores_that_are_no_accuracies_have_no_unit(tmp_path: Path) -> None:
+    call = ("generate", "--space", "transnas-bench-101-micro", "--task", "room_layout", "-n", "1", "--seed", "0")
+    cell = json.loads(run(*call, "--json"))["architectures"][0]["architecture"]
+    columns = {"architecture": [cell], "room_layout_validation_score": [-0.65]}
+    pq.write_table(pa.table(columns), tmp_path / "table.parquet")
+    text = run(*call, "--table", str(tmp_path / "table.parquet"))
+    assert "-0.65 measured" in text and "%" not in text and "(validation score on room_layout)" in text
+
+
+def test_what_was_not_measured_is_not_shown(tmp_path: Path) -> None:
+    """Neither for a task of the user's own, nor for a kind of task, nor as NaN."""
+    cells = [
+        a["architecture"] for a in json.loads(run("generate", "-n", "12", "--seed", "0", "--json"))["architectures"]
+    ]
+    (tmp_path / "own.csv").write_text("\n".join(["architecture,score", *(f"{c},{k}" for k, c in enumerate(cells))]))
+    mine = str(tmp_path / "own.parquet")
+    for task in ([], ["--task", "image-classification"]):
+        run("prior", "--evaluations", str(tmp_path / "own.csv"), "-o", mine, *task)
+        for call in (["--prior", mine], ["--prior", mine, "--task", "image-classification"]):
+            text = run("generate", *call, "-n", "2")
+            assert "measured" not in text.replace("partly measured prior", "") and "%" not in text
+    run("prior", "--evaluations", str(tmp_path / "own.csv"), "-o", mine, "--task", "cifar100")
+    assert "(validation accuracy on cifar100)" in run("generate", "--prior", mine, "-n", "2")
+    few = {"architecture": cells[:1], "cifar10_validation_accuracy": [91.0]}
+    pq.write_table(pa.table(few), tmp_path / "few.parquet")
+    call = ("generate", "--task", "cifar10", "-n", "12", "--seed", "0", "--table", str(tmp_path / "few.parquet"))
+    text = run(*call)
+    assert text.count("91.00 % measured") == 1 and text.count("not measured") == 11 and "nan" not in text
+    assert "NaN" not in run(*call, "--json")
+
+
+def test_kinds_of_task(tmp_path: Path) -> None:
+    out = json.loads(run("generate", "--task", "image-classification", "-n", "2", "--seed", "0", "--json",
+                         "--max-parameters", "5e5"))  # fmt: skip
+    assert all(a["parameters"] <= 5e5 for a in out["architectures"]) and out["measured_on"] is None
+    cell = out["architectures"][0]["architecture"]
+    assert run("cost", cell, "--task", "image-classification") == run("cost", cell, "--task", "cifar10")
+
+
 @pytest.mark.parametrize("space", list_spaces())
 def test_every_space_is_generated_with_or_without_a_table_at_hand(space: str) -> None:
     out = json.loads(run("generate", "--space", space, "-n", "2", "--seed", "0", "--json"))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -393,6 +394,101 @@ def test_order_of_evaluations_does_not_matter(evaluations: tuple[torch.Tensor, t
     assert_same_prior(
         Prior.from_evaluations(CELLS, rows[order], scores[order]), Prior.from_evaluations(CELLS, rows, scores), 1e-3
     )
+
+
+def test_an_architecture_evaluated_twice_counts_once(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """With the mean of its scores, whatever the order of the rows."""
+    rows, scores = evaluations
+    mean = Prior.from_evaluations(CELLS, rows, scores, "cifar10")
+    spread = torch.linspace(-1, 1, 40)
+    twice, both = torch.cat([rows, rows]), torch.cat([scores + spread, scores - spread])
+    order = torch.randperm(80, generator=seeded(2))
+    first, second = (Prior.from_evaluations(CELLS, twice[o], both[o], "cifar10") for o in (order, order.flip(0)))
+    assert_same_prior(first, second)
+    for name in ("contributions", "frequencies", "distribution"):
+        a, b = (getattr(prior, name) for prior in (first, mean))
+        assert_equal(*((a(), b()) if callable(a) else (a, b)), 1e-3)
+    assert first.num_good == mean.num_good == 10 and first.labels_read == 80
+    assert "10 best of 40 architectures in 80 evaluations" in first.detail
+
+
+def test_copies_of_the_best_do_not_fill_the_good_set(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    rows, scores = evaluations[0].clone(), evaluations[1].clone()
+    rows[0] = torch.tensor([1, 2, 0, 3, 3, 4])  # may exchange its inner nodes
+    scores[0] = scores.max() + 1
+    isomorphic = rows[0][[1, 0, 2, 3, 5, 4]]
+    assert CELLS.keys(rows[:1]) == CELLS.keys(isomorphic[None]) and not torch.equal(rows[0], isomorphic)
+    prior = Prior.from_evaluations(CELLS, rows, scores)
+    copies = torch.cat([rows, rows[:1].expand(10, -1), isomorphic.expand(10, -1)])
+    crowded = Prior.from_evaluations(CELLS, copies, torch.cat([scores, scores[:1].expand(20)]))
+    assert crowded.num_good == prior.num_good
+    assert_equal(crowded.frequencies.sum(0), prior.frequencies.sum(0), 1e-6)
+    with pytest.raises(ValueError, match="at least 5 different architectures, got 2 in 10 evaluations"):
+        Prior.from_evaluations(CELLS, rows[:2].repeat(5, 1), range(10))
+
+
+def test_isomorphic_strings_of_a_table_count_once() -> None:
+    """Of NAS-Bench-Macro's 6,561 strings 3,969 are distinct."""
+    space = get_space("nas-bench-macro")
+    everything = space.all_indices()
+    scores = torch.rand(space.num_encodings, generator=seeded())
+    best = space.keys(everything).bincount().argmax()
+    scores[space.keys(everything) == best] = 5.0
+    columns = {"architecture": space.to_strings(everything), "cifar10_test_accuracy": scores.numpy()}
+    table = ScoreTable(space, datasets.Dataset(pa.table(columns)))
+    prior = Prior.from_benchmark(space, "cifar10", 20, table)
+    assert int((space.keys(everything) == best).sum()) == 4
+    keys, which = space.keys(everything).unique(return_inverse=True)
+    means = torch.zeros(len(keys)).index_add(0, which, scores) / which.bincount()
+    firsts = torch.stack([(which == k).nonzero()[0, 0] for k in means.topk(20).indices.tolist()])
+    expected = torch.nn.functional.one_hot(everything[firsts], space.num_choices).float().mean(0)
+    assert_equal(prior.frequencies, expected, 1e-6)
+
+
+@pytest.mark.parametrize("index", [None, [7 * k + 3 for k in range(40)]])
+def test_evaluations_as_people_hold_them(
+    index: list[int] | None, evaluations: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    """Columns of a table that was filtered, arrays, tuples: all make the same prior."""
+    pd = pytest.importorskip("pandas")
+    rows, scores = evaluations
+    expected = Prior.from_evaluations(CELLS, rows, scores)
+    strings = CELLS.to_strings(rows)
+    for architectures in (
+        pd.Series(strings, index=index),
+        rows.numpy(),
+        rows.numpy().astype(np.int8),
+        [tuple(row) for row in rows.tolist()],
+        [np.array(row) for row in rows.tolist()],
+        [Architecture(CELLS, row) for row in rows.tolist()],
+        np.array(strings),
+    ):
+        for values in (pd.Series(scores.numpy(), index=index), scores.double().numpy(), tuple(scores.tolist())):
+            assert_same_prior(Prior.from_evaluations(CELLS, architectures, values), expected)
+    frame = pd.DataFrame({"score": scores.numpy()}, index=index)
+    assert_same_prior(Prior.from_evaluations(CELLS, rows, frame[["score"]].to_numpy()), expected)
+
+
+@pytest.mark.parametrize(
+    ("architectures", "scores", "message"),
+    [
+        ("|none~0|", [1.0], "architectures must be a list of them, got '|none~0|'"),
+        (5, [1.0], "architectures must be a list of them, got '5'"),
+        ([3.5] * 6, range(6), "architecture 0 is neither an Architecture, nor a string of nas-bench-201, nor 6 whole"),
+        ([(0.5,) * 6] * 6, range(6), "architecture 0 is neither"),
+        (np.full((6, 6), 0.5), range(6), "slot '0->1' has choices 0..4, got 0.5 in row 0"),
+        (torch.full((6, 6), torch.nan), range(6), "slot '0->1' has choices 0..4, got nan in row 0"),
+        ([(0,) * 5] * 6, range(6), "takes indices of shape (batch, 6), got (1, 5)"),
+        ([(0, 1, 2, 3, 4, 5)] * 6, range(6), "slot '2->3' has choices 0..4, got 5"),
+        ([(k, 1, 2, 3, 4, 4) for k in range(5)], list("abcde"), "scores must be numbers: could not convert string"),
+        ([(k, 1, 2, 3, 4, 4) for k in range(5)], [[1, 2]] * 5, "one number for each architecture, got an array of"),
+        ([(k, 1, 2, 3, 4, 4) for k in range(5)], [1, 2, 3, 4, None], "finite numbers; score 4 is nan"),
+    ],
+)
+def test_evaluations_of_another_form_are_refused(architectures: object, scores: object, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        Prior.from_evaluations(CELLS, architectures, scores)  # type: ignore[arg-type]
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_contributions_are_in_the_unit_of_the_scores(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pkgen_hf import Architecture, PKGenPipeline, Prior, PriorDiscreteScheduler, Proposer, ScoreTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
@@ -103,6 +108,178 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(
         assert parts.architectures == whole.architectures and parts.scores == whole.scores and not parts.pending
     assert sorted(path.name for path in state.parent.iterdir()) == [".state.json.lock", "state.json"]
     assert json.loads(state.read_text())["task"] == TASK
+
+
+def test_stopped_or_not_whatever_was_asked_for(
+    untrained: PKGenPipeline, cell_table: ScoreTable, tmp_path: Path
+) -> None:
+    """Also after a number so large that the first pool does not hold it."""
+    whole, state = Proposer(untrained, SPACE, TASK, seed=3), tmp_path / "state.json"
+    parts = Proposer(untrained, SPACE, TASK, seed=3, state=state)
+    for num in (300, 5, 1):
+        asked = whole.ask(num)
+        assert parts.ask(num) == asked and len(set(asked)) == num
+        for proposer in (whole, parts):
+            proposer.tell(asked, look_up(cell_table, asked))
+        parts = Proposer(untrained, SPACE, TASK, seed=3, state=state)
+
+
+def test_several_scores_of_one_architecture_are_averaged(untrained: PKGenPipeline) -> None:
+    proposer = Proposer(untrained, SPACE)
+    cell, same = Architecture(SPACE, (1, 2, 0, 3, 3, 4)), Architecture(SPACE, (2, 1, 0, 3, 4, 3))
+    assert cell == same
+    proposer.tell([cell, BEST, same], [60.0, 70.0, 64.0])
+    proposer.tell([str(cell)], [65.0])
+    assert proposer.architectures == [cell, Architecture.from_string(SPACE, BEST)]
+    assert proposer.scores == [63.0, 70.0]
+
+
+def test_the_order_of_scores_makes_no_difference_to_what_is_learnt(
+    untrained: PKGenPipeline, cell_table: ScoreTable
+) -> None:
+    rows = cell_table.space.sample(12, torch.Generator().manual_seed(1))
+    cells = Architecture.from_batch(SPACE, torch.cat([rows, rows]))
+    scores = [score + k for k, score in enumerate(look_up(cell_table, cells))]
+    asked = []
+    for order in (list(range(24)), list(range(23, -1, -1))):
+        proposer = Proposer(untrained, SPACE, TASK)
+        proposer.tell([cells[k] for k in order], [scores[k] for k in order])
+        asked.append(set(proposer.ask(6)))
+    assert len(asked[0] & asked[1]) >= 5  # of elite architectures those told first are noised first
+
+
+def test_failed_trainings(untrained: PKGenPipeline, cell_table: ScoreTable, tmp_path: Path) -> None:
+    """They are not proposed again and count as worse than all; good scores of the same call are kept."""
+    state = tmp_path / "state.json"
+    proposer = Proposer(untrained, SPACE, TASK, state=state)
+    first = proposer.ask(12)
+    scores = look_up(cell_table, first)
+    proposer.tell(first, [float("nan"), None, *scores[2:]])  # type: ignore[list-item]
+    assert proposer.failures == first[:2] and proposer.architectures == first[2:] and not proposer.pending
+    assert proposer.scores == scores[2:] and proposer.best[1] == max(scores[2:])
+    second = proposer.ask(6)
+    assert not set(first) & set(second)
+    again = Proposer(untrained, SPACE, TASK, state=state)
+    assert again.failures == first[:2] and again.scores == scores[2:] and again.pending == second
+    proposer.tell(first[:1], [scores[0]])  # a second training did not fail
+    assert proposer.failures == first[1:2] and proposer.scores == [scores[0], *scores[2:]]
+    assert "NaN" not in state.read_text()
+
+
+def test_nothing_but_failures_is_learnt_from_too(untrained: PKGenPipeline) -> None:
+    proposer = Proposer(untrained, SPACE)
+    asked = proposer.ask(15)
+    proposer.tell(asked, [float("nan")] * 15)
+    assert len(set(proposer.ask(15)) - set(asked)) == 15
+    with pytest.raises(ValueError, match="nothing was told yet"):
+        _ = proposer.best
+
+
+SHARING = """
+import sys, torch
+from pkgen_hf import PKGenPipeline, PriorDiscreteScheduler, Proposer
+from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+torch.manual_seed(0)
+torch.set_num_threads(1)
+pipe = PKGenPipeline(ArchitectureDenoiser(width=16, num_layers=1, num_heads=2).eval(), PriorDiscreteScheduler())
+pipe.set_progress_bar_config(disable=True)
+proposer = Proposer(pipe, "nas-bench-201", "cifar100", state=sys.argv[1])
+for turn in range(3):
+    asked = proposer.ask(2)
+    print(*asked, sep="\\n", flush=True)
+    proposer.tell(asked, [float(sys.argv[2]) + turn, 10.0])
+"""
+
+
+def test_processes_share_a_state_file(untrained: PKGenPipeline, tmp_path: Path) -> None:
+    """None proposes what another did, and all 18 scores of three processes are kept."""
+    state = tmp_path / "state.json"
+    command = [sys.executable, "-W", "ignore", "-c", SHARING, str(state)]
+    running = [
+        subprocess.Popen([*command, str(20 * k)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for k in range(3)
+    ]
+    printed = [process.communicate(timeout=300) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], printed
+    proposed = "".join(out for out, _ in printed).split()
+    assert len(proposed) == len(set(proposed)) == 18
+    after = Proposer(untrained, SPACE, TASK, state=state)
+    assert set(map(str, after.architectures)) == set(proposed) and not after.pending
+    assert sorted(after.scores) == sorted([20.0 * k + turn for k in range(3) for turn in range(3)] + [10.0] * 9)
+
+
+def test_what_changed_underneath_is_refused(untrained: PKGenPipeline, tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    proposer = Proposer(untrained, SPACE, TASK, state=state)
+    proposer.tell([BEST], [GOOD])
+    text = state.read_text()
+    state.write_text(text.replace("70.0", "71.0"))
+    for call in (proposer.ask, lambda: proposer.tell([BEST], [GOOD])):
+        with pytest.raises(ValueError, match="has changed: it no longer begins with the 1 scores"):
+            call()
+    assert "71.0" in state.read_text() and proposer.scores == [GOOD] and not proposer.pending
+    state.unlink()
+    with pytest.raises(ValueError, match="is gone, though it held 1 scores"):
+        proposer.ask()
+    assert not state.exists()
+    state.write_text(text)
+    proposer.ask()
+    other = json.loads(text) | {"fingerprint": "0" * 64}
+    state.write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="another space that is called 'nas-bench-201' too"):
+        Proposer(untrained, SPACE, TASK, state=state)
+
+
+def test_scores_as_people_hold_them(untrained: PKGenPipeline) -> None:
+    pd, cells = pytest.importorskip("pandas"), [Architecture(SPACE, (k, 3, 3, 3, 3, 3)) for k in range(4)]
+    proposer = Proposer(untrained, SPACE)
+    proposer.tell(
+        pd.Series(map(str, cells), index=[4, 9, 2, 7]), pd.Series([1.0, 2.0, np.nan, 4.0], index=[4, 9, 2, 7])
+    )
+    assert proposer.scores == [1, 2, 4] and proposer.failures == cells[2:3]
+    proposer.tell([(4, 3, 3, 3, 3, 3)], torch.tensor([5]))
+    assert proposer.scores[-1] == 5 and proposer.ask(np.int64(2))  # type: ignore[arg-type]
+
+
+class OneInMany(SearchSpace):
+    def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
+        return (indices == 2).all(1)
+
+
+@pytest.mark.parametrize("length", [3, 12])
+def test_a_space_with_hardly_any_valid_architecture(untrained: PKGenPipeline, length: int) -> None:
+    operations = (Choice("none", "zero"), Choice("skip", "identity"), Choice("conv", "convolution", kernel=3))
+    slots = [Slot(f"{v}", "operation", operations, reads=(v - 1,), writes=v) for v in range(1, length + 1)]
+    space = OneInMany("one-in-many", slots, {}, "none")
+    proposer = Proposer(untrained, space)
+    if length == 3:
+        assert proposer.ask() == [Architecture(space, [2, 2, 2])]
+    with pytest.raises(ValueError, match="2 architectures were asked for, but one-in-many holds"):
+        proposer.ask(2)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_file_is_a_state_or_a_clear_error(untrained: PKGenPipeline, tmp_path: Path, data: st.DataObject) -> None:
+    state = tmp_path / "fuzz.json"
+    good = {"space": SPACE, "task": None, "seed": 0, "told": [[BEST, GOOD], [BEST, None]], "pending": [BEST]}
+    anything = st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20) | st.just(BEST),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=8,
+    )
+    changed = good | data.draw(st.dictionaries(st.sampled_from(sorted(good)), anything, max_size=2))
+    text = data.draw(st.sampled_from([json.dumps(changed), json.dumps(data.draw(anything))]))
+    cut = data.draw(st.integers(0, len(text)))
+    state.write_text(data.draw(st.sampled_from([text, text[:cut], "[" * 100_000, text + text])))
+    before = state.read_text()
+    try:
+        proposer = Proposer(untrained, SPACE, state=state)
+    except ValueError as error:
+        assert str(state) in str(error)
+    else:
+        assert all(np.isfinite(proposer.scores))
+    assert state.read_text() == before
 
 
 def test_a_space_of_few_architectures_is_used_up(untrained: PKGenPipeline) -> None:

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from pkgen_hf import Architecture, PKGenPipeline, Prior, PriorDiscreteScheduler
+from pkgen_hf import Architecture, PKGenPipeline, Prior, PriorDiscreteScheduler, Proposer
 from pkgen_hf.benchmarks import ScoreTable
 from pkgen_hf.contributions import games, operation_players, shapley_contributions
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
@@ -281,3 +281,114 @@ def test_wrong_parts_are_refused(make, message: str) -> None:
     with pytest.raises(ValueError) as error:
         make()
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+# ---------------------------------------------------------------------- identity: what a space is, not its name
+
+
+def changed(space: SearchSpace) -> dict[str, SearchSpace]:
+    """Spaces of the same name that are others, by what differs."""
+    slots, tasks = space.slots, space.tasks
+    other = Choice("none", "zero"), Choice("skip", "identity")
+    return {
+        "order of choices": SearchSpace(
+            space.name, [replace(slot, choices=slot.choices[::-1]) for slot in slots], tasks, "none"
+        ),
+        "order of slots": SearchSpace(space.name, [*slots[1:], slots[0]], tasks, "none"),
+        "fewer choices": SearchSpace(space.name, [replace(slot, choices=slot.choices[:-1]) for slot in slots], tasks,
+                                     "none"),
+        "other choices": SearchSpace(space.name, [replace(slot, choices=other) for slot in slots], tasks, "none"),
+        "meaning of a choice": SearchSpace(
+            space.name,
+            [replace(slots[0], choices=(NONE, *(replace(c, kernel=c.kernel + 2) for c in slots[0].choices[1:]))),
+             *slots[1:]],
+            tasks,
+            "none",
+        ),
+        "null choice": SearchSpace(space.name, slots, tasks, "skip"),
+    }  # fmt: skip
+
+
+def test_the_same_definition_run_again_is_the_same_space(
+    untrained: PKGenPipeline, space: SearchSpace, prior: Prior, example: ModuleType
+) -> None:
+    again = SearchSpace(space.name, list(space.slots), {**space.tasks, "more": TASK}, "none")
+    assert again == space and hash(again) == hash(space) and again is not space
+    out = untrained(again, prior=prior, num_architectures=2, generator=seeded())
+    assert [a.indices for a in out.architectures] == [
+        a.indices for a in untrained(space, prior=prior, num_architectures=2, generator=seeded()).architectures
+    ]
+    assert Architecture(again, [2] * 10) == Architecture(space, [2] * 10)
+    assert Prior.carried_over(again, [prior]).evidence == "carried over"
+
+
+def test_another_definition_of_the_same_name_is_another_space(
+    untrained: PKGenPipeline, space: SearchSpace, prior: Prior, tmp_path: Path
+) -> None:
+    pipe = PKGenPipeline(untrained.denoiser, untrained.scheduler, priors=[*untrained.priors, prior])
+    pipe.set_progress_bar_config(disable=True)
+    architecture = Architecture(space, [1] * 10)
+    for what, other in changed(space).items():
+        assert other != space, what
+        with pytest.raises(ValueError, match="this prior is of another space that is called 'residual-cell' too: "):
+            pipe(other, prior=prior, num_architectures=1)
+        assert architecture != Architecture(other, [1] * 10), what
+        for refused in (
+            lambda s=other: Prior.from_evaluations(s, [architecture] * 9, range(9)),
+            lambda s=other: pipe.rank(s, [architecture]),
+            lambda s=other: Proposer(pipe, s, prior=prior),
+            lambda s=other: Proposer(pipe, s).tell([architecture], [1.0]),
+        ):
+            with pytest.raises(ValueError, match="another space that is called 'residual-cell' too"):
+                refused()
+        # what is known of the first is not taken for knowledge of the second
+        assert pipe.select_prior(other, "flowers", None).evidence == "from other spaces", what
+        assert Prior.carried_over(other, [prior]).evidence == "from other spaces", what
+        with pytest.raises(ValueError, match="residual-cell"):
+            save_priors([prior, Prior.absent(other, "other")], tmp_path / "both.parquet")
+
+
+def test_what_differs_is_said(space: SearchSpace, prior: Prior, untrained: PKGenPipeline) -> None:
+    messages = {}
+    for what, other in changed(space).items():
+        with pytest.raises(ValueError) as error:
+            untrained(other, prior=prior)
+        messages[what] = str(error.value)
+    assert "choices of its slot '0->1' are none, skip, conv3x3" in messages["order of choices"]
+    assert "its slot 0 is '0->1', here it is '0->2'" in messages["order of slots"]
+    assert "is described otherwise" in messages["meaning of a choice"]
+
+
+def test_an_own_space_is_never_one_of_the_package(space: SearchSpace, untrained: PKGenPipeline) -> None:
+    real = get_space("nas-bench-201")
+    with pytest.raises(ValueError, match="the name 'nas-bench-201' is taken"):
+        SearchSpace("nas-bench-201", real.slots, real.tasks, "none")
+
+    class Mine(type(real)):  # type: ignore[misc]
+        def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
+            return (indices == 3).any(1)
+
+    with pytest.raises(ValueError, match="the name 'nas-bench-201' is taken"):
+        Mine()
+
+
+# ---------------------------------------------------------------------- kinds of task
+
+
+def test_kinds_of_task_are_taken_everywhere(pipe: PKGenPipeline, space: SearchSpace) -> None:
+    rows, kind = space.sample(9, seeded()), "image-classification"
+    prior = Prior.from_evaluations(space, rows, range(9), kind)
+    assert prior.task == kind
+    out = pipe(space, kind, prior=prior, num_architectures=2, generator=seeded())
+    assert Proposer(pipe, space, kind).ask(2)
+    cells = pipe("nas-bench-201", kind, num_architectures=2, max_parameters=500_000, generator=seeded())
+    assert all(a.cost(kind) == a.cost("cifar10") and a.cost(kind).parameters <= 500_000 for a in cells.architectures)
+    assert cells.architectures[0].cost(kind, measured=True).parameters == cells.architectures[0].cost().parameters
+    macro = Architecture.from_string("transnas-bench-101-macro", "64-1234-basic")
+    assert macro.cost("image-segmentation") == macro.cost("segmentsemantic") != macro.cost("class_scene")
+    assert macro.cost("node-classification") == macro.cost("class_scene")  # of no data set of the space
+    with pytest.raises(ValueError, match="'image-classificatio'"):
+        macro.cost("image-classificatio")
+    with pytest.raises(ValueError, match="'image-classificatio'"):
+        Prior.from_evaluations(space, rows, range(9), "image-classificatio")
+    assert out.prior is prior

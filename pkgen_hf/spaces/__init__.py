@@ -63,7 +63,7 @@ def get_space(space: str | SearchSpace) -> SearchSpace:
     """
     if isinstance(space, SearchSpace):
         return space
-    if space not in _SPACES:
+    if not isinstance(space, str) or space not in _SPACES:
         raise unknown("search space", space, list_spaces())
     return _build(space)
 
