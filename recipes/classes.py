@@ -126,6 +126,8 @@ def check_number(source: str, classes: Sequence[str], network: Sequence[str]) ->
 
 def unknown_class(source: str, name: str, network: Sequence[str]) -> ValueError:
     """The error for a class that the network does not have; of many names the nearest and a few."""
-    near = difflib.get_close_matches(name, network, 1)
-    shown = [*near, *(other for other in network if other not in near)]
-    return unknown(f"class of {source}", name, shown if len(shown) <= SHOWN else [*shown[:SHOWN], "..."])
+    shown = list(network)
+    if len(shown) > SHOWN:
+        near = difflib.get_close_matches(name, network, 1)
+        shown = [*near, *shown[: SHOWN - 1], "..."]
+    return unknown(f"class of {source}", name, shown)

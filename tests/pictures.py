@@ -63,10 +63,10 @@ def write_parquet(
     return path
 
 
-def write_labels(path: Path, labels: pa.Array) -> Path:
-    """Pictures as plain bytes, with labels of any type; the picture of a label follows from its row."""
+def write_labels(path: Path, labels: pa.Array, rows: list[tuple[bytes, int]] | None = None) -> Path:
+    """Pictures as plain bytes, by default any, with labels of any type."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    images = pa.array([encoded for encoded, _ in pictures(len(labels))], pa.binary())
+    images = pa.array([encoded for encoded, _ in rows or pictures(len(labels))], pa.binary())
     pq.write_table(pa.table({"image": images, "label": labels}), path)
     return path
 
