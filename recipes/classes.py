@@ -124,6 +124,12 @@ def check_number(source: str, classes: Sequence[str], network: Sequence[str]) ->
         raise ValueError(f"{source} has {len(classes)} classes, the network has {len(network)}")
 
 
+def numbers_of(network: Sequence[str]) -> str:
+    """Which numbers a network's classes have, for messages."""
+    called = f", {network[0]} to {network[-1]}" if are_numbers(network) else ""
+    return f"the network has {len(network)} classes{called}"
+
+
 def unknown_class(source: str, name: str, network: Sequence[str]) -> ValueError:
     """The error for a class that the network does not have; of many names the nearest and a few."""
     shown = list(network)

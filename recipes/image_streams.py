@@ -19,7 +19,7 @@ import numpy as np
 from datasets import Features, IterableDataset
 from PIL import Image
 
-from classes import NAME, NUMBER, are_numbers, check_number, match, unknown_class, without_names
+from classes import NAME, NUMBER, are_numbers, check_number, match, numbers_of, unknown_class, without_names
 from image_folders import find_files, shown
 from parallel import Plan
 from pixels import BadImage, decoded, stored
@@ -192,7 +192,7 @@ class ImageStream:
             return unknown_class(where, label, self._names)
         if 0 <= label < len(self.classes):
             return unknown_class(where, self.classes[label], self._names)
-        return out_of_range(label, where, f"the network has {len(self._names)} classes")
+        return out_of_range(label, where, numbers_of(self._names))
 
     def epochs(self, plan: Plan, start: int) -> Iterator[list[tuple[int, Key]]]:
         """Batches of a process from step `start` on, each a list of epochs and keys.

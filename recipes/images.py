@@ -18,7 +18,7 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from augmentation import resized
-from classes import NUMBER, check_number, match, unknown_class, without_names
+from classes import NUMBER, check_number, match, numbers_of, unknown_class, without_names
 from image_folders import class_folders, find_files, shown
 from pixels import BadImage, decoded, stored
 from tables import (
@@ -189,7 +189,7 @@ class LabelledImages:
             if found.by != NUMBER and self.is_named:
                 raise unknown_class(self.name, name, names)
             label = self.labels[row] if self.is_named else name
-            raise out_of_range(int(label), self.source.where(row), f"the network has {number} classes")
+            raise out_of_range(int(label), self.source.where(row), numbers_of(names))
         if found.by == NUMBER and self.is_named:
             check_number(self.name, self.classes, names)
         self.matched, self._index = found.by, [-1 if index is None else index for index in found.indices]

@@ -16,6 +16,7 @@ import pytest
 import torch
 from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet
 from safetensors.torch import load_file
+from test_images import id_of
 from test_train_network import CELL, SMALL, argv_of, as_one_of_two, assert_same, network, refusal
 
 from evaluate_imagenet import main as evaluate
@@ -221,7 +222,7 @@ def test_bad_tables_are_refused_by_file_and_row(tmp_path: Path) -> None:
         (pa.array([True, False]), ["False", "True"], [1, 0]),
         (pa.array([True, False]), ["True", "False"], [0, 1]),
     ],
-    ids=str,
+    ids=id_of,
 )
 def test_labels_are_those_of_the_network(
     tmp_path: Path, values: pa.Array, classes: list[str], labels: list[int]
@@ -240,7 +241,7 @@ def test_labels_are_those_of_the_network(
         (pa.array(["cat", ""]), "row 1: the label is missing"),
         (pa.array(["cat", "wolf"]), "unknown class of .*, row 1: 'wolf'. Allowed: cat, dog, fox"),
     ],
-    ids=str,
+    ids=id_of,
 )
 def test_labels_that_are_none_are_refused(tmp_path: Path, values: pa.Array, message: str) -> None:
     stream = open_stream(str(write_labels(tmp_path / "x.parquet", values)))

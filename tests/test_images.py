@@ -21,17 +21,23 @@ from transformers import pipeline
 from transformers.image_utils import load_image
 
 from augmentation import augment
-from image_folders import find_files
+from image_folders import UnknownSplit, find_files
 from image_loaders import EvaluationImages, TrainingImages, batches_of
 from images import BadImage, load_images
 from pixels import decoded
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification
 from pkgen_hf.modeling_network import image_processor
 from presets import PRESETS
+from tables import open_table
 
 SMALL = replace(PRESETS["nas-bench-201"], image_size=16, crop_padding=2)
 CPU = torch.device("cpu")
 CELL = Architecture("nas-bench-201", (3, 0, 1, 4, 0, 2))
+
+
+def id_of(value: Any) -> str:
+    """Of a test's arguments."""
+    return f"{value.type}: {value.to_pylist()}" if isinstance(value, pa.Array) else str(value)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -194,13 +200,28 @@ def test_nothing_but_corrupt_images(tmp_path: Path) -> None:
         (pa.array([2**63, 0], pa.uint64()), ["0", str(2**63)], [1, 0]),
         (pa.array([True, False, True]), ["False", "True"], [1, 0, 1]),
     ],
-    ids=str,
+    ids=id_of,
 )
 def test_classes_are_the_labels_that_occur(
     tmp_path: Path, values: pa.Array, classes: list[str], labels: list[int]
 ) -> None:
     images = load_images(str(write_labels(tmp_path / "x.parquet", values)))
     assert images.classes == classes and [images.label(index) for index in range(len(images))] == labels
+
+
+def test_classes_of_a_network_are_checked_by_name_or_number(tmp_path: Path) -> None:
+    """Names of which there is no image do no harm; a label that the network does not have is named."""
+    some = load_images(str(write_parquet(tmp_path / "x.parquet", pictures(6), classes=[*CLASSES, "wolf"])))
+    some.check_classes(3, ["stripes", "disc", "bars"])
+    assert [some.label(index) for index in range(6)] == [2, 1, 0] * 2
+    with pytest.raises(ValueError, match="unknown class of .*'stripes'. Allowed: bars, disc"):
+        some.check_classes(2, ["bars", "disc"])
+    numbers = load_images(str(write_labels(tmp_path / "x.parquet", pa.array([0, 1, 2]))))
+    numbers.check_classes(4, ["0", "1", "2", "3"])
+    with pytest.raises(ValueError, match="row 0: the label 0 is out of range; the network has 3 classes, 1 to 3"):
+        numbers.check_classes(3, ["1", "2", "3"])
+    with pytest.raises(ValueError, match="row 2: the label 2 is out of range; the network has 2 classes$"):
+        numbers.check_classes(2, ["cat", "dog"])
 
 
 @pytest.mark.parametrize(
@@ -216,7 +237,7 @@ def test_classes_are_the_labels_that_occur(
         (pa.nulls(2), "column 'label' holds .*null.*, not classes"),
         (pa.array([], pa.int64()), "x.parquet holds no images"),
     ],
-    ids=str,
+    ids=id_of,
 )
 def test_labels_that_are_none_are_refused(tmp_path: Path, values: pa.Array, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -384,6 +405,14 @@ def test_splits_of_tables(tmp_path: Path, names: list[str], split: str, files: l
 def test_splits_that_are_not_there_are_refused(tmp_path: Path, names: list[str], split: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_images(str(layout(tmp_path, *names)), split)
+
+
+def test_a_data_set_says_which_splits_it_has(tmp_path: Path) -> None:
+    """As `datasets` says it, here of a folder that it reads as it reads one of the Hub."""
+    write_parquet(tmp_path / "train-00000-of-00001.parquet", pictures(3))
+    for streaming in (False, True):
+        with pytest.raises(UnknownSplit, match=r"split.*validation.*\['train'\]"):
+            open_table(str(tmp_path), [], "validation", None, None, streaming)
 
 
 # ---------------------------------------------------------------------- pixels
