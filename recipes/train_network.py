@@ -250,7 +250,7 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     parser.add_argument("--num_train_images", type=int, help="with --streaming: images of an epoch (default: as many "
                         "as the data set says it holds)")  # fmt: skip
     parser.add_argument(
-        "--num_labels", type=int, help="with --streaming: classes of a data set that does not name them"
+        "--num_labels", type=int, help="with --streaming: classes of labels that are plain numbers, from 0"
     )
     add_settings(parser, preset)
     options = parser.parse_args(argv)
