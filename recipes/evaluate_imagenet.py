@@ -5,8 +5,9 @@
     accelerate launch --multi_gpu --num_processes 2 recipes/evaluate_imagenet.py NETWORK --images IMAGES --cpu
 
 NETWORK is a folder as recipes/train_network.py leaves it, or a Hub id. Images are preprocessed as its
-preprocessor_config.json says, which the result repeats. Each image is counted exactly once, in batches that do not
-depend on the number of processes.
+preprocessor_config.json says, which the result repeats. Their classes are matched with the network's (id2label) by
+name where both have names, else by number; images of a part of the classes are enough. Each image is counted exactly
+once, in batches that do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -27,12 +28,21 @@ from tqdm.auto import tqdm
 from transformers import AutoImageProcessor
 
 from accuracy import accuracy, cost
+from classes import classes_of
 from image_loaders import EvaluationImages
 from parallel import make_accelerator
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
 from pkgen_hf.training import is_main_process, write_json
 from presets import Settings
-from train_network import add_image_options, add_streaming, images_of, read_config, stream_of
+from train_network import (
+    HELP,
+    add_image_options,
+    add_streaming,
+    images_of,
+    print_passed_over,
+    read_config,
+    stream_of,
+)
 
 
 def load_network(name: str) -> tuple[PKGenNetworkForImageClassification, Any]:
@@ -75,8 +85,11 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     model, processor = load_network(options.network)
     read: Any = stream_of if options.streaming else images_of
     images = read(options, options.images, options.split)
-    images.check_classes(int(model.config.num_labels or 0))
+    classes = classes_of(model.config)
+    images.check_classes(len(classes), classes, options.labels_by_number)
     images = images.subset(options.max_samples)
+    if options.show:
+        print_passed_over(images)
     model.to(accelerator.device)
     data = EvaluationImages(images, processor, options.skip_corrupt)
     started = time.time()
@@ -97,7 +110,9 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "scale": model.config.scale,
         **cost(model, model.config.image_size),
         "data": images.name,
-        "split": options.split,
+        "split": images.split,
+        "classes_matched_by": images.matched,
+        "files_passed_over": len(images.passed_over),
         "images": found["images"],
         "skipped_images": found["skipped"],
         "top_1": found["top_1"],
@@ -120,7 +135,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", help="folder or Hub id of a trained network")
     parser.add_argument("--images", required=True, help="folder, Parquet file, or Hub id of a data set")
-    parser.add_argument("--split", default="validation", help="of a folder or data set (default: validation)")
+    parser.add_argument("--split", default="validation", help="of a folder or data set that has splits; val, valid "
+                        "and dev are the same (default: validation)")  # fmt: skip
+    parser.add_argument("--labels_by_number", action="store_true", help=HELP["labels_by_number"])
     add_image_options(parser)
     add_streaming(parser)
     parser.add_argument("--max_samples", type=int, help="evaluate so many images, drawn at random; with --streaming "

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from augmentation import augment
 from image_streams import ImageStream
-from images import KEPT_BYTES, SMALL, BadImage, LabelledImages
+from images import KEPT_BYTES, SMALL, LabelledImages
+from pixels import BadImage
 from presets import Settings
 
 
@@ -69,23 +70,27 @@ class EvaluationImages(Dataset):
         size = processor.crop_size["height"]
         keep = size <= SMALL and isinstance(images, LabelledImages)
         keep = keep and len(images) * 3 * 4 * size * size <= KEPT_BYTES
-        self._items = [self._item(index) for index in range(len(images))] if keep else []
+        self._kept = [self._preprocessed(index) for index in range(len(images))] if keep else []
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def _item(self, key: Any) -> dict[str, Any]:
+    def _preprocessed(self, key: Any) -> torch.Tensor | None:
+        """Pixels of an image, None if it is to be skipped."""
         try:
             image = self.images.image(key)
         except BadImage:
             if not self.skip_corrupt:
                 raise
-            return {"skipped": [self.images.where(key)]}
-        pixels = self.processor(image, return_tensors="pt")["pixel_values"][0]
-        return {"pixel_values": pixels, "labels": self.images.label(key), "skipped": []}
+            return None
+        pixels: torch.Tensor = self.processor(image, return_tensors="pt")["pixel_values"][0]
+        return pixels
 
     def __getitem__(self, key: Any) -> dict[str, Any]:
-        return self._items[key] if self._items else self._item(key)
+        pixels = self._kept[key] if self._kept else self._preprocessed(key)
+        if pixels is None:
+            return {"skipped": [self.images.where(key)]}
+        return {"pixel_values": pixels, "labels": self.images.label(key), "skipped": []}
 
 
 def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -120,7 +125,7 @@ def batches_of(
             }
         return
     except BadImage as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("images.BadImage: ")
+        reason = str(error).strip().splitlines()[-1].removeprefix(f"{BadImage.__module__}.BadImage: ")
         clear_frames(error.__traceback__)  # they keep the workers alive, which then take 5 s to stop
     finally:
         if isinstance(keys, Generator):

@@ -8,22 +8,30 @@ workers nor processes change what is read.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
-from math import isnan
 from typing import Any, NamedTuple
 
 import fsspec
 import numpy as np
-import pyarrow.parquet as pq
-from datasets import ClassLabel, DownloadConfig, IterableDataset, Value, load_dataset
+from datasets import Features, IterableDataset
 from PIL import Image
 
-from images import BadImage, decoded, find_files
+from classes import NAME, NUMBER, are_numbers, check_number, match, numbers_of, unknown_class, without_names
+from image_folders import find_files, shown
 from parallel import Plan
-from pkgen_hf.errors import unknown
+from pixels import BadImage, decoded, stored
+from tables import (
+    check_columns,
+    checked_label,
+    declared_classes,
+    holds_names,
+    open_table,
+    out_of_range,
+    table_files,
+)
 
 AHEAD = 2  # steps, or batches in evaluation, that are read while others are computed
 
@@ -52,23 +60,41 @@ class ImageStream:
     table
         Examples with ``image`` and ``label``, the images not decoded.
     classes
-        Their names; empty if the source names none.
+        Their names; empty if the source does not name them beforehand.
     shards
         What an error calls each shard of the table.
     number
         Of images, None if the source does not say.
+    split
+        That is read, None of a source without splits.
+    holds_names
+        Whether labels are names themselves, in place of numbers.
 
     Attributes
     ----------
     number
         Of images, and of those to read of an epoch. Known after the first reading in order.
+    matched
+        How classes are matched with a network's, by ``"name"`` or by ``"number"``.
     """
 
+    passed_over: tuple[str, ...] = ()  # files beside the images: a stream has none
+
     def __init__(
-        self, name: str, table: IterableDataset, classes: list[str], shards: list[str], number: int | None
+        self,
+        name: str,
+        table: IterableDataset,
+        classes: list[str],
+        shards: list[str],
+        number: int | None,
+        split: str | None = None,
+        holds_names: bool = False,
     ) -> None:
         self.name, self.classes, self.shards, self.number = name, classes, shards, number
-        self.labels = len(classes)  # those allowed
+        self.split, self.holds_names, self.is_named = split, holds_names, bool(classes) or holds_names
+        self.matched = NUMBER
+        self._names = list(classes)  # of the network's classes
+        self._index: dict[Any, int] = {label: label for label in range(len(classes))}  # of labels in the network
         self._stream = IterableDataset.from_generator(
             _examples, gen_kwargs={"shards": list(range(len(shards))), "table": table, "names": tuple(shards)}
         )
@@ -94,11 +120,23 @@ class ImageStream:
         """The next image of the batch; after the last, the first."""
         return (key[0] + 1) % len(key[1]), key[1]
 
-    def check_classes(self, number: int) -> None:
-        """Raise ValueError unless names fit a network of so many classes; labels are checked as they are read."""
-        if self.classes and len(self.classes) != number:
-            raise ValueError(f"{self.name} has {len(self.classes)} classes, the network has {number}")
-        self.labels = number
+    def check_classes(self, number: int, names: Sequence[str] = (), by_number: bool = False) -> list[str]:
+        """Make labels those of a network; as of `images.LabelledImages`, but labels are checked as they are read."""
+        names = list(names) or without_names(number)
+        self._names = names
+        if self.classes:
+            found = match(self.name, self.classes, True, names, by_number)
+            if found.by == NUMBER:
+                check_number(self.name, self.classes, names)
+            self._index = {label: index for label, index in enumerate(found.indices) if index is not None}
+            self.matched = found.by
+            return found.names
+        if self.holds_names and names == without_names(number):
+            raise ValueError(f"{self.name} has names as labels, but the network does not name its classes")
+        self.matched = NAME if self.holds_names or are_numbers(names) else NUMBER
+        labels = names if self.holds_names else map(int, names) if self.matched == NAME else range(number)
+        self._index = {label: index for index, label in enumerate(labels)}
+        return names
 
     def subset(self, number: int | None) -> ImageStream:
         """So many images, the first; all if None or there are no more."""
@@ -142,14 +180,19 @@ class ImageStream:
             stream = stream.shuffle(seed=seed, buffer_size=buffer_size)
         with closing(iter(stream)) as examples:
             for example in examples:
-                if example["label"] is None or isnan(example["label"]):
-                    raise ValueError(f"{example['where']}: the label is missing")
-                item = Encoded(**example | {"label": int(example["label"])})
-                if not 0 <= item.label < self.labels:
-                    raise ValueError(
-                        f"{item.where}: the label {item.label} is out of range; the network has {self.labels} classes"
-                    )
-                yield item
+                where = example["where"]
+                label = checked_label(example["label"], where)
+                if label not in self._index:
+                    raise self._unknown(label, where)
+                yield Encoded(**example | {"label": self._index[label]})
+
+    def _unknown(self, label: Any, where: str) -> ValueError:
+        """The error for a label that is no class of the network."""
+        if self.holds_names:
+            return unknown_class(where, label, self._names)
+        if 0 <= label < len(self.classes):
+            return unknown_class(where, self.classes[label], self._names)
+        return out_of_range(label, where, numbers_of(self._names))
 
     def epochs(self, plan: Plan, start: int) -> Iterator[list[tuple[int, Key]]]:
         """Batches of a process from step `start` on, each a list of epochs and keys.
@@ -225,12 +268,10 @@ def _examples(shards: list[int], table: IterableDataset, names: tuple[str, ...])
         row = -1
         try:
             for row, example in enumerate(table.shard(table.num_shards, shard)):
-                image = example["image"]
-                if not isinstance(image, dict):
-                    image = {"bytes": image, "path": None}
+                encoded, path = stored(example["image"])
                 yield {
-                    "encoded": image["bytes"],
-                    "path": image["path"],
+                    "encoded": encoded,
+                    "path": path,
                     "label": example["label"],
                     "shard": shard,
                     "row": row,
@@ -254,36 +295,24 @@ def open_stream(
     The source is a Parquet file, a folder of them, or the id of a data set on the Hub of any format. Each of its files
     is a shard. The number of images is known of local files, and of a data set whose card has it.
     """
-    files, folder = find_files(source, split)
+    files, folder, found = find_files(source, split)
     if folder is not None:
-        raise ValueError(f"{folder} holds no Parquet files; image files are read one by one without --streaming")
-    number = None
-    try:
-        if files:
-            number = sum(pq.read_metadata(file).num_rows for file in files)
-            table = load_dataset("parquet", data_files=files, split="train", streaming=True)
-        else:
-            download = DownloadConfig(max_retries=1)
-            table = load_dataset(
-                source, config, split=split, revision=revision, download_config=download, streaming=True
-            )
-            if table.info.splits and split in table.info.splits:
-                number = table.info.splits[split].num_examples or None
-        columns = list(table.features or {})
-    except Exception as error:  # of many kinds, by what is wrong with the files or the connection
-        reason = error.__cause__ or error
-        raise ValueError(f"{source} cannot be read as a data set: {str(reason).splitlines()[0]}") from error
-    for column in (image_column, label_column):
-        if column not in columns:
-            raise unknown(f"column of {source}", column, columns)
-    feature = table.features[label_column]
-    is_number = isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "float"))
-    if not isinstance(feature, ClassLabel) and not is_number:
-        raise ValueError(f"{source}: column {label_column!r} holds {feature}, not the numbers of classes")
+        raise ValueError(
+            f"{shown(str(folder))} holds no Parquet files; image files are read one by one without --streaming"
+        )
+    sizes = table_files(source, files)
+    table = open_table(source, [file for file, _ in sizes], split, config, revision, streaming=True)
+    number = sum(rows for _, rows in sizes) or None
+    if not files and table.info.splits and split in table.info.splits:
+        number = table.info.splits[split].num_examples or None
+    features = table.features or Features()
+    check_columns(source, features, image_column, label_column)
+    feature = features[label_column]
     table = table.select_columns([image_column, label_column]).decode(False)
     table = table.rename_columns(
         {old: new for old, new in ((image_column, "image"), (label_column, "label")) if old != new}
     )
-    shards = files or [f"{source} ({split}), shard {shard}" for shard in range(table.num_shards)]
-    names = list(feature.names) if isinstance(feature, ClassLabel) else []
-    return ImageStream(source, table, names, shards, number)
+    shards = [shown(file) for file, _ in sizes] or [
+        f"{source} ({split}), shard {shard}" for shard in range(table.num_shards)
+    ]
+    return ImageStream(shown(source), table, declared_classes(feature), shards, number, found, holds_names(feature))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import math
 import os
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
@@ -21,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from accuracy import accuracy, cost, everywhere
 from checkpoints import load_checkpoint, save_checkpoint
+from classes import classes_of, has_names, name_classes
 from image_loaders import EvaluationImages, TrainingImages, batches_of
 from image_streams import ImageStream
 from images import LabelledImages
@@ -109,10 +112,8 @@ def train(
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     accelerator = make_accelerator(settings, several and has_idle_weights(model))
     plan = Plan(settings, len(images), accelerator.process_index, accelerator.num_processes)
-    classes = int(model.config.num_labels or 0)
-    images.check_classes(classes)
-    if validation is not None:
-        (validation.images if isinstance(validation, EvaluationImages) else validation).check_classes(classes)
+    validated = validation.images if isinstance(validation, EvaluationImages) else validation
+    names = _match_classes(model, images, validated, settings.labels_by_number)
     if accelerator.is_main_process:
         _check_writable(settings.output_dir)
     if model.config.image_size != settings.image_size:
@@ -141,6 +142,7 @@ def train(
         "streaming": isinstance(images, ImageStream),
         "total_batch_size": plan.total_batch_size,
         "steps": plan.steps,
+        "classes": f"{', '.join(names)[:40]}, ... ({len(names)}, {zlib.crc32(json.dumps(names).encode()):08x})",
     }
     progress = load_checkpoint(accelerator, settings.output_dir, settings.resume_from_checkpoint, decisive)
     progress = progress or {"step": 0, "settings": decisive, "loss": 0.0, "history": [], "skipped": [], "seconds": 0.0}
@@ -228,6 +230,9 @@ def train(
         "total_batch_size": plan.total_batch_size,
         "images": len(images),
         "source": images.name,
+        "split": images.split,
+        "validation_source": validated and {"name": validated.name, "split": validated.split},
+        "files_passed_over": len(images.passed_over),
         **cost(final.eval(), settings.image_size),
         "history": history,
         "skipped_images": _all(skipped, accelerator),
@@ -254,6 +259,27 @@ def train(
         accelerator.end_training()
     accelerator.wait_for_everyone()
     return result
+
+
+def _match_classes(
+    model: PKGenNetworkForImageClassification,
+    images: LabelledImages | ImageStream,
+    validation: LabelledImages | ImageStream | None,
+    by_number: bool,
+) -> list[str]:
+    """Make the labels of all images those of the network, and return the names of its classes.
+
+    A network without names takes those of the images it is trained on, and images to evaluate are matched by them.
+    """
+    own = classes_of(model.config)
+    if len(own) < 2:
+        raise ValueError(f"a network needs at least 2 classes to be trained, this one has {len(own)}")
+    names = images.check_classes(len(own), own, by_number)
+    if validation is not None:
+        validation.check_classes(len(own), names, by_number)
+    if not has_names(own) and names != own:
+        name_classes(model.config, names)
+    return names
 
 
 def _all(places: set[str], accelerator: Accelerator) -> list[str]:

@@ -7,39 +7,33 @@ data set on the Hub.
 from __future__ import annotations
 
 import bisect
-import io
-import os
+import copy
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow.parquet as pq
-from datasets import ClassLabel, DownloadConfig, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
 
 from augmentation import resized
-from pkgen_hf.errors import unknown
+from classes import NUMBER, check_number, match, numbers_of, unknown_class, without_names
+from image_folders import class_folders, find_files, shown
+from pixels import BadImage, decoded, stored
+from tables import (
+    check_columns,
+    declared_classes,
+    holds_names,
+    labels_of,
+    open_table,
+    out_of_range,
+    table_files,
+)
 
-SPLITS = ("train", "validation", "val", "test")
+__all__ = ["BadImage", "LabelledImages", "load_images"]
 SMALL = 64  # pixels: images up to this size are decoded once and kept
 KEPT_BYTES = 2**30  # at most, of decoded images
-
-
-class BadImage(ValueError):
-    """An image that cannot be decoded; the message names its file and row."""
-
-
-def decoded(encoded: bytes | None) -> Image.Image:
-    """An image, RGB; raises BadImage with the reason alone if it is missing or cannot be decoded."""
-    if not encoded:
-        raise BadImage("there is no image")
-    try:
-        return Image.open(io.BytesIO(encoded)).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "it is of no known format" if "cannot identify" in str(error) else error
-        raise BadImage(str(reason)) from error
 
 
 class Source(Protocol):
@@ -65,7 +59,7 @@ class _Files:
         return Path(self.paths[row]).read_bytes()
 
     def where(self, row: int) -> str:
-        return self.paths[row]
+        return shown(self.paths[row])
 
 
 class _Rows:
@@ -76,15 +70,12 @@ class _Rows:
         self.ends = list(accumulate(rows for _, rows in files))
 
     def encoded(self, row: int) -> bytes | None:
-        value = self.table[row][self.column]
-        if isinstance(value, dict):
-            path = value["path"]
-            return value["bytes"] or (Path(path).read_bytes() if path and Path(path).is_file() else None)
-        return value
+        encoded, path = stored(self.table[row][self.column])
+        return Path(path).read_bytes() if path and not encoded else encoded
 
     def where(self, row: int) -> str:
         number = bisect.bisect_right(self.ends, row)
-        return f"{self.files[number][0]}, row {row - ([0, *self.ends][number])}"
+        return f"{shown(self.files[number][0])}, row {row - ([0, *self.ends][number])}"
 
 
 class LabelledImages:
@@ -101,27 +92,43 @@ class LabelledImages:
     classes
         Their names.
     is_named
-        Whether these are names that the source gives, not mere numbers up to the largest label.
+        Whether these are names that the source gives, not mere numbers.
+    split
+        That was read, None of a source without splits.
+    passed_over
+        Files beside the images that are none.
 
     Attributes
     ----------
     rows
         ``(images,)``, of the source.
+    matched
+        How classes were matched with a network's, by ``"name"`` or by ``"number"``.
     """
 
     def __init__(
-        self, name: str, source: Source, labels: np.ndarray, classes: list[str], is_named: bool = True
+        self,
+        name: str,
+        source: Source,
+        labels: np.ndarray,
+        classes: list[str],
+        is_named: bool = True,
+        split: str | None = None,
+        passed_over: Sequence[str] = (),
     ) -> None:
         self.name, self.source, self.labels, self.classes, self.is_named = name, source, labels, classes, is_named
+        self.split, self.passed_over = split, list(passed_over)
         self.rows = np.arange(len(labels))
+        self.matched = NUMBER
+        self._index = list(range(len(classes)))  # of each class in the network
         self._decoded: list[np.ndarray | None] = []
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def label(self, index: int) -> int:
-        """The class of an image."""
-        return int(self.labels[self.rows[index]])
+        """The class of an image: its number in the network, or in `classes` before they are checked."""
+        return self._index[self.labels[self.rows[index]]]
 
     def where(self, index: int) -> str:
         """File, and row if it has rows, of an image."""
@@ -146,18 +153,47 @@ class LabelledImages:
             return self
         if number < 1:
             raise ValueError(f"at least 1 image must be left, got {number}")
-        part = LabelledImages(self.name, self.source, self.labels, self.classes, self.is_named)
+        part = copy.copy(self)
+        part._decoded = []
         part.rows = np.sort(np.random.default_rng(seed).permutation(self.rows)[:number])
         return part
 
-    def check_classes(self, number: int) -> None:
-        """Raise ValueError unless labels fit a network of so many classes."""
-        largest = int(self.labels.argmax())
-        if self.labels[largest] >= number:
-            where, label = self.source.where(largest), self.labels[largest]
-            raise ValueError(f"{where}: the label {label} is out of range; the network has {number} classes")
-        if self.is_named and len(self.classes) != number:
-            raise ValueError(f"{self.name} has {len(self.classes)} classes, the network has {number}")
+    def check_classes(self, number: int, names: Sequence[str] = (), by_number: bool = False) -> list[str]:
+        """Make labels those of a network.
+
+        Parameters
+        ----------
+        number
+            Of its classes.
+        names
+            Of its classes, as of `classes.classes_of`; none if it has only numbers.
+        by_number
+            Match classes by number if none of their names coincide.
+
+        Returns
+        -------
+        list
+            What these images call the network's classes, to match others with.
+
+        Raises
+        ------
+        ValueError
+            If an image is of a class that the network does not have, or it cannot be told which.
+        """
+        names = list(names) or without_names(number)
+        found = match(self.name, self.classes, self.is_named, names, by_number)
+        known = np.array([index is not None for index in found.indices])[self.labels]
+        if not known.all():
+            row = int(known.argmin())
+            name = self.classes[self.labels[row]]
+            if found.by != NUMBER and self.is_named:
+                raise unknown_class(self.name, name, names)
+            label = self.labels[row] if self.is_named else name
+            raise out_of_range(int(label), self.source.where(row), numbers_of(names))
+        if found.by == NUMBER and self.is_named:
+            check_number(self.name, self.classes, names)
+        self.matched, self._index = found.by, [-1 if index is None else index for index in found.indices]
+        return found.names
 
     def image(self, index: int) -> Image.Image:
         """An image, RGB.
@@ -215,103 +251,38 @@ def load_images(
     ------
     FileNotFoundError
         If there is no such file, folder or data set.
+    UnknownSplit
+        If it has splits, but not this one.
     ValueError
-        For a source without images, a missing column, and a label that is missing or out of range.
+        For a source without images, a class without images, a missing column, and a label that is missing or none.
     """
-    files, folder = find_files(source, split)
-    if folder is not None:
-        return _from_folder(folder)
-    return _from_table(source, files, split, image_column, label_column, config, revision)
-
-
-def find_files(source: str, split: str) -> tuple[list[str], Path | None]:
-    """Parquet files of a split, or the folder of classes where there are none; neither for the id of a data set.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such file or folder, or no such split in it.
-    """
-    path = Path(source)
-    if path.is_dir():
-        path = path / split if (path / split).is_dir() else path
-        files = sorted(str(file) for file in path.rglob("*.parquet"))
-        if not files:
-            return [], path
-        named = {file: next((name for name in SPLITS if Path(file).name.startswith(name)), None) for file in files}
-        if path.name != split and any(named.values()):
-            files = [file for file in files if Path(file).name.startswith(split)]
-            if not files:
-                raise unknown(f"split of {source}", split, sorted({name for name in named.values() if name}))
-        return files, None
-    if path.suffix == ".parquet" and path.is_file():
-        return [source], None
-    if path.exists() or source.count("/") > 1 or source.startswith((".", "/", "~")) or path.suffix == ".parquet":
-        raise FileNotFoundError(f"{source} is neither a folder, a Parquet file nor the id of a data set on the Hub")
-    return [], None
-
-
-def _from_folder(folder: Path) -> LabelledImages:
-    known = tuple(Image.registered_extensions())
-    with os.scandir(folder) as entries:
-        inside = sorted(entries, key=lambda entry: entry.name)
-    for entry in inside:
-        if entry.is_file() and entry.name.lower().endswith(known):
-            raise ValueError(f"{entry.path} has no label: every image must be in the sub-folder of its class")
-    classes = [entry.name for entry in inside if entry.is_dir() and not entry.name.startswith(".")]
-    paths: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = sorted(e.path for e in os.scandir(folder / name) if e.name.lower().endswith(known))
-        paths += found
-        labels += [label] * len(found)
-    if not paths:
-        raise ValueError(f"{folder} holds neither Parquet files nor sub-folders of images, one for each class")
-    return LabelledImages(str(folder), _Files(paths), np.array(labels), classes)
+    found = find_files(source, split)
+    if found.folder is not None:
+        inside = class_folders(found.folder)
+        labels = np.array(inside.labels)
+        files, name = _Files(inside.paths), shown(str(found.folder))
+        return LabelledImages(name, files, labels, inside.classes, True, found.split, inside.passed_over)
+    return _from_table(source, found.files, found.split, image_column, label_column, config, revision)
 
 
 def _from_table(
-    name: str,
+    source: str,
     files: list[str],
-    split: str,
+    split: str | None,
     image_column: str,
     label_column: str,
     config: str | None,
     revision: str | None,
 ) -> LabelledImages:
-    try:
-        if files:
-            table = load_dataset("parquet", data_files=files, split="train")
-            sizes = [(file, pq.ParquetFile(file).metadata.num_rows) for file in files]
-        else:
-            download = DownloadConfig(max_retries=1)
-            table = load_dataset(name, config, split=split, revision=revision, download_config=download)
-            sizes = [(f"{name} ({split})", len(table))]
-    except Exception as error:  # of many kinds, by what is wrong with the files or the connection
-        reason = error.__cause__ or error
-        raise ValueError(f"{name} cannot be read as a data set: {str(reason).splitlines()[0]}") from error
-    for column in (image_column, label_column):
-        if column not in table.column_names:
-            raise unknown(f"column of {name}", column, table.column_names)
+    sizes = table_files(source, files)
+    table = open_table(source, [file for file, _ in sizes], split, config, revision)
+    sizes = sizes or [(f"{source} ({split})", len(table))]
+    check_columns(source, table.features, image_column, label_column)
     if isinstance(table.features[image_column], ImageFeature):
         table = table.cast_column(image_column, ImageFeature(decode=False))
-    source = _Rows(table.select_columns([image_column]), image_column, sizes)
-    feature = table.features[label_column]
-    values = table.data.column(label_column).to_numpy()
-    if values.dtype == object or values.dtype.kind not in "iuf":
-        raise ValueError(f"{name}: column {label_column!r} holds {feature}, not the numbers of classes")
-    missing = np.flatnonzero(np.isnan(values))
-    if len(missing):
-        raise ValueError(f"{source.where(int(missing[0]))}: the label is missing")
-    labels = values.astype(np.int64)
-    number = len(feature.names) if isinstance(feature, ClassLabel) else int(labels.max(initial=-1)) + 1
-    wrong = np.flatnonzero((labels < 0) | (labels >= number))
-    if len(wrong):
-        row = int(wrong[0])
-        raise ValueError(
-            f"{source.where(row)}: the label {labels[row]} is out of range; classes are 0 to {number - 1}"
-        )
-    if not len(labels):
-        raise ValueError(f"{name} holds no images")
-    names = feature.names if isinstance(feature, ClassLabel) else [str(label) for label in range(number)]
-    return LabelledImages(name, source, labels, list(names), isinstance(feature, ClassLabel))
+    if not len(table):
+        raise ValueError(f"{source} holds no images")
+    rows, feature = _Rows(table.select_columns([image_column]), image_column, sizes), table.features[label_column]
+    labels, classes = labels_of(table.data.column(label_column), feature, rows.where)
+    is_named = bool(declared_classes(feature)) or holds_names(feature)
+    return LabelledImages(shown(source), rows, labels, classes, is_named, split)

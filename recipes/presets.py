@@ -46,6 +46,8 @@ class Settings:
     skip_corrupt
         Whether an image that cannot be decoded is passed over (in training, the next one takes its place; of a
         stream, the next of its batch) and counted.
+    labels_by_number
+        Whether classes are matched by number where images and network have names for them and none coincide.
     validation_epochs
         Epochs between evaluations; the last is always evaluated.
     """
@@ -82,6 +84,7 @@ class Settings:
     drop_path_grows: bool = False
     ema_decay: float = 0.0
     skip_corrupt: bool = False
+    labels_by_number: bool = False
     shuffle_buffer: int = 10_000
     seed: int = 0
     mixed_precision: str = "no"

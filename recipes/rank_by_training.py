@@ -29,13 +29,14 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
 
+from classes import name_classes
 from image_loaders import EvaluationImages
 from image_training import train
 from pkgen_hf import Architecture, PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
 from presets import PRESETS
 from runs import Row, bundled, load, rows_of, save
-from train_network import add_image_options, images_of
+from train_network import add_image_options, images_of, print_passed_over
 
 SPACE, TASK = "nas-bench-201", "cifar10"
 GENERATED, CHANCE, WORST = "PKGen", "uniform random", "PKGen, prior of the worst 20"
@@ -102,8 +103,12 @@ def rank_by_training(options: argparse.Namespace) -> None:
         cpu=options.cpu,
     )
     images = images_of(options, options.images, options.train_split).subset(options.max_train_samples)
+    held_out = images_of(options, options.images, options.validation_split)
+    if held_out.split is None:
+        raise ValueError(f"{options.images} has no splits, so that there are no images that are not trained on")
+    print_passed_over(images, held_out)
     validation = EvaluationImages(
-        images_of(options, options.images, options.validation_split).subset(options.max_validation_samples),
+        held_out.subset(options.max_validation_samples),
         image_processor(settings.image_size, list(settings.mean), list(settings.std)),
     )
     parts = {
@@ -119,6 +124,7 @@ def rank_by_training(options: argparse.Namespace) -> None:
         model = PKGenNetworkForImageClassification.from_architecture(
             architecture, len(images.classes), settings.image_size, **settings.scale
         )
+        name_classes(model.config, images.classes)
         folder = Path(options.output_dir) / part.replace(" ", "-").replace(",", "")
         result = train(replace(settings, seed=seed, output_dir=str(folder)), model, images, validation)
         last = result["history"][-1]

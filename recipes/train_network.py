@@ -6,7 +6,8 @@
     accelerate launch --multi_gpu --num_processes 2 recipes/train_network.py --cpu ...         # two CPU processes
 
 IMAGES is a folder of Parquet files (columns "image" and "label"), a folder with a sub-folder of images for each class,
-or the id of a data set on the Hub; with --streaming one that does not fit on the disk. A preset has the settings of a
+or the id of a data set on the Hub; with --streaming one that does not fit on the disk. Classes are those of the images
+to train on, or of --network; images to evaluate are matched with them by name. A preset has the settings of a
 benchmark; every option overrides its own. The batch of a preset is that of all processes together, so that more
 processes make the same updates in less time. The trained network is left in OUTPUT_DIR/network with its preprocessing
 and training.json, as a transformers model.
@@ -26,6 +27,8 @@ import transformers
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
+from classes import name_classes
+from image_folders import UnknownSplit, shown
 from image_streams import ImageStream, open_stream
 from image_training import train
 from images import LabelledImages, load_images
@@ -71,6 +74,8 @@ HELP = {
     "drop_path_grows": "let drop path grow from 0 over the training (darts)",
     "ema_decay": "of the moving average of weights that is evaluated and saved, 0 for none",
     "skip_corrupt": "pass over images that cannot be decoded, and count them",
+    "labels_by_number": "match classes by number if images and network have names for them and none coincide, as "
+    "ImageNet's class folders and its readable names; both must have the same order",
     "shuffle_buffer": "with --streaming: images in memory among which the next is drawn, in each process",
     "seed": "everything random follows from it",
     "mixed_precision": "no, fp16 or bf16",
@@ -118,6 +123,41 @@ def stream_of(options: argparse.Namespace, source: str, split: str) -> ImageStre
     """The same as a stream."""
     names = (options.image_column, options.label_column, options.dataset_config, options.dataset_revision)
     return open_stream(source, split, *names)
+
+
+GO_ON = (
+    "Name images by --validation_images (the same ones, to evaluate those that are trained on), another split by "
+    "--validation_split, or give --no_validation"
+)
+
+
+def validation_of(options: argparse.Namespace) -> LabelledImages | ImageStream | None:
+    """Images to evaluate, None if there are to be none.
+
+    Raises
+    ------
+    ValueError
+        If they were not named, and the images to train on have no such split.
+    """
+    if options.no_validation:
+        return None
+    read: Any = stream_of if options.streaming else images_of
+    try:
+        images = read(options, options.validation_images or options.train_images, options.validation_split)
+    except UnknownSplit as error:
+        raise ValueError(f"{str(error).removesuffix('.')}. {GO_ON}") from error
+    if images.split is None and not options.validation_images:
+        raise ValueError(f"{images.name} has no splits, so that all of it is trained on. {GO_ON}")
+    return images
+
+
+def print_passed_over(*sources: LabelledImages | ImageStream | None) -> None:
+    """Say how many files were no images."""
+    for images in sources:
+        if images is not None and images.passed_over:
+            number, first = len(images.passed_over), shown(images.passed_over[0])
+            print(f"passed over {number:,} {'file' if number == 1 else 'files'} of {images.name}, no images: {first}"
+                  + (", ..." if number > 1 else ""))  # fmt: skip
 
 
 def add_settings(parser: argparse.ArgumentParser, default: Settings) -> None:
@@ -197,8 +237,11 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     parser.add_argument("--train_images", required=True, metavar="IMAGES", help="images to train on")
     parser.add_argument("--validation_images", metavar="IMAGES", help="images to evaluate (default: the split "
                         "--validation_split of --train_images)")  # fmt: skip
-    parser.add_argument("--train_split", default="train", help="of a folder or data set (default: train)")
-    parser.add_argument("--validation_split", default="validation", help="likewise (default: validation)")
+    parser.add_argument(
+        "--train_split", default="train", help="of a folder or data set that has splits (default: train)"
+    )
+    parser.add_argument("--validation_split", default="validation", help="likewise; val, valid and dev are the same "
+                        "(default: validation)")  # fmt: skip
     parser.add_argument("--no_validation", action="store_true", help="evaluate nothing")
     add_image_options(parser)
     parser.add_argument("--max_train_samples", type=int, help="train on so many images, drawn at random; with "
@@ -207,7 +250,7 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     parser.add_argument("--num_train_images", type=int, help="with --streaming: images of an epoch (default: as many "
                         "as the data set says it holds)")  # fmt: skip
     parser.add_argument(
-        "--num_labels", type=int, help="with --streaming: classes of a data set that does not name them"
+        "--num_labels", type=int, help="with --streaming: classes of labels that are plain numbers, from 0"
     )
     add_settings(parser, preset)
     options = parser.parse_args(argv)
@@ -236,14 +279,17 @@ def read_config(network: str) -> PKGenNetworkConfig:
 
 
 def make_network(
-    settings: Settings, options: argparse.Namespace, classes: list[str]
+    settings: Settings, options: argparse.Namespace, images: LabelledImages | ImageStream
 ) -> PKGenNetworkForImageClassification:
-    """The network that the command line asks for, for these classes."""
+    """The network that the command line asks for, for the classes of these images."""
+    classes = images.classes
     if not classes and not options.network:
+        if isinstance(images, ImageStream) and images.holds_names:
+            raise ValueError(f"{options.train_images} has names as labels, and which there are is not known before a "
+                             "stream is read; train without --streaming or a --network that has them")  # fmt: skip
         if options.num_labels is None:
             raise ValueError(f"{options.train_images} does not name its classes; give --num_labels")
         classes = [str(label) for label in range(options.num_labels)]
-    names = {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
     if options.network:
         try:
             return PKGenNetworkForImageClassification.from_pretrained(options.network, use_safetensors=True)
@@ -263,7 +309,7 @@ def make_network(
     model = PKGenNetworkForImageClassification.from_architecture(
         architecture, len(classes), settings.image_size, **settings.scale
     )
-    model.config.update(names)
+    name_classes(model.config, classes)
     return model
 
 
@@ -276,13 +322,10 @@ def main(argv: list[str] | None = None) -> None:
             datasets.disable_progress_bars()
             transformers.utils.logging.disable_progress_bar()
         images: LabelledImages | ImageStream
-        validation: LabelledImages | ImageStream | None = None
         read: Any = stream_of if options.streaming else images_of
         images = read(options, options.train_images, options.train_split)
-        if not options.no_validation:
-            source = options.validation_images or options.train_images
-            validation = read(options, source, options.validation_split)
-        model = make_network(settings, options, images.classes)
+        validation = validation_of(options)
+        model = make_network(settings, options, images)
         if isinstance(images, ImageStream):
             images.number = options.num_train_images or images.number
             images = images.subset(options.max_train_samples)
@@ -291,6 +334,7 @@ def main(argv: list[str] | None = None) -> None:
         if show:
             print(f"{model.config.space}: {model.config.architecture}")
             print(f"{len(images):,} images of {images.name}, {model.config.num_labels} classes")
+            print_passed_over(images, validation)
         bar = tqdm(desc="training", unit="step", disable=not show)
 
         def on_step(step: int, total: int, values: dict[str, float]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,18 +43,39 @@ def pictures(number: int, seed: int = 0, size: int = 16) -> list[tuple[bytes, in
     return found
 
 
-def write_parquet(path: Path, rows: list[tuple[bytes | None, int | None]], named: bool = True) -> Path:
+def renumbered(rows: Sequence[tuple[bytes, int]], classes: Sequence[str]) -> list[tuple[bytes | None, int | None]]:
+    """The same pictures, with labels as these classes, in another order than `CLASSES`, have them."""
+    return [(encoded, classes.index(CLASSES[label])) for encoded, label in rows]
+
+
+def write_parquet(
+    path: Path, rows: list[tuple[bytes | None, int | None]], named: bool = True, classes: Sequence[str] = CLASSES
+) -> Path:
     """As the Hub's data sets of images are, with the names of classes in the schema's metadata if `named`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     images = [None if encoded is None else {"bytes": encoded, "path": None} for encoded, _ in rows]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     table = pa.table({"image": pa.array(images, kind), "label": pa.array([label for _, label in rows], pa.int64())})
     if named:
-        names = ", ".join(f'"{name}"' for name in CLASSES)
-        features = f'{{"image": {{"_type": "Image"}}, "label": {{"names": [{names}], "_type": "ClassLabel"}}}}'
-        table = table.replace_schema_metadata({"huggingface": f'{{"info": {{"features": {features}}}}}'})
+        features = {"image": {"_type": "Image"}, "label": {"names": list(classes), "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pq.write_table(table, path)
     return path
+
+
+def write_labels(path: Path, labels: pa.Array, rows: list[tuple[bytes, int]] | None = None) -> Path:
+    """Pictures as plain bytes, by default any, with labels of any type."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = pa.array([encoded for encoded, _ in rows or pictures(len(labels))], pa.binary())
+    pq.write_table(pa.table({"image": images, "label": labels}), path)
+    return path
+
+
+def encode(image: Image.Image, file_format: str = "png", **options: object) -> bytes:
+    """The file's bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
 
 
 def write_folder(folder: Path, rows: list[tuple[bytes, int]]) -> Path:

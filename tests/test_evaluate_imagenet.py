@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from pictures import pictures, write_parquet
+from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet
 from torch import nn
+from transformers import AutoImageProcessor
 
 from accuracy import accuracy, cost
+from classes import name_classes
 from evaluate_imagenet import main
 from image_loaders import EvaluationImages
 from images import load_images
@@ -131,15 +134,95 @@ def test_nothing_to_count(saved: Path, tmp_path: Path) -> None:
         accuracy(model, data, Accelerator(cpu=True))
 
 
-def test_mistakes_are_named(saved: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def named(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network, which names its classes: those of the images and others."""
+    folder = tmp_path_factory.mktemp("named")
+    model = PKGenNetworkForImageClassification.from_pretrained(saved)
+    name_classes(model.config, NAMES)
+    model.save_pretrained(folder)
+    AutoImageProcessor.from_pretrained(saved).save_pretrained(folder)
+    return folder
+
+
+NAMES = ["lines", "disc", "grid", "bars", "waves", "stripes", "dots"]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_classes_are_matched_by_name(saved: Path, named: Path, tmp_path: Path, streaming: bool) -> None:
+    """A part of the network's classes, in any order and with names of which there is no image."""
+    images = pictures(31, seed=3, size=30)
+    numbers = [NAMES.index(CLASSES[label]) for _, label in images]
+    expected = by_hand(saved, [(image, number) for (image, _), number in zip(images, numbers, strict=True)],
+                       write_parquet(tmp_path / "plain.parquet", images, named=False))  # fmt: skip
+    options = ["--cpu", "--quiet", *(["--streaming"] if streaming else []), "--output", str(tmp_path / "x.json")]
+
+    def check(path: Path, by: str) -> None:
+        main([str(named), "--images", str(path), *options])
+        record = json.loads((tmp_path / "x.json").read_text())
+        assert (record["top_1"], record["top_5"]) == pytest.approx(expected)
+        assert record["images"] == 31 and record["classes_matched_by"] == by
+
+    for classes in (CLASSES, ["stripes", "disc", "bars"], ["wolf", "bars", "stripes", "disc"]):
+        check(write_parquet(tmp_path / "t.parquet", renumbered(images, classes), classes=classes), "name")
+    check(write_labels(tmp_path / "s.parquet", pa.array([NAMES[number] for number in numbers]), images), "name")
+    check(write_labels(tmp_path / "n.parquet", pa.array(numbers), images), "number")
+    check(write_labels(tmp_path / "f.parquet", pa.array([float(number) for number in numbers]), images), "number")
+    if not streaming:
+        check(write_folder(tmp_path / "folder", images), "name")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_classes_of_other_names_are_matched_by_number_only_on_demand(
+    named: Path, tmp_path: Path, streaming: bool
+) -> None:
+    """As class folders of ImageNet and its readable names."""
+    images = pictures(31, seed=3, size=30)
+    ids = [f"n{number:08d}" for number in range(7)]
+    path = write_parquet(tmp_path / "x.parquet", images, classes=ids)
+    argv = [str(named), "--images", str(path), "--cpu", "--quiet", *(["--streaming"] if streaming else [])]
+    with pytest.raises(
+        SystemExit, match="by its name: the first is 'n00000000' here and 'lines' in .*--labels_by_number"
+    ):
+        main(argv)
+    main([*argv, "--labels_by_number", "--output", str(tmp_path / "x.json")])
+    record = json.loads((tmp_path / "x.json").read_text())
+    plain = write_parquet(tmp_path / "plain.parquet", images, named=False)
+    assert (record["top_1"], record["top_5"]) == pytest.approx(by_hand(named, images, plain))
+    assert record["classes_matched_by"] == "number"
+    write_parquet(path, images, classes=ids[:5])
+    with pytest.raises(SystemExit, match="has 5 classes, the network has 7"):
+        main([*argv, "--labels_by_number"])
+
+
+def test_the_split_that_was_read_is_recorded(named: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "data/val", pictures(6))
+    write_folder(tmp_path / "data/train", pictures(9))
+    (tmp_path / "data/val/disc/Thumbs.db").write_bytes(b"")
+    for source, options, split, number in [
+        (tmp_path / "data", [], "val", 6),
+        (tmp_path / "data", ["--split", "train"], "train", 9),
+        (tmp_path / "data/train", [], None, 9),
+    ]:
+        main([str(named), "--images", str(source), *options, "--cpu", "--quiet", "--output", str(tmp_path / "x.json")])
+        record = json.loads((tmp_path / "x.json").read_text())
+        assert (record["split"], record["images"]) == (split, number)
+        assert record["files_passed_over"] == (1 if split == "val" else 0)
+    with pytest.raises(SystemExit, match="unknown split of .*: 'test'. Allowed: train, val"):
+        main([str(named), "--images", str(tmp_path / "data"), "--split", "test", "--cpu", "--quiet"])
+
+
+def test_mistakes_are_named(saved: Path, named: Path, tmp_path: Path) -> None:
     table = str(write_parquet(tmp_path / "x.parquet", pictures(3)))
     broken = tmp_path / "broken"
     broken.mkdir()
     for name in ("config.json", "preprocessor_config.json"):
         (broken / name).write_bytes((saved / name).read_bytes())
+    wolf = str(write_parquet(tmp_path / "wolf.parquet", pictures(3), classes=["bars", "disc", "wolf"]))
     plain = str(write_parquet(tmp_path / "plain.parquet", [(pictures(1)[0][0], 7)], named=False))
     for argv, message in [
         ([str(saved), "--images", table], "has 3 classes, the network has 7"),
+        ([str(named), "--images", wolf], "unknown class of .*wolf.parquet: 'wolf'. Allowed: lines, disc"),
         ([str(saved), "--images", plain], "row 0: the label 7 is out of range; the network has 7 classes"),
         ([str(tmp_path), "--images", table], "is not a network of PKGen"),
         ([str(broken), "--images", table], "is not a whole network"),

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from pictures import CLASSES, pictures, write_folder, write_parquet
+from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet
 from safetensors.torch import load_file
+from test_images import id_of
 from test_train_network import CELL, SMALL, argv_of, as_one_of_two, assert_same, network, refusal
 
 from evaluate_imagenet import main as evaluate
@@ -212,6 +213,73 @@ def test_bad_tables_are_refused_by_file_and_row(tmp_path: Path) -> None:
         open_stream(str(tmp_path / "classes"))
 
 
+@pytest.mark.parametrize(
+    ("values", "classes", "labels"),
+    [
+        (pa.array(["fox", "cat", "dog"]), ["cat", "dog", "fox"], [2, 0, 1]),
+        (pa.array([2.0, 0.0, 1.0]), ["cat", "dog", "fox"], [2, 0, 1]),
+        (pa.array([3, 1, 2]), ["1", "2", "3"], [2, 0, 1]),
+        (pa.array([True, False]), ["False", "True"], [1, 0]),
+        (pa.array([True, False]), ["True", "False"], [0, 1]),
+    ],
+    ids=id_of,
+)
+def test_labels_are_those_of_the_network(
+    tmp_path: Path, values: pa.Array, classes: list[str], labels: list[int]
+) -> None:
+    stream = open_stream(str(write_labels(tmp_path / "x.parquet", values)))
+    stream.check_classes(len(classes), classes)
+    assert [item.label for item in stream.read()] == labels
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (pa.array([0.0, 0.5]), "row 1: the label 0.5 is not a whole number"),
+        (pa.array([0.0, float("nan")]), "row 1: the label is missing"),
+        (pa.array([1.0, -1.0]), "row 1: the label -1 is out of range; .*; -1 marks images without labels"),
+        (pa.array(["cat", ""]), "row 1: the label is missing"),
+        (pa.array(["cat", "wolf"]), "unknown class of .*, row 1: 'wolf'. Allowed: cat, dog, fox"),
+    ],
+    ids=id_of,
+)
+def test_labels_that_are_none_are_refused(tmp_path: Path, values: pa.Array, message: str) -> None:
+    stream = open_stream(str(write_labels(tmp_path / "x.parquet", values)))
+    stream.check_classes(3, ["cat", "dog", "fox"])
+    with pytest.raises(ValueError, match=message):
+        list(stream.read())
+
+
+def test_classes_are_matched_before_anything_is_read(tmp_path: Path) -> None:
+    order = ["stripes", "bars", "disc"]
+    path = write_parquet(tmp_path / "x.parquet", renumbered(pictures(6), order), classes=order)
+    stream = open_stream(str(path))
+    stream.check_classes(3, CLASSES)
+    assert [item.label for item in stream.read()] == [0, 1, 2, 0, 1, 2]
+    stream.check_classes(2, ["disc", "wolf"])
+    with pytest.raises(ValueError, match="unknown class of .*row 0: 'bars'. Allowed: disc, wolf"):
+        list(stream.read())
+    with pytest.raises(ValueError, match="no class of .* is one of the network's by its name"):
+        stream.check_classes(3, ["cat", "dog", "fox"])
+    strings = open_stream(str(write_labels(tmp_path / "s.parquet", pa.array(["a", "b"]))))
+    with pytest.raises(ValueError, match="has names as labels, but the network does not name its classes"):
+        strings.check_classes(2)
+    pq.write_table(pa.table({"image": [[1, 2]], "label": [0]}), tmp_path / "array.parquet")
+    with pytest.raises(ValueError, match="column 'image' holds List.*, not images"):
+        open_stream(str(tmp_path / "array.parquet"))
+
+
+def test_empty_files_of_a_table(tmp_path: Path) -> None:
+    for number, rows in enumerate([pictures(2), [], pictures(3)]):
+        write_parquet(tmp_path / f"train-{number}.parquet", rows)
+    for images in (opened(tmp_path), load_images(str(tmp_path))):
+        assert len(images) == 5
+    assert [item.where for item in opened(tmp_path).read()][2] == f"{tmp_path}/train-2.parquet, row 0"
+    for read in (open_stream, load_images):
+        with pytest.raises(ValueError, match="train-1.parquet holds no images"):
+            read(str(tmp_path / "train-1.parquet"))
+
+
 def test_other_columns_and_files_beside_the_table(tmp_path: Path) -> None:
     """Rows that hold the path of an image, as those of data sets of loose files do."""
     (tmp_path / "x.png").write_bytes(pictures(1)[0][0])
@@ -303,6 +371,7 @@ def test_two_processes_are_one_that_accumulates(folder: Path, tmp_path: Path) ->
 
 def test_mistakes_on_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = write_parquet(tmp_path / "plain.parquet", pictures(24), named=False)
+    strings = write_labels(tmp_path / "strings.parquet", pa.array(CLASSES * 8))
     base = {"train_images": folder, "architecture": CELL, "output_dir": tmp_path / "out", "scale": ["channels=4"]}
     base |= {"total_batch_size": 12, "image_size": 16, "max_train_steps": 5}
     for options, more, message in [
@@ -311,6 +380,7 @@ def test_mistakes_on_the_command_line(folder: Path, tmp_path: Path, capsys: pyte
         (base | {"num_train_images": 60}, ["--streaming"], "ended after 57 images of 60"),
         (base | {"train_images": plain}, ["--streaming"], "does not name its classes; give --num_labels"),
         (base | {"train_images": plain, "num_labels": 2}, ["--streaming"], "the network has 2 classes"),
+        (base | {"train_images": strings}, ["--streaming"], "has names as labels, and which there are is not known"),
         (base | {"shuffle_buffer": 0}, ["--streaming"], "--shuffle_buffer must be at least 1, got 0"),
     ]:
         assert message in refusal([*argv_of(options), "--no_validation", *more], capsys)

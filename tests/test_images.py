@@ -15,17 +15,29 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
-from pictures import CLASSES, draw_picture, pictures, write_folder, write_parquet
-from PIL import Image
+from pictures import CLASSES, draw_picture, encode, pictures, write_folder, write_labels, write_parquet
+from PIL import ExifTags, Image
+from transformers import pipeline
+from transformers.image_utils import load_image
 
 from augmentation import augment
+from image_folders import UnknownSplit, find_files
 from image_loaders import EvaluationImages, TrainingImages, batches_of
 from images import BadImage, load_images
+from pixels import decoded
+from pkgen_hf import Architecture, PKGenNetworkForImageClassification
 from pkgen_hf.modeling_network import image_processor
 from presets import PRESETS
+from tables import open_table
 
 SMALL = replace(PRESETS["nas-bench-201"], image_size=16, crop_padding=2)
 CPU = torch.device("cpu")
+CELL = Architecture("nas-bench-201", (3, 0, 1, 4, 0, 2))
+
+
+def id_of(value: Any) -> str:
+    """Of a test's arguments."""
+    return f"{value.type}: {value.to_pylist()}" if isinstance(value, pa.Array) else str(value)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -117,9 +129,6 @@ def test_bad_tables_are_refused_by_file_and_row(tmp_path: Path) -> None:
         load_images(str(path), label_column="lable")
     with pytest.raises(ValueError, match="has 3 classes, the network has 4"):
         load_images(str(path)).check_classes(4)
-    pq.write_table(pa.table({"image": [good[0][0]], "label": ["cat"]}), tmp_path / "words.parquet")
-    with pytest.raises(ValueError, match="'label' holds .*not the numbers of classes"):
-        load_images(str(tmp_path / "words.parquet"))
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(ValueError, match="broken.parquet cannot be read as a data set"):
         load_images(str(tmp_path / "broken.parquet"))
@@ -174,6 +183,330 @@ def test_nothing_but_corrupt_images(tmp_path: Path) -> None:
     images = load_images(str(write_parquet(tmp_path / "x.parquet", [(b"no", 0), (b"no", 1)])))
     with pytest.raises(BadImage):
         TrainingImages(images, replace(SMALL, skip_corrupt=True))[0, 0]
+
+
+# ---------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "labels"),
+    [
+        (pa.array(["fox", "cat", "dog", "cat"]), ["cat", "dog", "fox"], [2, 0, 1, 0]),
+        (pa.array(["b", "a", "b"], pa.large_string()), ["a", "b"], [1, 0, 1]),
+        (pa.array(["b", "a", "b"]).dictionary_encode(), ["a", "b"], [1, 0, 1]),
+        (pa.array([2.0, 0.0, 1.0]), ["0", "1", "2"], [2, 0, 1]),
+        (pa.array([3, 1, 2]), ["1", "2", "3"], [2, 0, 1]),
+        (pa.array([10, 9, 10], pa.uint8()), ["9", "10"], [1, 0, 1]),
+        (pa.array([2**63, 0], pa.uint64()), ["0", str(2**63)], [1, 0]),
+        (pa.array([True, False, True]), ["False", "True"], [1, 0, 1]),
+    ],
+    ids=id_of,
+)
+def test_classes_are_the_labels_that_occur(
+    tmp_path: Path, values: pa.Array, classes: list[str], labels: list[int]
+) -> None:
+    images = load_images(str(write_labels(tmp_path / "x.parquet", values)))
+    assert images.classes == classes and [images.label(index) for index in range(len(images))] == labels
+
+
+def test_classes_of_a_network_are_checked_by_name_or_number(tmp_path: Path) -> None:
+    """Names of which there is no image do no harm; a label that the network does not have is named."""
+    some = load_images(str(write_parquet(tmp_path / "x.parquet", pictures(6), classes=[*CLASSES, "wolf"])))
+    some.check_classes(3, ["stripes", "disc", "bars"])
+    assert [some.label(index) for index in range(6)] == [2, 1, 0] * 2
+    with pytest.raises(ValueError, match="unknown class of .*'stripes'. Allowed: bars, disc"):
+        some.check_classes(2, ["bars", "disc"])
+    numbers = load_images(str(write_labels(tmp_path / "x.parquet", pa.array([0, 1, 2]))))
+    numbers.check_classes(4, ["0", "1", "2", "3"])
+    with pytest.raises(ValueError, match="row 0: the label 0 is out of range; the network has 3 classes, 1 to 3"):
+        numbers.check_classes(3, ["1", "2", "3"])
+    with pytest.raises(ValueError, match="row 2: the label 2 is out of range; the network has 2 classes$"):
+        numbers.check_classes(2, ["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (pa.array([0.0, 0.5]), "row 1: the label 0.5 is not a whole number"),
+        (pa.array([0.0, float("inf")]), "row 1: the label inf is not a whole number"),
+        (pa.array([0.0, 1.0, float("nan")]), "row 2: the label is missing"),
+        (pa.array(["cat", None]), "row 1: the label is missing"),
+        (pa.array(["cat", "dog", ""]), "row 2: the label is missing"),
+        (pa.array([0, 1, -1]), "row 2: the label -1 is out of range; .*; -1 marks images without labels"),
+        (pa.array([[0], [1]]), "column 'label' holds List.*, not classes: numbers or names"),
+        (pa.nulls(2), "column 'label' holds .*null.*, not classes"),
+        (pa.array([], pa.int64()), "x.parquet holds no images"),
+    ],
+    ids=id_of,
+)
+def test_labels_that_are_none_are_refused(tmp_path: Path, values: pa.Array, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_images(str(write_labels(tmp_path / "x.parquet", values)))
+
+
+def test_images_of_a_column_are_bytes_structs_or_paths(tmp_path: Path) -> None:
+    (encoded, _), *_ = pictures(1)
+    (tmp_path / "x.png").write_bytes(encoded)
+    expected = Image.open(io.BytesIO(encoded)).tobytes()
+    for column in ([encoded], [{"bytes": encoded}], [str(tmp_path / "x.png")], [{"path": str(tmp_path / "x.png")}]):
+        pq.write_table(pa.table({"image": column, "label": [0]}), tmp_path / "x.parquet")
+        assert load_images(str(tmp_path / "x.parquet")).image(0).tobytes() == expected
+    pq.write_table(pa.table({"image": [str(tmp_path / "no.png")], "label": [0]}), tmp_path / "x.parquet")
+    with pytest.raises(BadImage, match="x.parquet, row 0: the image cannot be read: .*no.png"):
+        load_images(str(tmp_path / "x.parquet")).image(0)
+    pq.write_table(pa.table({"image": [[[0, 255], [255, 0]]], "label": [0]}), tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="column 'image' holds List.*, not images, which are bytes, paths or structs"):
+        load_images(str(tmp_path / "x.parquet"))
+
+
+def test_names_of_files_are_no_patterns(tmp_path: Path) -> None:
+    for number, name in enumerate(["a[1]", "a1", "b?", "bc", "d*", "de"]):
+        path = write_labels(tmp_path / name / "x.parquet", pa.array([number]))
+        assert load_images(str(path)).classes == [str(number)]
+        assert load_images(str(tmp_path / name)).classes == [str(number)]
+
+
+# ---------------------------------------------------------------------- folders of classes
+
+
+def test_images_below_a_class_are_of_the_class(tmp_path: Path) -> None:
+    """At any depth and behind links, with suffixes in upper case; a link into itself adds nothing."""
+    encoded = [image for image, _ in pictures(48)]
+    places = [*["cat/2023"] * 12, *["cat/2023/May.png"] * 12, *["dog"] * 8, *["fox"] * 8, *["fox/more"] * 8]
+    for number, (image, place) in enumerate(zip(encoded, places, strict=True)):
+        folder = tmp_path / "images" / place
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number:02d}{['.png', '.PNG'][number % 2]}").write_bytes(image)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/x.png").write_bytes(encoded[0])
+    (tmp_path / "images/dog/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "images/dog/again").symlink_to("..")
+    (tmp_path / "images/dog/itself").symlink_to("itself")
+    images = load_images(str(tmp_path / "images"))
+    assert images.classes == ["cat", "dog", "fox"] and len(images) == 49
+    assert np.bincount([images.label(index) for index in range(49)]).tolist() == [24, 9, 16]
+    assert len({images.where(index) for index in range(49)}) == 49
+
+
+def test_what_is_no_image_is_passed_over_and_counted(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, pictures(6))
+    for name in ("._00000.png", ".DS_Store", "__MACOSX/disc/._00000.png", ".cache/x.png"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(b"hidden")
+    (folder / "bars/._00000.png").write_bytes(b"hidden")
+    assert load_images(str(folder)).passed_over == []
+    others = ["README.txt", "bars/Thumbs.db", "disc/clip.mpg", "disc/paper.pdf", "disc/a/images.zip"]
+    for name in others:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"no image")
+    images = load_images(str(folder))
+    assert images.passed_over == [str(folder / name) for name in ["README.txt", *sorted(others[1:])]]
+    assert images.classes == CLASSES and len(images) == 6
+    assert [images.image(index).size for index in range(6)] == [(16, 16)] * 6
+
+
+def test_classes_without_images_and_metadata_are_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "images", pictures(6))
+    (folder / "zebra/young").mkdir(parents=True)
+    (folder / "zebra/young/list.txt").write_text("")
+    with pytest.raises(ValueError, match="images/zebra holds no images: every sub-folder of .*images must be a class"):
+        load_images(str(folder))
+    (folder / "zebra/young/x.png").write_bytes(pictures(1)[0][0])
+    assert load_images(str(folder)).classes == [*CLASSES, "zebra"]
+    for name in ("metadata.csv", "zebra/metadata.jsonl"):
+        (folder / name).write_text("file_name,label\n")
+        with pytest.raises(ValueError, match=f"{name} is not read: the folder of an image is its class"):
+            load_images(str(folder))
+        (folder / name).unlink()
+    for name in ("x.zip", "x.tar"):
+        (tmp_path / "archives").mkdir(exist_ok=True)
+        (tmp_path / "archives" / name).write_bytes(b"")
+    with pytest.raises(ValueError, match="archives must be unpacked"):
+        load_images(str(tmp_path / "archives"))
+
+
+def test_a_broken_link_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, pictures(3))
+    (folder / "bars/link.png").symlink_to("nothing.png")
+    images = load_images(str(folder))
+    with pytest.raises(BadImage, match="bars/link.png: the image cannot be read"):
+        images.image(1)
+
+
+# ---------------------------------------------------------------------- splits
+
+
+def layout(root: Path, *names: str) -> Path:
+    """A folder with a file of each of these names."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(pictures(1)[0][0])
+    return root
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "folder", "found"),
+    [
+        (["train/cat/1.png", "val/cat/1.png"], "validation", "val", "val"),
+        (["train/cat/1.png", "valid/cat/1.png"], "train", "train", "train"),
+        (["Train/cat/1.png", "Dev/cat/1.png"], "validation", "Dev", "Dev"),
+        (["train2017/cat/1.png", "val2017/cat/1.png"], "validation", "val2017", "val2017"),
+        (["train/cat/1.png", "test/cat/1.png", "new/1.png"], "test", "test", "test"),
+        (["fold1/cat/1.png", "fold2/cat/1.png"], "fold2", "fold2", "fold2"),
+        (["train/cat/1.png", "notes/list.txt"], "train", "train", "train"),
+        (["cat/1.png", "dog/1.png"], "validation", ".", None),
+        (["bus/1.png", "car/1.png", "train/1.png"], "train", ".", None),  # a class
+        (["freight_train/1.png", "passenger_train/1.png"], "train", ".", None),
+        (["cat/train/1.png", "dog/train/1.png"], "train", ".", None),
+    ],
+    ids=str,
+)
+def test_splits_of_folders(tmp_path: Path, names: list[str], split: str, folder: str, found: str | None) -> None:
+    assert find_files(str(layout(tmp_path, *names)), split) == ([], tmp_path / folder, found)
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "files", "found"),
+    [
+        (["train-0.parquet", "train-1.parquet", "test-0.parquet"], "train", ["train-0", "train-1"], "train"),
+        (["data/train-0.parquet", "data/validation-0.parquet"], "validation", ["data/validation-0"], "validation"),
+        (["train.parquet", "val.parquet"], "validation", ["val"], "val"),
+        (["cifar10-train.parquet", "cifar10-test.parquet"], "train", ["cifar10-train"], "train"),
+        (["x/train/0000.parquet", "x/test/0000.parquet"], "test", ["x/test/0000"], "test"),
+        (["train/0000.parquet", "test/0000.parquet"], "train", ["train/0000"], "train"),
+        (["test_a-0.parquet", "test_b-0.parquet"], "test_b", ["test_b-0"], "test_b"),
+        (["a.parquet", "values.PARQUET", "._a.parquet"], "validation", ["a", "values"], None),
+        (["train/cat/1.png", "table.parquet", "test/cat/1.png"], "train", [], "train"),
+    ],
+    ids=str,
+)
+def test_splits_of_tables(tmp_path: Path, names: list[str], split: str, files: list[str], found: str | None) -> None:
+    layout(tmp_path, *names)
+    there = find_files(str(tmp_path), split)
+    assert [str(Path(file).relative_to(tmp_path).with_suffix("")) for file in there.files] == files
+    assert there.split == found
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "message"),
+    [
+        (["train/cat/1.png"], "validation", "unknown split of .*: 'validation'. Allowed: train"),
+        (["train/cat/1.png", "test/cat/1.png"], "validation", "Allowed: test, train"),
+        (["train/1.png", "test/1.png"], "validation", "unknown split"),
+        (["train/cat/1.png", "val/cat/1.png", "dev/cat/1.png"], "validation", "Allowed: dev, train, val"),
+        (["train-0.parquet"], "validation", "unknown split of .*: 'validation'. Allowed: train"),
+        (["x/train/0.parquet", "x/test/0.parquet"], "validation", "Allowed: test, train"),
+        (["cat/1.png", "dog/1.png"], "fold3", "has no splits, hence none called 'fold3'"),
+        (["a.parquet"], "fold3", "has no splits, hence none called 'fold3'"),
+        (["bus/1.png", "train/2023/1.png"], "train", "holds 'train', which may be a split or a class, and 'bus' with"),
+    ],
+    ids=str,
+)
+def test_splits_that_are_not_there_are_refused(tmp_path: Path, names: list[str], split: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_images(str(layout(tmp_path, *names)), split)
+
+
+def test_a_data_set_says_which_splits_it_has(tmp_path: Path) -> None:
+    """As `datasets` says it, here of a folder that it reads as it reads one of the Hub."""
+    write_parquet(tmp_path / "train-00000-of-00001.parquet", pictures(3))
+    for streaming in (False, True):
+        with pytest.raises(UnknownSplit, match=r"split.*validation.*\['train'\]"):
+            open_table(str(tmp_path), [], "validation", None, None, streaming)
+
+
+# ---------------------------------------------------------------------- pixels
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif
+
+
+def test_16_bits_are_read_by_their_upper_8(tmp_path: Path) -> None:
+    """Grey as in colour, of either order of bytes, in any format; beside it the image with 8 bits."""
+    levels = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    expected = np.repeat((levels >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    grey = Image.fromarray(levels)
+    files = {
+        "png": encode(grey),
+        "tiff": encode(grey, "tiff"),
+        "ppm": encode(Image.fromarray(levels.astype(np.int32)), "ppm"),
+    }
+    files["big"] = encode(Image.fromarray(levels.astype(">u2")), "tiff")
+    files["turned"] = encode(grey, "png", exif=turned(3))
+    for name, content in files.items():
+        found = np.asarray(decoded(content))
+        assert np.array_equal(found[::-1, ::-1] if name == "turned" else found, expected), name
+    write_folder(tmp_path, [(files["png"], 0), (encode(Image.fromarray(expected)), 1), (files["tiff"], 2)])
+    data = TrainingImages(load_images(str(tmp_path)), replace(SMALL, crop_padding=0, random_flip=False))
+    first, *others = (data[0, index]["pixel_values"] for index in range(3))
+    assert all(torch.equal(other, first) for other in others)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_levels_beyond_8_bits_in_32_are_refused(kind: type) -> None:
+    levels = np.arange(256).reshape(16, 16)
+    image = decoded(encode(Image.fromarray(levels.astype(kind)), "tiff"))
+    assert np.array_equal(np.asarray(image)[..., 1], levels)
+    for bad in (levels * 256, levels - 1, *([levels / 255, levels * np.nan] if kind is np.float32 else [])):
+        with pytest.raises(BadImage, match="its levels are .* to .*, not 0 to 255; save it with 8 or 16 bits"):
+            decoded(encode(Image.fromarray(bad.astype(kind)), "tiff"))
+
+
+def stored_images() -> dict[str, bytes]:
+    """A picture in every form in which files hold it."""
+    picture = draw_picture("disc", np.random.default_rng(0)).resize((20, 12))
+    files = {
+        f"{file_format}, EXIF orientation {number}": encode(picture, file_format, exif=turned(number))
+        for number in range(1, 9)
+        for file_format in ("jpeg", "png", "webp", "tiff")
+    }
+    for mode in ("1", "L", "LA", "P", "RGBA"):
+        files[f"mode {mode}"] = encode(picture.convert(mode))
+    clear = picture.convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    files["transparency"] = encode(clear)
+    files["palette with a transparent colour"] = encode(picture.convert("P"), transparency=3)
+    files["palette with transparencies"] = encode(picture.convert("P"), transparency=bytes(range(0, 250, 50)))
+    files["CMYK"] = encode(picture.convert("CMYK"), "jpeg")
+    files["animation"] = encode(picture, "gif", save_all=True, append_images=[picture.transpose(0)])
+    return files
+
+
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency")
+@pytest.mark.parametrize("name", stored_images())
+def test_pixels_are_those_of_datasets_and_of_pipelines(tmp_path: Path, name: str) -> None:
+    content = stored_images()[name]
+    path = tmp_path / "cat/x.png"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    found = load_images(str(tmp_path)).image(0)
+    for expected in (
+        datasets.Image().decode_example({"bytes": content, "path": None}).convert("RGB"),
+        load_image(str(path)),
+    ):
+        assert found.size == expected.size and found.tobytes() == expected.tobytes()
+
+
+def test_training_evaluation_and_pipeline_see_the_same(tmp_path: Path) -> None:
+    """A photograph taken upright, as cameras store it: lying, and turned by its EXIF orientation."""
+    picture = draw_picture("bars", np.random.default_rng(1))
+    folder = tmp_path / "images/cat"
+    folder.mkdir(parents=True)
+    (folder / "x.jpg").write_bytes(encode(picture.transpose(Image.Transpose.ROTATE_90), "jpeg", exif=turned(6)))
+    images = load_images(str(tmp_path / "images"))
+    processor = image_processor(16, list(SMALL.mean), list(SMALL.std))
+    still = TrainingImages(images, replace(SMALL, crop_padding=0, random_flip=False))[0, 0]["pixel_values"]
+    evaluated = EvaluationImages(images, processor)[0]["pixel_values"]
+    torch.testing.assert_close(still, evaluated)
+    model = PKGenNetworkForImageClassification.from_architecture(CELL, 3, 16, channels=4, cells=1).eval()
+    classify = pipeline("image-classification", model=model, image_processor=processor)
+    with torch.no_grad():
+        expected = model(evaluated[None]).logits[0].softmax(0)
+    for row in classify(str(folder / "x.jpg")):
+        assert row["score"] == pytest.approx(float(expected[model.config.label2id[row["label"]]]), abs=1e-6)
 
 
 # ---------------------------------------------------------------------- augmentation

@@ -69,3 +69,12 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, capsys: pytest.CaptureFix
         Architecture.from_string(SPACE, row["architecture"])
         assert 0 <= row["accuracy"] <= 100 and row["parameters"] > 0
     assert not list((tmp_path / "results").glob(".*"))
+
+
+def test_images_without_splits_are_refused(tmp_path: Path) -> None:
+    """The images to evaluate would be those that are trained on."""
+    path = write_parquet(tmp_path / "images.parquet", pictures(24, size=32))
+    for source in (path, tmp_path):
+        argv = ["--images", str(source), "--cpu", "--data", str(tmp_path / "none"), "--results", str(tmp_path)]
+        with pytest.raises(SystemExit, match="has no splits, so that there are no images that are not trained on"):
+            main(argv)

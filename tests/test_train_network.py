@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from pictures import pictures, write_folder, write_parquet
+from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet
 from safetensors.torch import load_file
 from test_darts import DARTS_V2
 from transformers import pipeline
@@ -101,6 +102,28 @@ def assert_same(first: Path, second: Path, **tolerance: float) -> None:
     assert a.keys() == b.keys()
     for name in a:
         torch.testing.assert_close(a[name], b[name], **tolerance, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that learned the classes; its network evaluates images with their names in any order."""
+    output = tmp_path_factory.mktemp("trained")
+    main([*argv_of(options_of_classes(folder, output)), "--quiet"])
+    return output
+
+
+def options_of_classes(source: Path, output: Path) -> dict[str, Any]:
+    """The command line of a training that learns to tell the classes."""
+    return {
+        "architecture": CELL, "scale": ["channels=4", "cells=1"], "image_size": 16, "crop_padding": 2,
+        "train_images": source, "validation_split": "test", "total_batch_size": 24, "num_train_epochs": 6,
+        "learning_rate": 0.05, "ema_decay": 0.8, "output_dir": output,
+    }  # fmt: skip
+
+
+def record_of(output: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((output / "network/training.json").read_text())
+    return record
 
 
 def test_it_learns_and_what_is_saved_classifies(folder: Path, tmp_path: Path) -> None:
@@ -253,6 +276,170 @@ def test_presets_build_and_their_options_override(name: str) -> None:
     if small:
         assert changed.scale == preset.scale | {"channels": 4, "cells": 3}
     assert parse_arguments(["--space", space, "--generate", "--train_images", "x"])[0].optimizer == preset.optimizer
+
+
+@pytest.mark.parametrize(
+    ("kind", "streaming"),
+    [(kind, streaming) for kind in ("table", "strings", "lacking") for streaming in (False, True)]
+    + [("folder", False), ("folder that lacks one", False)],
+)
+def test_images_to_evaluate_are_matched_by_name(
+    folder: Path, trained: Path, tmp_path: Path, kind: str, streaming: bool
+) -> None:
+    """Names in another order, as strings, and without one of the classes: the accuracy is that of the same images."""
+    rows = [row for row in pictures(31, seed=1) if "lack" not in kind or row[1] > 0]
+    write_parquet(tmp_path / "same/0.parquet", rows)
+    there = [CLASSES[2], CLASSES[1]] if kind == "lacking" else CLASSES[::-1]
+    if "folder" in kind:
+        write_folder(tmp_path / "other", rows)
+        if "lacks" in kind:
+            (tmp_path / "other" / CLASSES[0]).rmdir()
+    elif kind == "strings":
+        write_labels(tmp_path / "other/0.parquet", pa.array([CLASSES[label] for _, label in rows]), rows)
+    else:
+        write_parquet(tmp_path / "other/0.parquet", renumbered(rows, there), classes=there)
+    base = {"network": trained / "network", "train_images": folder, "learning_rate": 0, "max_train_steps": 1}
+    base |= {"total_batch_size": 24}
+    found = {}
+    for name in ("same", "other"):
+        options = base | {"validation_images": tmp_path / name, "output_dir": tmp_path / "runs" / name}
+        main([*argv_of(options), *(["--streaming"] if streaming else []), "--quiet"])
+        found[name] = record_of(tmp_path / "runs" / name)["history"][-1]["validation"]
+    assert found["same"] == found["other"]
+    assert found["same"]["images"] == len(rows) and found["same"]["top_1"] > 60
+    source = record_of(tmp_path / "runs/other")["validation_source"]
+    assert source == {"name": str(tmp_path / "other"), "split": None}
+
+
+def test_a_network_keeps_its_classes_whatever_the_order_of_the_images(
+    folder: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trained on with a rate of 0, from images whose classes are in another order, or are a part of them."""
+    order = CLASSES[::-1]
+    write_parquet(tmp_path / "other/train.parquet", renumbered(pictures(48), order), classes=order)
+    write_parquet(tmp_path / "other/test.parquet", renumbered(pictures(31, seed=1), order), classes=order)
+    two = [row for row in pictures(48) if row[1]]
+    write_parquet(tmp_path / "part/train.parquet", renumbered(two, CLASSES[1:]), classes=CLASSES[1:])
+    write_parquet(tmp_path / "wolf/train.parquet", pictures(48), classes=["bars", "disc", "strips"])
+    losses = []
+    base = {"network": trained / "network", "total_batch_size": 24, "learning_rate": 0, "crop_padding": 0}
+    base |= {"max_train_steps": 2, "output_dir": tmp_path / "run"}
+    for source in (folder, tmp_path / "other"):
+        main([*argv_of(base | {"train_images": source, "validation_split": "test"}), "--no-random_flip", "--quiet"])
+        record = record_of(tmp_path / "run")
+        assert record["history"][-1]["validation"]["top_1"] > 60
+        config = json.loads((tmp_path / "run/network/config.json").read_text())
+        assert config["id2label"] == {str(number): name for number, name in enumerate(CLASSES)}
+        losses.append(record["history"][-1]["loss"])
+    assert all(loss < 1.0 for loss in losses)  # of pictures with the labels of others it is above 1.5
+    main([*argv_of(base | {"train_images": tmp_path / "part"}), "--no_validation", "--quiet"])
+    assert record_of(tmp_path / "run")["history"][-1]["loss"] < 1.0
+    refused = refusal([*argv_of(base | {"train_images": tmp_path / "wolf"}), "--no_validation"], capsys)
+    assert "unknown class of" in refused and "'strips'. Did you mean 'stripes'" in refused
+
+
+def test_a_network_without_names_takes_those_of_the_images(folder: Path, tmp_path: Path) -> None:
+    images = load_images(str(folder))
+    order = ["stripes", "bars", "disc"]
+    path = write_parquet(tmp_path / "x.parquet", renumbered(pictures(31, seed=1), order), classes=order)
+    results = []
+    for validation in (load_images(str(folder), "test"), load_images(str(path))):
+        settings = replace(SMALL, output_dir=str(tmp_path / "run"))
+        model = network(settings)
+        assert model.config.id2label[0] == "LABEL_0"
+        results.append(train(settings, model, images, validation)["history"][-1]["validation"])
+        assert [model.config.id2label[number] for number in range(3)] == CLASSES
+    assert results[0] == results[1] and results[0]["top_1"] > 50
+
+
+def test_labels_that_do_not_begin_at_0(tmp_path: Path) -> None:
+    for name, number in (("train", 48), ("test", 31)):
+        labels = pa.array([index % 3 + 1 for index in range(number)])
+        write_labels(tmp_path / f"{name}.parquet", labels)
+    main([*argv_of(options_of_classes(tmp_path, tmp_path / "run") | {"max_train_steps": 1}), "--quiet"])
+    config = json.loads((tmp_path / "run/network/config.json").read_text())
+    assert config["id2label"] == {"0": "1", "1": "2", "2": "3"}
+
+
+def test_unknown_classes_are_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = options_of_classes(folder, tmp_path / "run") | {"max_train_steps": 1, "validation_images": tmp_path / "x"}
+    for classes, message in [
+        (["bars", "disc", "strips"], "'strips'. Did you mean 'stripes'? Allowed: bars, disc, stripes"),
+        (
+            ["n1", "n2", "n3"],
+            "by its name: the first is 'n1' here and 'bars' in the network; if both have the same order",
+        ),
+        (["n1", "n2", "n3", "n4"], "'n1'. Allowed: bars, disc, stripes"),
+    ]:
+        write_parquet(tmp_path / "x/0.parquet", pictures(6), classes=classes)
+        assert message in refusal(argv_of(base), capsys)
+    write_parquet(tmp_path / "x/0.parquet", pictures(6), classes=["n1", "n2", "n3"])
+    main([*argv_of(base), "--labels_by_number", "--quiet"])
+    assert record_of(tmp_path / "run")["history"][-1]["validation"]["images"] == 6
+    plain = write_parquet(tmp_path / "x/0.parquet", [*pictures(3), (pictures(1)[0][0], 3)], named=False)
+    assert f"{plain}, row 3: the label 3 is out of range" in refusal(argv_of(base), capsys)
+    one = write_folder(tmp_path / "one", pictures(1)).rename(tmp_path / "two")
+    (one / "disc").rmdir(), (one / "stripes").rmdir()
+    argv = argv_of(base | {"train_images": one, "total_batch_size": 1})
+    assert "needs at least 2 classes to be trained, this one has 1" in refusal([*argv, "--no_validation"], capsys)
+
+
+def test_a_run_goes_on_with_the_classes_it_began_with(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = CLASSES[::-1]
+    write_parquet(tmp_path / "x.parquet", renumbered(pictures(96), order), classes=order)
+    options = options_of_classes(folder, tmp_path / "run") | {"checkpointing_steps": 2, "max_train_steps": 3}
+    main([*argv_of(options), "--no_validation", "--quiet"])
+    again = argv_of(options | {"train_images": tmp_path / "x.parquet", "resume_from_checkpoint": "latest"})
+    refused = refusal([*again, "--no_validation"], capsys)
+    assert "of a training with classes 'bars, disc, stripes" in refused and "not 'stripes, disc, bars" in refused
+
+
+def test_nothing_is_evaluated_on_the_images_trained_on_unless_they_are_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "plain", pictures(24))
+    write_folder(tmp_path / "train only/train", pictures(24))
+    write_folder(tmp_path / "val/train", pictures(24))
+    write_folder(tmp_path / "val/val", pictures(6, seed=1))
+    single = write_parquet(tmp_path / "one/single.parquet", pictures(24))
+    write_parquet(tmp_path / "shards/train-00000-of-00001.parquet", pictures(24))
+    base = options_of_classes(folder, tmp_path / "run") | {"max_train_steps": 1}
+    del base["validation_split"]
+    without = "has no splits, so that all of it is trained on. Name images by --validation_images"
+    for source, streaming, message in [
+        (tmp_path / "plain", False, without),
+        (single, False, without),
+        (single, True, without),
+        (single.parent, False, without),
+        (tmp_path / "train only", False, "'validation'. Allowed: train. Name images by --validation_images"),
+        (tmp_path / "train only/train", False, without),
+        (tmp_path / "shards", False, "'validation'. Allowed: train. Name images"),
+        (tmp_path / "shards", True, "'validation'. Allowed: train. Name images"),
+        (folder, False, "'validation'. Allowed: test, train. Name images"),
+    ]:
+        argv = [*argv_of(base | {"train_images": source}), *(["--streaming"] if streaming else [])]
+        refused = refusal(argv, capsys)
+        assert message in refused and "--no_validation" in refused
+        assert not (tmp_path / "run").exists()
+    main([*argv_of(base | {"train_images": tmp_path / "val"}), "--quiet"])
+    record = record_of(tmp_path / "run")
+    assert record["split"] == "train" and record["validation_source"]["split"] == "val"
+    assert record["history"][-1]["validation"]["images"] == 6
+    main([*argv_of(base | {"train_images": single, "validation_images": single}), "--quiet"])
+    assert record_of(tmp_path / "run")["history"][-1]["validation"]["images"] == 24
+
+
+def test_what_was_passed_over_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "test"):
+        write_folder(tmp_path / split, pictures(24))
+    for name in ("train/bars/list.txt", "train/disc/Thumbs.db", "train/disc/._00001.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    main(argv_of(options_of_classes(tmp_path, tmp_path / "run") | {"max_train_steps": 1}))
+    shown = capsys.readouterr().out
+    assert f"passed over 2 files of {tmp_path}/train, no images: {tmp_path}/train/bars/list.txt, ...\n" in shown
+    assert shown.count("passed over") == 1 and record_of(tmp_path / "run")["files_passed_over"] == 2
 
 
 def test_a_saved_network_is_trained_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,139 @@
+"""Classes of images and of networks, matched by name.
+
+A network names its classes in its configuration (``id2label``), a data set in its schema or by its folders. Numbers
+are no names: neither ``LABEL_0``, transformers' default, nor the plain integers of a table. Where one side has no
+names, classes are matched by number.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from transformers import PretrainedConfig
+
+from pkgen_hf.errors import unknown
+
+SHOWN = 10  # names of classes in a message
+NAME, NUMBER = "name", "number"
+
+
+class Match(NamedTuple):
+    """How classes of images are those of a network.
+
+    Attributes
+    ----------
+    indices
+        Of the classes of the images, in the network; None where the network has no such class.
+    names
+        Of the network's classes, as other images of the same training call them.
+    by
+        ``"name"`` or ``"number"``.
+    """
+
+    indices: list[int | None]
+    names: list[str]
+    by: str
+
+
+def classes_of(config: PretrainedConfig) -> list[str]:
+    """Names of a network's classes, in their order.
+
+    Raises
+    ------
+    ValueError
+        If one has none.
+    """
+    names: dict[Any, str] = config.id2label or {}
+    missing = next((index for index in range(len(names)) if index not in names), None)
+    if missing is not None:
+        raise ValueError(f"id2label of the network names no class {missing}; its classes are 0 to {len(names) - 1}")
+    return [str(names[index]) for index in range(len(names))]
+
+
+def name_classes(config: PretrainedConfig, names: Sequence[str]) -> None:
+    """Name a network's classes."""
+    config.update({"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}})
+
+
+def without_names(number: int) -> list[str]:
+    """What transformers calls classes that have no names."""
+    return [f"LABEL_{index}" for index in range(number)]
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether these are numbers of classes, not names."""
+    return all(name.isdecimal() for name in names)
+
+
+def has_names(network: Sequence[str]) -> bool:
+    """Whether a network names its classes."""
+    return list(network) != without_names(len(network)) and not are_numbers(network)
+
+
+def match(source: str, classes: Sequence[str], named: bool, network: Sequence[str], by_number: bool = False) -> Match:
+    """Find the classes of images in a network.
+
+    Parameters
+    ----------
+    source
+        Of the images, for messages.
+    classes
+        Of the images.
+    named
+        Whether the source names them; else they are the integers of its labels.
+    network
+        Names of the network's classes, as of `classes_of`.
+    by_number
+        Match by number where both sides have names and none coincide.
+
+    Raises
+    ------
+    ValueError
+        If none coincide and this was not asked for; if the network has a name twice.
+    """
+    names = list(network)
+    are_both_numbers = are_numbers(classes) and are_numbers(names)
+    coincide = bool(set(classes) & set(names))
+    if not named and not are_both_numbers:
+        return Match(_numbers([int(name) for name in classes], len(names)), names, NUMBER)
+    if named and not are_both_numbers and (not has_names(names) or (by_number and not coincide)):
+        return Match(_numbers(range(len(classes)), len(names)), list(classes), NUMBER)
+    if named and not coincide and not are_both_numbers and len(classes) == len(names):
+        raise ValueError(
+            f"no class of {source} is one of the network's by its name: the first is {classes[0]!r} here and "
+            f"{names[0]!r} in the network; if both have the same order, give --labels_by_number"
+        )
+    if named and not coincide:
+        raise unknown_class(source, classes[0], names)
+    twice = next((name for name in classes if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"the network has several classes {twice!r}, so that labels cannot be matched by name")
+    index = {name: number for number, name in enumerate(names)}
+    return Match([index.get(name) for name in classes], names, NAME)
+
+
+def _numbers(positions: Iterable[int], number: int) -> list[int | None]:
+    return [position if position < number else None for position in positions]
+
+
+def check_number(source: str, classes: Sequence[str], network: Sequence[str]) -> None:
+    """Raise ValueError unless there are as many classes, where names cannot tell which."""
+    if len(classes) != len(network):
+        raise ValueError(f"{source} has {len(classes)} classes, the network has {len(network)}")
+
+
+def numbers_of(network: Sequence[str]) -> str:
+    """Which numbers a network's classes have, for messages."""
+    called = f", {network[0]} to {network[-1]}" if are_numbers(network) else ""
+    return f"the network has {len(network)} classes{called}"
+
+
+def unknown_class(source: str, name: str, network: Sequence[str]) -> ValueError:
+    """The error for a class that the network does not have; of many names the nearest and a few."""
+    shown = list(network)
+    if len(shown) > SHOWN:
+        near = difflib.get_close_matches(name, network, 1)
+        shown = [*near, *shown[: SHOWN - 1], "..."]
+    return unknown(f"class of {source}", name, shown)

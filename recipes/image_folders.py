@@ -1,0 +1,248 @@
+"""Which files of a folder are labelled images: splits, Parquet files, and folders of classes.
+
+Class folders are read as torchvision's ``ImageFolder`` reads them: a class is a folder of the first level, with all
+images below it, links followed. The ``imagefolder`` of `datasets` is not used: its class is the innermost folder, and
+it gives no labels where images lie at different depths. Splits are recognised by their names as `datasets` does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pkgen_hf.errors import unknown
+
+# Those of torchvision, and other formats of photographs and drawings that Pillow reads.
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
+    ".gif", ".jfif", ".jpe", ".jp2", ".avif", ".apng", ".dib", ".pbm", ".pnm", ".tga",
+)  # fmt: skip
+METADATA = ("metadata.csv", "metadata.jsonl")
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
+
+
+class UnknownSplit(ValueError):
+    """The source has splits, but not this one."""
+
+
+class Found(NamedTuple):
+    """Parquet files, a folder of classes, or neither for the id of a data set; the split, None of a source without."""
+
+    files: list[str]
+    folder: Path | None
+    split: str | None
+
+
+class ClassFolders(NamedTuple):
+    """Images by class: their paths, their labels, the classes' names, and files passed over that are no images."""
+
+    paths: list[str]
+    labels: list[int]
+    classes: list[str]
+    passed_over: list[str]
+
+
+def shown(path: str) -> str:
+    """A path on one line."""
+    return path if path.isprintable() else repr(path)
+
+
+# ---------------------------------------------------------------------- what is in a folder
+
+
+def _visible(folder: str | Path) -> list[os.DirEntry[str]]:
+    """What is in a folder but hidden files, by name."""
+    with os.scandir(folder) as entries:
+        inside = [entry for entry in entries if not entry.name.startswith(".") and entry.name != "__MACOSX"]
+    return sorted(inside, key=lambda entry: entry.name)
+
+
+def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Visible files of a folder and of all below it; a link back to a folder that it is in is not followed."""
+    waiting: list[tuple[str, tuple[str, ...]]] = [(str(folder), (os.path.join(os.path.realpath(folder), ""),))]
+    while waiting:
+        here, above = waiting.pop()
+        for entry in _visible(here):
+            target = os.path.join(os.path.realpath(entry.path), "") if _is_folder(entry) else None
+            if target is None:
+                yield entry
+            elif not any(place.startswith(target) for place in above):
+                waiting.append((entry.path, (*above, target)))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # the latter fails on a link to itself
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    """By its name, unless it is no file; a broken link is an image that cannot be read."""
+    return entry.name.lower().endswith(IMAGE_SUFFIXES) and (entry.is_symlink() or entry.is_file())
+
+
+def class_folders(folder: Path) -> ClassFolders:
+    """Images of a folder with a sub-folder for each class, by class and path.
+
+    Raises
+    ------
+    ValueError
+        If an image lies beside the sub-folders, one of them holds no image, there are none, or a file of metadata says
+        more of the images than their folders do.
+    """
+    inside = _visible(folder)
+    classes = [entry.name for entry in inside if _is_folder(entry)]
+    beside = [entry for entry in inside if not _is_folder(entry)]
+    passed_over = [entry.path for entry in beside]
+    _refuse_metadata(passed_over)
+    for entry in beside:
+        if _is_image(entry):
+            raise ValueError(f"{shown(entry.path)} has no label: every image must be in the sub-folder of its class")
+    paths: list[str] = []
+    labels: list[int] = []
+    empty: list[str] = []
+    for label, name in enumerate(classes):
+        images: list[str] = []
+        others: list[str] = []
+        for entry in _files(folder / name):
+            (images if _is_image(entry) else others).append(entry.path)
+        _refuse_metadata(others)
+        paths += sorted(images)
+        passed_over += sorted(others)
+        labels += [label] * len(images)
+        empty += [] if images else [name]
+    if not paths:
+        raise ValueError(f"{shown(str(folder))} holds neither Parquet files nor sub-folders of images, one for each "
+                         "class; archives must be unpacked")  # fmt: skip
+    if empty:
+        place = shown(str(folder / empty[0]))
+        raise ValueError(f"{place} holds no images: every sub-folder of {shown(str(folder))} must be a class")
+    return ClassFolders(paths, labels, classes, passed_over)
+
+
+def _refuse_metadata(paths: list[str]) -> None:
+    for path in paths:
+        if os.path.basename(path) in METADATA:
+            raise ValueError(f"{shown(path)} is not read: the folder of an image is its class. Remove it, or write "
+                             "the images to Parquet files with `datasets`, which reads it")  # fmt: skip
+
+
+# ---------------------------------------------------------------------- splits
+
+
+def _split_word(name: str) -> str | None:
+    """The word that says which split a file or folder is, such as ``val``; None if there is none, or of two splits."""
+    words = [word for word in re.findall("[a-z]+", name.lower()) if word in _SPLIT_OF]
+    return words[0] if len({_SPLIT_OF[word] for word in words}) == 1 else None
+
+
+def _kind(name: str) -> str | None:
+    """Which of training, validation and test a file or folder is called."""
+    return _SPLIT_OF.get(_split_word(name) or "")
+
+
+def _choose(source: str, split: str, there: list[str]) -> str | None:
+    """The split that is meant among those there are; None if there are none."""
+    if split in there:
+        return split
+    kind = _SPLIT_OF.get(split)
+    alike = [name for name in there if kind and _kind(name) == kind]
+    if len(alike) == 1:
+        return alike[0]
+    if not there and kind:
+        return None
+    if not there:
+        raise UnknownSplit(f"{shown(source)} has no splits, hence none called {split!r}")
+    raise UnknownSplit(unknown(f"split of {shown(source)}", split, there))
+
+
+def find_files(source: str, split: str) -> Found:
+    """Parquet files of a split, or the folder of classes where there are none; neither for the id of a data set.
+
+    Of a folder, splits are sub-folders or Parquet files that are named for them. A folder without splits, or a single
+    file, is read whole.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder.
+    UnknownSplit
+        If there are splits, but not this one.
+    ValueError
+        If it cannot be told which sub-folders are splits and which are classes.
+    """
+    path = Path(source)
+    if path.is_dir():
+        files = _tables(path)
+        if (path / split).is_dir() and not _tables(path / split):
+            files = []  # stray tables beside the split's folder of images
+        if files:
+            splits = {file: _split_of_table(Path(file), path, split) for file in files}
+            chosen = _choose(source, split, sorted({name for name in splits.values() if name}))
+            return Found([file for file in files if splits[file] == chosen], None, chosen)
+        folders = _split_folders(path, split)
+        chosen = _choose(source, split, folders)
+        return Found([], path / chosen if chosen else path, chosen)
+    is_table = path.suffix.lower() == ".parquet"
+    if is_table and path.is_file():
+        _choose(source, split, [])
+        return Found([source], None, None)
+    if path.exists() or source.count("/") > 1 or source.startswith((".", "/", "~")) or is_table:
+        raise FileNotFoundError(
+            f"{shown(source)} is neither a folder, a Parquet file nor the id of a data set on the Hub"
+        )
+    return Found([], None, split)
+
+
+def _tables(folder: Path) -> list[str]:
+    """Parquet files, by path."""
+    return sorted(entry.path for entry in _files(folder) if entry.name.lower().endswith(".parquet"))
+
+
+def _split_of_table(file: Path, root: Path, split: str) -> str | None:
+    """The split that a Parquet file is of by its name, or else by those of the folders it is in."""
+    for name in (file.stem, *reversed(file.relative_to(root).parent.parts)):
+        if re.match(re.escape(split) + "(?![A-Za-z])", name):
+            return split
+        if word := _split_word(name):
+            return word
+    return None
+
+
+def _split_folders(folder: Path, split: str) -> list[str]:
+    """Names of the sub-folders that are splits; none if all are classes.
+
+    A class may be called ``train``. Sub-folders that are called as splits are splits if there are two of them, or no
+    other folders with images.
+
+    Raises
+    ------
+    ValueError
+        If one sub-folder is called as a split, holds folders, and others hold images.
+    """
+    inside = [entry for entry in _visible(folder) if _is_folder(entry)]
+    called = [entry for entry in inside if _kind(entry.name)]
+    names = [entry.name for entry in called]
+    if split not in _SPLIT_OF:
+        return names + [entry.name for entry in inside if entry.name == split and entry.name not in names]
+    if not called or len({_SPLIT_OF[name.lower()] for name in names if name.lower() in _SPLIT_OF}) > 1:
+        return names
+    others = [entry for entry in inside if entry not in called and any(map(_is_image, _files(entry.path)))]
+    hold_images = all(any(map(_is_image, _visible(entry.path))) for entry in called)
+    if others and not hold_images:
+        raise ValueError(
+            f"{shown(str(folder))} holds {names[0]!r}, which may be a split or a class, and {others[0].name!r} with "
+            f"images; name the folder of the split itself, {shown(called[0].path)}, or rename the class"
+        )
+    are_splits = len({_kind(name) for name in names}) == len(names) and all(map(_begins_as_split, names))
+    return [] if hold_images and (others or not are_splits) else names
+
+
+def _begins_as_split(name: str) -> bool:
+    return re.split("[^a-z]", name.lower())[0] in _SPLIT_OF
