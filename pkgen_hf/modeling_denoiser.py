@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 from torch.nn import functional as F
 
@@ -55,8 +56,8 @@ class Condition:
     task_traits: torch.Tensor
     familiarity: torch.Tensor
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:
-        """With tensors on `device`, and floating-point ones in `dtype`."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Condition:
+        """With tensors on `device`, and floating-point ones in `dtype`, if one is given."""
         moved = {}
         for field in fields(self):
             tensor = getattr(self, field.name)
@@ -160,6 +161,15 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         nn.init.normal_(self.choice.weight)
         nn.init.normal_(self.identity.weight)
 
+    @property
+    def execution_device(self) -> torch.device:
+        """Where it computes: where its weights are or, if it is offloaded, where they are taken to."""
+        for module in self.modules():
+            device = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+            if device is not None:
+                return torch.device(device)
+        return self.device
+
     def describe(
         self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None, familiarity: float = 1.0
     ) -> Condition:
@@ -177,11 +187,12 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             slot_features=space.slot_features,
             relations=space.relations,
             prior_features=torch.stack([prior.features() for prior in priors]),
-            task_traits=torch.tensor([task_traits(kind) for kind in kinds]),
-            familiarity=torch.tensor(familiarity),
+            task_traits=torch.tensor([task_traits(kind) for kind in kinds], dtype=torch.float32),
+            familiarity=torch.tensor(familiarity, dtype=torch.float32),
         )
-        return condition.to(self.device, self.dtype)
+        return condition.to(self.execution_device, self.dtype)
 
+    @apply_forward_hook
     def encode(self, condition: Condition) -> EncodedCondition:
         """Everything that does not depend on the sample or the time."""
         what = self.choice(condition.choice_features) + self.identity(condition.choice_ids)
@@ -207,7 +218,8 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         group = torch.arange(batch, device=sample.device) // (batch // len(encoded.tokens))
         hidden = encoded.tokens[group[:, None], torch.arange(slots, device=sample.device), sample]
         half = self.width // 2
-        frequencies = torch.exp(-math.log(1000) * torch.arange(half, device=sample.device) / half)
+        number = torch.arange(half, dtype=torch.float32, device=sample.device)
+        frequencies = torch.exp(-math.log(1000) * number / half)
         angles = timestep.reshape(-1, 1).to(sample.device) * frequencies
         time = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype))
         hidden = hidden + (time + encoded.task[group])[:, None]
