@@ -178,7 +178,8 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         known = {name: i for i, name in enumerate(self.vocabulary, 1)}
         ids = torch.zeros_like(space.choice_mask, dtype=torch.long)
         for s, slot in enumerate(space.slots):
-            ids[s, : len(slot.choices)] = torch.tensor([known.get(choice.identity, 0) for choice in slot.choices])
+            for k, choice in enumerate(slot.choices):
+                ids[s, k] = known.get(choice.identity, 0)
         kinds = [task_kind(space, prior.task if task is None else task) for prior in priors]
         condition = Condition(
             choice_features=space.choice_features,
@@ -187,8 +188,8 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             slot_features=space.slot_features,
             relations=space.relations,
             prior_features=torch.stack([prior.features() for prior in priors]),
-            task_traits=torch.tensor([task_traits(kind) for kind in kinds], dtype=torch.float32),
-            familiarity=torch.tensor(familiarity, dtype=torch.float32),
+            task_traits=torch.tensor([task_traits(kind) for kind in kinds], dtype=torch.float32, device="cpu"),
+            familiarity=torch.tensor(familiarity, dtype=torch.float32, device="cpu"),
         )
         return condition.to(self.execution_device, self.dtype)
 
@@ -220,7 +221,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         half = self.width // 2
         number = torch.arange(half, dtype=torch.float32, device=sample.device)
         frequencies = torch.exp(-math.log(1000) * number / half)
-        angles = timestep.reshape(-1, 1).to(sample.device) * frequencies
+        angles = timestep.reshape(-1, 1) * frequencies
         time = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype))
         hidden = hidden + (time + encoded.task[group])[:, None]
         for block, bias in zip(self.blocks, encoded.attention, strict=True):
@@ -252,7 +253,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             How good the architecture is among those of its space; trained on clean architectures (timestep 0).
         """
         encoded = self.encode(condition) if isinstance(condition, Condition) else condition
-        timestep = torch.as_tensor(timestep, dtype=torch.float32)
+        timestep = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device)
         part = max(1, CACHED_TOKENS // sample.shape[1])
         if not torch.is_grad_enabled() and len(encoded.tokens) == 1 and len(sample) > part and timestep.dim() == 0:
             parts = [self(rows, timestep, encoded) for rows in sample.split(part)]

@@ -119,7 +119,7 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             raise unknown("end distribution", end_distribution, END_DISTRIBUTIONS)
         self.end_distribution = end_distribution
         self.num_train_timesteps = num_train_timesteps
-        time = torch.linspace(0, 1, num_train_timesteps + 1, dtype=torch.float64)
+        time = torch.linspace(0, 1, num_train_timesteps + 1, dtype=torch.float64, device="cpu")
         alphas = torch.cos(time * math.pi / 2).square() if schedule == "cosine" else 1 - time
         alphas[-1] = 0.0
         self.alphas_cumprod = alphas.float()  # (num_train_timesteps + 1,)
@@ -131,7 +131,8 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         if not 1 <= num_inference_steps <= last:
             raise ValueError(f"num_inference_steps must be 1 to {last}, got {num_inference_steps}")
         self.num_inference_steps = num_inference_steps
-        grid = torch.linspace(last, 0, num_inference_steps + 1, dtype=torch.float32).round().long().to(device)
+        grid = torch.linspace(last, 0, num_inference_steps + 1, dtype=torch.float32, device="cpu").round().long()
+        grid = grid.to(device)
         self.timesteps = grid[:-1]
         self._previous = dict(zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True))
 
@@ -277,7 +278,8 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         timestep = int(timestep)
         if timestep not in self._previous:
             raise ValueError(f"timestep {timestep} is not among the scheduler's {self.timesteps.tolist()}")
-        evidence = self.evidence(torch.tensor(timestep), sample, prior)
+        prior = prior.float()
+        evidence = self.evidence(torch.tensor(timestep, device="cpu"), sample, prior)
         probabilities = model_output.float().scatter_add(-1, sample[..., None], evidence[..., None]).softmax(-1)
         weights = self.posterior(probabilities, timestep, self._previous[timestep], sample, prior)
         uniform = draw_uniform(tuple(sample.shape), generator, sample.device)
