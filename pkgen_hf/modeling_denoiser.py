@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 from torch.nn import functional as F
 
@@ -55,8 +56,8 @@ class Condition:
     task_traits: torch.Tensor
     familiarity: torch.Tensor
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:
-        """With tensors on `device`, and floating-point ones in `dtype`."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Condition:
+        """With tensors on `device`, and floating-point ones in `dtype`, if one is given."""
         moved = {}
         for field in fields(self):
             tensor = getattr(self, field.name)
@@ -160,6 +161,15 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         nn.init.normal_(self.choice.weight)
         nn.init.normal_(self.identity.weight)
 
+    @property
+    def execution_device(self) -> torch.device:
+        """Where it computes: where its weights are or, if it is offloaded, where they are taken to."""
+        for module in self.modules():
+            device = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+            if device is not None:
+                return torch.device(device)
+        return self.device
+
     def describe(
         self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None, familiarity: float = 1.0
     ) -> Condition:
@@ -168,7 +178,8 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         known = {name: i for i, name in enumerate(self.vocabulary, 1)}
         ids = torch.zeros_like(space.choice_mask, dtype=torch.long)
         for s, slot in enumerate(space.slots):
-            ids[s, : len(slot.choices)] = torch.tensor([known.get(choice.identity, 0) for choice in slot.choices])
+            for k, choice in enumerate(slot.choices):
+                ids[s, k] = known.get(choice.identity, 0)
         kinds = [task_kind(space, prior.task if task is None else task) for prior in priors]
         condition = Condition(
             choice_features=space.choice_features,
@@ -177,11 +188,12 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             slot_features=space.slot_features,
             relations=space.relations,
             prior_features=torch.stack([prior.features() for prior in priors]),
-            task_traits=torch.tensor([task_traits(kind) for kind in kinds]),
-            familiarity=torch.tensor(familiarity),
+            task_traits=torch.tensor([task_traits(kind) for kind in kinds], dtype=torch.float32, device="cpu"),
+            familiarity=torch.tensor(familiarity, dtype=torch.float32, device="cpu"),
         )
-        return condition.to(self.device, self.dtype)
+        return condition.to(self.execution_device, self.dtype)
 
+    @apply_forward_hook
     def encode(self, condition: Condition) -> EncodedCondition:
         """Everything that does not depend on the sample or the time."""
         what = self.choice(condition.choice_features) + self.identity(condition.choice_ids)
@@ -207,8 +219,9 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         group = torch.arange(batch, device=sample.device) // (batch // len(encoded.tokens))
         hidden = encoded.tokens[group[:, None], torch.arange(slots, device=sample.device), sample]
         half = self.width // 2
-        frequencies = torch.exp(-math.log(1000) * torch.arange(half, device=sample.device) / half)
-        angles = timestep.reshape(-1, 1).to(sample.device) * frequencies
+        number = torch.arange(half, dtype=torch.float32, device=sample.device)
+        frequencies = torch.exp(-math.log(1000) * number / half)
+        angles = timestep.reshape(-1, 1) * frequencies
         time = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype))
         hidden = hidden + (time + encoded.task[group])[:, None]
         for block, bias in zip(self.blocks, encoded.attention, strict=True):
@@ -240,7 +253,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             How good the architecture is among those of its space; trained on clean architectures (timestep 0).
         """
         encoded = self.encode(condition) if isinstance(condition, Condition) else condition
-        timestep = torch.as_tensor(timestep, dtype=torch.float32)
+        timestep = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device)
         part = max(1, CACHED_TOKENS // sample.shape[1])
         if not torch.is_grad_enabled() and len(encoded.tokens) == 1 and len(sample) > part and timestep.dim() == 0:
             parts = [self(rows, timestep, encoded) for rows in sample.split(part)]

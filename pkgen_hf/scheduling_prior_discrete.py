@@ -21,15 +21,18 @@ _CHUNK = 1024
 
 
 def draw_uniform(shape: tuple[int, ...], generator: GeneratorArg, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Uniform numbers in [0, 1), from one generator or from one for each row of the batch."""
+    """Uniform float32 numbers in [0, 1), from one generator or from one for each row of the batch.
+
+    They are drawn where the generators are, which may be another device than the result's.
+    """
     if isinstance(generator, list):
         if len(generator) != shape[0]:
             raise ValueError(f"{len(generator)} generators for a batch of {shape[0]}")
-        rows = [torch.rand(shape[1:], generator=g, device=g.device) for g in generator]
+        rows = [torch.rand(shape[1:], generator=g, dtype=torch.float32, device=g.device) for g in generator]
         return torch.stack(rows).to(device)
     if generator is None:
-        return torch.rand(shape, device=device)
-    return torch.rand(shape, generator=generator, device=generator.device).to(device)
+        return torch.rand(shape, dtype=torch.float32, device=device)
+    return torch.rand(shape, generator=generator, dtype=torch.float32, device=generator.device).to(device)
 
 
 def draw_categorical(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
@@ -49,10 +52,11 @@ def draw_among(probabilities: torch.Tensor, rows: torch.Tensor, uniform: torch.T
     probabilities
         ``FloatTensor (batch, slots, choices)``
     rows
-        ``LongTensor (rows, slots)``
+        ``LongTensor (rows, slots)``, on any device
     uniform
         ``FloatTensor (batch,)``
     """
+    rows = rows.to(probabilities.device)
     holds = F.one_hot(rows, probabilities.shape[-1]).flatten(1).float()
     drawn = []
     for part, chance in zip(probabilities.split(_CHUNK), uniform.split(_CHUNK), strict=True):
@@ -116,7 +120,7 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             raise unknown("end distribution", end_distribution, END_DISTRIBUTIONS)
         self.end_distribution = end_distribution
         self.num_train_timesteps = num_train_timesteps
-        time = torch.linspace(0, 1, num_train_timesteps + 1, dtype=torch.float64)
+        time = torch.linspace(0, 1, num_train_timesteps + 1, dtype=torch.float64, device="cpu")
         alphas = torch.cos(time * math.pi / 2).square() if schedule == "cosine" else 1 - time
         alphas[-1] = 0.0
         self.alphas_cumprod = alphas.float()  # (num_train_timesteps + 1,)
@@ -131,7 +135,8 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         if not 1 <= num_inference_steps <= last:
             raise ValueError(f"num_inference_steps must be 1 to {last}, got {num_inference_steps}")
         self.num_inference_steps = num_inference_steps
-        grid = torch.linspace(last, 0, num_inference_steps + 1).round().long().to(device)
+        grid = torch.linspace(last, 0, num_inference_steps + 1, dtype=torch.float32, device="cpu").round().long()
+        grid = grid.to(device)
         self.timesteps = grid[:-1]
         self._previous = dict(zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True))
 
@@ -272,12 +277,13 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         generator
             One, or one for each sample.
         rows
-            ``LongTensor (rows, slots)``, samples to draw from in place of all that there can be.
+            ``LongTensor (rows, slots)``, samples to draw from in place of all that there can be, on any device.
         """
         timestep = int(timestep)
         if timestep not in self._previous:
             raise ValueError(f"timestep {timestep} is not among the scheduler's {self.timesteps.tolist()}")
-        evidence = self.evidence(torch.tensor(timestep), sample, prior)
+        prior = prior.float()
+        evidence = self.evidence(torch.tensor(timestep, device="cpu"), sample, prior)
         probabilities = model_output.float().scatter_add(-1, sample[..., None], evidence[..., None]).softmax(-1)
         weights = self.posterior(probabilities, timestep, self._previous[timestep], sample, prior)
         uniform = draw_uniform(tuple(sample.shape), generator, sample.device)

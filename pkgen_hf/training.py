@@ -6,9 +6,9 @@ import importlib.metadata
 import json
 import math
 import os
-import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ from torch.utils.data import DataLoader
 
 from .benchmarks import ScoreTable
 from .episodes import EpisodeDataset, labels_read, make_episodes, priors_of
-from .errors import unknown
 from .modeling_denoiser import TRUST, ArchitectureDenoiser, Condition
 from .pipeline_pkgen import PKGenPipeline
 from .priors import LOG_FREQUENCY, Prior
 from .scheduling_prior_discrete import PriorDiscreteScheduler
 from .spaces.parts import COST_FEATURES
+from .training_checkpoints import load_checkpoint, save_checkpoint
 
 
 @dataclass
@@ -99,6 +99,9 @@ NOT_RECORDED = (
     "checkpointing_steps",
     "checkpoints_total_limit",
 )
+# May differ in a training that is resumed: what was read is compared by its labels, processes and accumulation by the
+# batches of a step, and a training may go on for longer.
+NOT_COMPARED = (*NOT_RECORDED, "sources", "exclude", "cpu", "gradient_accumulation_steps", "max_train_steps")
 
 
 def is_main_process() -> bool:
@@ -155,6 +158,18 @@ def _vocabulary(tables: Sequence[ScoreTable]) -> list[str]:
     return sorted(found)
 
 
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Context in which torch makes float32 numbers by default, as it does in a new process."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@_float32()
 def train(
     arguments: TrainingArguments,
     tables: Sequence[ScoreTable],
@@ -177,6 +192,10 @@ def train(
         If the launcher started several processes but they do not know of each other.
     FileNotFoundError
         If there is no checkpoint to resume from.
+    ValueError
+        If that checkpoint is damaged, or of a training with other settings or labels.
+    OSError
+        If a checkpoint cannot be written.
     """
     accelerator = Accelerator(
         cpu=arguments.cpu,
@@ -204,7 +223,7 @@ def train(
         seen = torch.stack([(here.choice_features != 0).flatten(0, 1).any(0) for here in static]).any(0)
         denoiser.choice.weight[:, ~seen] = 0
     quiet = arguments.quiet or not accelerator.is_main_process
-    started = time.time()
+    started = time.monotonic()
     episodes = make_episodes(tables, arguments.priors_per_task, arguments.shifted_tasks, arguments.seed, quiet)
     per_step = arguments.gradient_accumulation_steps * accelerator.num_processes
     dataset = EpisodeDataset(
@@ -236,9 +255,16 @@ def train(
         else None
     )
     if ema is not None:
-        ema.to(accelerator.device)
         accelerator.register_for_checkpointing(ema)
-    step = _resume(accelerator, arguments)
+    settings = {name: value for name, value in asdict(arguments).items() if name not in NOT_COMPARED}
+    settings |= {"batches in a step": per_step}
+    settings |= {f"labels of {task}": number for task, number in labels_read(tables).items()}
+    done = load_checkpoint(accelerator, arguments.output_dir, arguments.resume_from_checkpoint, settings)
+    step, before = (done["step"], done["seconds"]) if done else (0, 0.0)
+    if step > arguments.max_train_steps:
+        raise ValueError(f"max_train_steps is {arguments.max_train_steps}, but the checkpoint is of step {step}")
+    if ema is not None:
+        ema.to(accelerator.device)  # only now: what is loaded is on the CPU
     if arguments.report_to:
         accelerator.init_trackers("pkgen", config={"seed": arguments.seed, "learning_rate": arguments.learning_rate})
     batches = skip_first_batches(loader, step * arguments.gradient_accumulation_steps) if step else loader
@@ -275,7 +301,9 @@ def train(
             if arguments.report_to and step % arguments.logging_steps == 0:
                 accelerator.log({**losses, "learning_rate": lr_scheduler.get_last_lr()[0]}, step=step)
         if arguments.checkpointing_steps and step % arguments.checkpointing_steps == 0:
-            _checkpoint(accelerator, arguments, step)
+            seconds = before + time.monotonic() - started
+            progress = {"step": step, "seconds": seconds, "settings": settings}
+            save_checkpoint(accelerator, arguments.output_dir, progress, arguments.checkpoints_total_limit)
 
     if ema is not None:
         ema.copy_to(model.parameters())
@@ -288,7 +316,7 @@ def train(
             **asdict(arguments),
             "labels_read": labels_read(tables),
             "parameters": model.num_parameters(),
-            "seconds": round(time.time() - started, 1),
+            "seconds": round(before + time.monotonic() - started, 1),
             "processes": accelerator.num_processes,
             "device": str(accelerator.device),
             "versions": {name: importlib.metadata.version(name) for name in ("pkgen-hf", "torch", "diffusers")},
@@ -308,41 +336,3 @@ def write_json(content: dict[str, Any], path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     os.replace(temporary, path)
-
-
-def _checkpoints(output_dir: str) -> list[Path]:
-    found = [path for path in Path(output_dir).glob("checkpoint-*") if path.name.split("-")[1].isdigit()]
-    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
-
-
-def _checkpoint(accelerator: Accelerator, arguments: TrainingArguments, step: int) -> None:
-    """Save the whole state on every rank, under a temporary name first, and drop the oldest beyond the limit."""
-    final = Path(arguments.output_dir) / f"checkpoint-{step}"
-    temporary = final.with_name(f".{final.name}")
-    accelerator.save_state(str(temporary))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
-        for old in _checkpoints(arguments.output_dir)[: -arguments.checkpoints_total_limit]:
-            shutil.rmtree(old)
-    accelerator.wait_for_everyone()
-
-
-def _resume(accelerator: Accelerator, arguments: TrainingArguments) -> int:
-    """Load the state to resume from, if one was asked for, and return the number of steps done."""
-    wanted = arguments.resume_from_checkpoint
-    if not wanted:
-        return 0
-    known = _checkpoints(arguments.output_dir)
-    if wanted == "latest":
-        if not known:
-            return 0
-        path = known[-1]
-    else:
-        path = Path(wanted) if Path(wanted).is_dir() else Path(arguments.output_dir) / wanted
-    if not path.is_dir() or not path.name.startswith("checkpoint-"):
-        names = [checkpoint.name for checkpoint in known]
-        raise FileNotFoundError(str(unknown(f"checkpoint in {arguments.output_dir}", wanted, names)))
-    accelerator.load_state(str(path))
-    return int(path.name.split("-")[1])

@@ -16,6 +16,7 @@ import dataclasses
 import sys
 from typing import Any
 
+from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
 from pkgen_hf.benchmarks import tables_in
@@ -94,7 +95,7 @@ def main() -> None:
 
         train(arguments, tables, on_step)
         bar.close()
-    except (ValueError, FileNotFoundError, ModuleNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, ModuleNotFoundError, RuntimeError, SafetensorError) as error:
         sys.exit(f"error: {error}")
     if show:
         print(f"saved in {arguments.output_dir}/pipeline; settings: {dataclasses.asdict(arguments)}")

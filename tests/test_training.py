@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -332,9 +335,131 @@ def test_resumes_exactly(tmp_path: Path, tables: list[ScoreTable]) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-def test_unknown_checkpoint_to_resume(tmp_path: Path, tables: list[ScoreTable]) -> None:
-    with pytest.raises(FileNotFoundError, match="checkpoint-9"):
-        run(tmp_path, tables, max_train_steps=1, resume_from_checkpoint="checkpoint-9")
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, tables: list[ScoreTable]) -> Path:
+    """A training of 4 steps with a checkpoint after 2, 3 and 4."""
+    folder = tmp_path_factory.mktemp("begun")
+    run(folder, tables, max_train_steps=4, checkpointing_steps=1, checkpoints_total_limit=3)
+    return folder
+
+
+@pytest.fixture
+def stopped(begun: Path, tmp_path: Path) -> Path:
+    """A copy of it that may be changed."""
+    return Path(shutil.copytree(begun, tmp_path / "stopped"))
+
+
+def resumed(folder: Path, tables: list[ScoreTable], wanted: object = "latest", **changes: object) -> list[int]:
+    """The steps that a resumed training does."""
+    options = {"max_train_steps": 4, "resume_from_checkpoint": wanted, **changes}
+    return [int(values["step"]) for values in run(folder, tables, **options)]
+
+
+def test_unknown_checkpoint_to_resume(stopped: Path, tables: list[ScoreTable]) -> None:
+    with pytest.raises(FileNotFoundError, match="'checkpoint-9'.* Allowed: checkpoint-2, checkpoint-3, checkpoint-4"):
+        resumed(stopped, tables, "checkpoint-9")
+    assert resumed(stopped / "new", tables) == [1, 2, 3, 4]  # there is no latest yet
+    assert resumed(stopped, tables, "checkpoint-3") == [4]
+    assert resumed(stopped / "other", tables, str(stopped / "checkpoint-2")) == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"seed": 1}, "with seed 0, not 1;"),
+        ({"width": 32}, "with width 16, not 32;"),
+        ({"num_layers": 2}, "with num_layers 1, not 2;"),
+        ({"train_batch_size": 32}, "with train_batch_size 16, not 32;"),
+        ({"gradient_accumulation_steps": 2}, "with batches in a step 1, not 2;"),
+        ({"learning_rate": 0.01}, "with learning_rate 0.002, not 0.01;"),
+        ({"use_ema": False}, "with use_ema True, not False;"),
+        ({"shifted_tasks": 3}, "with shifted_tasks 2, not 3;"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_not_resumed(
+    stopped: Path, tables: list[ScoreTable], changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{stopped}/checkpoint-4 is of a training {message}")):
+        resumed(stopped, tables, **changes)
+
+
+def test_a_checkpoint_of_other_labels_is_not_resumed(stopped: Path) -> None:
+    fewer = load_tables({}, ["nas-bench-graph", "nas-bench-201/cifar100"])
+    with pytest.raises(ValueError, match="with labels of nas-bench-201/cifar100 15625, not None;"):
+        resumed(stopped, fewer)
+
+
+def test_a_training_may_go_on_for_longer_and_elsewhere(stopped: Path, tables: list[ScoreTable]) -> None:
+    changes = {"logging_steps": 1, "checkpoints_total_limit": 1, "sources": {"nas-bench-201": "elsewhere"}}
+    assert resumed(stopped, tables, max_train_steps=6, **changes) == [5, 6]
+    with pytest.raises(ValueError, match="max_train_steps is 3, but the checkpoint is of step 4"):
+        resumed(stopped, tables, max_train_steps=3)
+
+
+def test_recorded_seconds_are_those_of_all_parts(stopped: Path, tables: list[ScoreTable]) -> None:
+    path = stopped / "checkpoint-3" / "progress.json"
+    progress = json.loads(path.read_text())
+    recorded = json.loads((stopped / "pipeline" / RECORD).read_text())["seconds"]
+    assert 0 < progress["seconds"] <= recorded + 0.1
+    path.write_text(json.dumps({**progress, "seconds": 5000.0}))
+    resumed(stopped, tables, "checkpoint-3", checkpointing_steps=1)
+    assert json.loads((stopped / "checkpoint-4" / "progress.json").read_text())["seconds"] > 5000
+    assert json.loads((stopped / "pipeline" / RECORD).read_text())["seconds"] > 5000
+
+
+DAMAGES = {
+    "half written": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "file",
+    ["model.safetensors", "optimizer.bin", "custom_checkpoint_0.pkl", "custom_checkpoint_1.pkl", "progress.json"],
+)
+def test_a_damaged_checkpoint_is_named_with_the_one_before_it(
+    stopped: Path, tables: list[ScoreTable], file: str, damage: str
+) -> None:
+    DAMAGES[damage](stopped / "checkpoint-4" / file)
+    with pytest.raises(ValueError) as refused:
+        resumed(stopped, tables)
+    message = str(refused.value)
+    assert message.startswith(f"{stopped}/checkpoint-4 is damaged: ") and "\n" not in message
+    assert message.endswith("; the one before it is checkpoint-3")
+
+
+def test_damage_of_another_form(stopped: Path, tables: list[ScoreTable]) -> None:
+    (stopped / "checkpoint-2" / "progress.json").write_text('{"step": 2, "seconds": null, "settings": {}}')
+    with pytest.raises(ValueError, match="checkpoint-2 is damaged: progress.json .*; there is none before it"):
+        resumed(stopped, tables, "checkpoint-2")
+    shutil.copytree(stopped / "checkpoint-3", stopped / "checkpoint-3-copy")  # no checkpoint of the training
+    (stopped / "checkpoint-9").mkdir()
+    with pytest.raises(ValueError, match="checkpoint-9 is damaged: .*; the one before it is checkpoint-4"):
+        resumed(stopped, tables)
+
+
+def test_what_a_killed_write_left_is_no_part_of_a_checkpoint(stopped: Path, tables: list[ScoreTable]) -> None:
+    shutil.rmtree(stopped / "checkpoint-4")
+    left = stopped / ".checkpoint-4"
+    left.mkdir()
+    (left / "optimizer_1.bin").write_bytes(b"half")
+    assert resumed(stopped, tables, checkpointing_steps=1) == [4]
+    whole = {path.name for path in (stopped / "checkpoint-3").iterdir()}
+    assert {path.name for path in (stopped / "checkpoint-4").iterdir()} == whole and not left.exists()
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(tmp_path: Path, tables: list[ScoreTable]) -> None:
+    """Files may not grow beyond 20 kB, less than the weights."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot write .*/checkpoint-1: "):
+            run(tmp_path, tables, max_train_steps=2, checkpointing_steps=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 # ---------------------------------------------------------------------- the recipe, as users start it
@@ -378,6 +503,17 @@ def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path: Path, mo
     with pytest.raises(SystemExit, match="error: the launcher started 2 processes but Accelerate sees 1"):
         recipe(monkeypatch, "--exclude", "nas-bench-graph", "--output_dir", str(tmp_path))
     assert not (tmp_path / "pipeline").exists()
+
+
+def test_the_recipe_reports_a_damaged_checkpoint_in_one_line(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stopped / "checkpoint-4" / "model.safetensors").write_bytes(b"")
+    options = [*options_of(stopped), "--cpu", "--resume_from_checkpoint", "latest"]
+    with pytest.raises(SystemExit, match="^error: .*checkpoint-4 is damaged: .*the one before it is checkpoint-3$"):
+        recipe(monkeypatch, *options)
+    recipe(monkeypatch, *options[:-1], "checkpoint-3")
+    assert "saved in" in capsys.readouterr().out
 
 
 def test_the_recipe_reports_mistakes_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

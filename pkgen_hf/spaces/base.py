@@ -25,6 +25,8 @@ from .parts import (
     Graph,
     Slot,
     Task,
+    constant,
+    device_of,
     hash_rows,
     relation,
     repeated,
@@ -152,31 +154,36 @@ class SearchSpace:
     # ------------------------------------------------------------------ description, as tensors
 
     @cached_property
+    @constant
     def sizes(self) -> torch.Tensor:
         """Choices of each slot, ``LongTensor (slots,)``."""
         return torch.tensor([len(slot.choices) for slot in self.slots])
 
     @cached_property
+    @constant
     def choice_mask(self) -> torch.Tensor:
         """Which (slot, choice) exist, ``BoolTensor (slots, choices)``."""
         return torch.arange(self.num_choices)[None, :] < self.sizes[:, None]
 
     @cached_property
+    @constant
     def choice_features(self) -> torch.Tensor:
         """What each choice is, ``FloatTensor (slots, choices, CHOICE_FEATURES)``, zero where there is none."""
-        described = torch.zeros(self.num_slots, self.num_choices, CHOICE_FEATURES - COST_FEATURES)
+        shape = (self.num_slots, self.num_choices, CHOICE_FEATURES - COST_FEATURES)
+        described = torch.zeros(shape, dtype=torch.float32)
         for s, slot in enumerate(self.slots):
             described[s, : len(slot.choices)] = torch.tensor([choice.features for choice in slot.choices])
         return torch.cat([described, self.cost_effects], dim=-1)
 
     @cached_property
+    @constant
     def cost_effects(self) -> torch.Tensor:
         """What each choice does to the cost of a network, ``FloatTensor (slots, choices, COST_FEATURES)``.
 
         Mean logarithm of multiply-adds, and of parameters, of random valid networks with the choice, less that of all,
         in standard deviations; and whether the space counts costs at all (all are 0 if not).
         """
-        effects = torch.zeros(self.num_slots, self.num_choices, COST_FEATURES)
+        effects = torch.zeros(self.num_slots, self.num_choices, COST_FEATURES, dtype=torch.float32)
         rows = self.sample(8192, torch.Generator().manual_seed(0))
         rows = rows[self.is_valid(rows)]
         one_hot = torch.nn.functional.one_hot(rows, self.num_choices).float()
@@ -192,6 +199,7 @@ class SearchSpace:
         return effects
 
     @cached_property
+    @constant
     def slot_features(self) -> torch.Tensor:
         """Where each slot sits, ``FloatTensor (slots, SLOT_FEATURES)``."""
         last = max(1, self.num_nodes - 1)
@@ -213,14 +221,16 @@ class SearchSpace:
                     len(rows) / max(1, self.num_slots - 1),
                 ]
             )
-        return torch.tensor(rows)
+        return torch.tensor(rows, dtype=torch.float32)
 
     @cached_property
+    @constant
     def relations(self) -> torch.Tensor:
         """How slot i (row) stands to slot j, an index into `RELATIONS`, ``LongTensor (slots, slots)``."""
         return torch.tensor([[RELATIONS.index(relation(a, b)) for b in self.slots] for a in self.slots])
 
     @cached_property
+    @constant
     def null_indices(self) -> torch.Tensor:
         """Index of the null choice in each slot, -1 where a slot has none, ``LongTensor (slots,)``."""
         found = [
@@ -268,11 +278,13 @@ class SearchSpace:
             )
         return indices
 
+    @constant
     def all_indices(self) -> torch.Tensor:
         """Every row of indices, ``LongTensor (num_encodings, slots)``, the last slot changing fastest."""
         return torch.cartesian_prod(*(torch.arange(int(size)) for size in self.sizes)).reshape(-1, self.num_slots)
 
     @cached_property
+    @constant
     def valid_rows(self) -> torch.Tensor | None:
         """All rows that are valid, ``LongTensor (rows, slots)``; None in a space of more than `FEW` encodings."""
         if self.num_encodings > FEW:
@@ -288,8 +300,13 @@ class SearchSpace:
         """
         if self.num_encodings >= 2**63:
             return hash_rows(indices)
-        radix = torch.cat([self.sizes.flip(0).cumprod(0).flip(0)[1:], torch.ones(1, dtype=torch.long)])
-        return (indices * radix.to(indices.device)).sum(-1)
+        return (indices * self._radix.to(indices.device)).sum(-1)
+
+    @cached_property
+    @constant
+    def _radix(self) -> torch.Tensor:
+        """What one more in each slot adds to a row's number, ``LongTensor (slots,)``."""
+        return torch.cat([self.sizes.flip(0).cumprod(0).flip(0)[1:], torch.ones(1, dtype=torch.long)])
 
     def keys(self, indices: torch.Tensor) -> torch.Tensor:
         """Integers that are equal just for isomorphic architectures, ``LongTensor (batch,)``."""
@@ -332,8 +349,10 @@ class SearchSpace:
         return self.is_valid(indices)
 
     def sample(self, num: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Draw every slot uniformly, ``LongTensor (num, slots)``."""
-        return (torch.rand(num, self.num_slots, generator=generator) * self.sizes).long()
+        """Draw every slot uniformly, ``LongTensor (num, slots)`` on the generator's device, the CPU without one."""
+        device = device_of(generator)
+        chance = torch.rand(num, self.num_slots, generator=generator, dtype=torch.float32, device=device)
+        return (chance * self.sizes.to(device)).long()
 
     def remove(self, indices: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """Architectures with the slots outside `keep` set to the null choice; slots without one stay.

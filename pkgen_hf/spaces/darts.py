@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from .base import SearchSpace, _join
-from .parts import Choice, Graph, Slot, Task
+from .parts import Choice, Graph, Slot, Task, constant, moved_once
 
 OPERATIONS = (
     Choice("max_pool_3x3", "pooling", kernel=3, aggregation="max"),
@@ -175,7 +175,7 @@ def _number_table() -> torch.Tensor:
     with operation 0 everywhere, which is first here, and a sum of the 8 operations weighted by what comes next. Where
     a renumbering puts a node before one that it reads, the first is larger than all numbers.
     """
-    table = torch.zeros(len(_wirings()), len(_renumberings()), 1 + 2 * len(NODES), dtype=torch.long)
+    table = np.zeros((len(_wirings()), len(_renumberings()), 1 + 2 * len(NODES)), dtype=np.int64)
     for row, wiring in enumerate(_wirings()):
         for column, number in enumerate(_renumberings()):
             entry = table[row, column]
@@ -186,7 +186,7 @@ def _number_table() -> torch.Tensor:
                 entry[0] += 49 * place * (high * (high - 1) // 2 + low) if high < number[node] else 2**40
                 where = 1 + 2 * (node - NODES[0])
                 entry[where], entry[where + 1] = (7 * place, place) if first < second else (place, 7 * place)
-    return table
+    return torch.from_numpy(table)
 
 
 def count_cells(num_operations: int = len(OPERATIONS)) -> int:
@@ -254,9 +254,11 @@ class DARTSSpace(SearchSpace):
         Two ``LongTensor (batch, cells, nodes, 2)``: numbers of the nodes read, and of operations.
         """
         groups = indices.unflatten(1, (len(CELLS), len(NODES), 3))
-        return self._sources.to(indices.device)[torch.arange(len(NODES)), groups[..., 0]], groups[..., 1:]
+        nodes = torch.arange(len(NODES), device=indices.device)
+        return self._sources.to(indices.device)[nodes, groups[..., 0]], groups[..., 1:]
 
     @cached_property
+    @constant
     def _sources(self) -> torch.Tensor:
         """Inputs of each node by the choice, ``LongTensor (nodes, choices, 2)``; 0 where there is no choice."""
         table = torch.zeros(len(NODES), self.num_choices, 2, dtype=torch.long)
@@ -277,7 +279,7 @@ class DARTSSpace(SearchSpace):
         pairs = high * (high - 1) // 2 + low
         wiring = (pairs * torch.tensor([180, 60, 10, 1], device=indices.device)).sum(1)
         operations = operations.gather(2, order).flatten(1)
-        table = self._number_table.to(indices.device)
+        table = moved_once(_number_table, indices.device)
         smallest = torch.full_like(wiring, 2**62)
         for column in range(table.shape[1]):
             entries = table[wiring, column]
@@ -285,10 +287,6 @@ class DARTSSpace(SearchSpace):
         digits = smallest[:, None] // torch.tensor([490**3, 490**2, 490, 1], device=indices.device) % 490
         groups = torch.stack([digits // 49, digits // 7 % 7, digits % 7], dim=2)
         return groups.reshape(len(indices), self.num_slots)
-
-    @cached_property
-    def _number_table(self) -> torch.Tensor:
-        return _number_table()
 
     # ------------------------------------------------------------------ strings
 
@@ -339,7 +337,7 @@ class DARTSSpace(SearchSpace):
         """Both cells with operations on edges; what the two cells before put out is called as in the paper."""
         nodes = [("cₖ₋₂", ""), ("cₖ₋₁", ""), *((str(node - NODES[0]), "") for node in NODES), ("cₖ", "")]
         parts = []
-        reads, operations = (part[0].tolist() for part in self.edges(torch.tensor([indices])))
+        reads, operations = (part[0].tolist() for part in self.edges(torch.tensor([indices], device="cpu")))
         for cell, name in enumerate(CELLS):
             edges = [(node, len(nodes) - 1, "", "") for node in NODES]
             for node, sources, numbers in zip(NODES, reads[cell], operations[cell], strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .base import SearchSpace, _join
-from .parts import Choice, Slot, Task
+from .parts import Choice, Slot, Task, constant
 
 EXPANSIONS = (1, 4, 6)
 KERNELS = (3, 5)
@@ -125,6 +125,7 @@ class MnasNetSpace(SearchSpace):
         return texts
 
     @cached_property
+    @constant
     def _costs(self) -> torch.Tensor:
         return _block_costs(TASKS["imagenet1k"].image_size // 2)
 

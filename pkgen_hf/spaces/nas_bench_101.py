@@ -39,7 +39,7 @@ from .nas_bench_101_cells import (
     sample_keys,
     unpack,
 )
-from .parts import Choice, Graph, Slot, Task
+from .parts import Choice, Graph, Slot, Task, constant
 
 OPERATIONS = (
     Choice("none", "zero"),
@@ -52,7 +52,7 @@ EXTRAS = 5
 TASKS = {"cifar10": Task("image-classification", guess=10.0, num_classes=10, image_size=32, split="test")}
 _NAMES = {choice.name: k for k, choice in enumerate(OPERATIONS) if k != NONE}
 _ALL_NAMES = _NAMES | {name.removesuffix("-bn-relu"): k for name, k in _NAMES.items()}
-_AREAS = torch.tensor([0, 9, 1, 0])  # weights of each operation for each pair of channels
+_AREAS = torch.tensor([0, 9, 1, 0], device="cpu")  # weights of each operation for each pair of channels
 # Modules of the network: channels of their input and output, by how much images are smaller, and how many are alike.
 STEM = 128
 COUNT_SCALE = 0.15  # of counts in `features`
@@ -127,6 +127,7 @@ class NASBench101Space(SearchSpace):
         self.predecessor_slots = [s for s, slot in enumerate(slots) if slot.name.startswith("input")]
 
     @cached_property
+    @constant
     def null_indices(self) -> torch.Tensor:
         null = torch.full((self.num_slots,), -1)
         null[self.operation_slots] = NONE
@@ -214,7 +215,7 @@ class NASBench101Space(SearchSpace):
         edges = (masks[:, :, None] >> torch.arange(VERTICES, device=device) & 1).float()  # (batch, targets, sources)
         steps = [labels.transpose(1, 2) @ edges @ labels, labels.transpose(1, 2) @ edges @ edges @ labels]
         weights = labels[..., CONV3] + labels[..., CONV1]
-        longest = torch.zeros(2, batch, VERTICES, device=device)  # in edges, in convolutions
+        longest = torch.zeros(2, batch, VERTICES, dtype=torch.float32, device=device)  # in edges, in convolutions
         for v in range(1, VERTICES):
             longest[0, :, v] = ((longest[0] + 1) * edges[:, v]).amax(1)
             longest[1, :, v] = (longest[1] * edges[:, v]).amax(1) + weights[:, v]
@@ -248,7 +249,10 @@ class NASBench101Space(SearchSpace):
         return len(all_keys())
 
     def sample(self, num: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Draw architectures, each of the 423,624 with the same probability; all are valid and canonical."""
+        """Draw architectures, each of the 423,624 with the same probability; all are valid and canonical.
+
+        They are on the generator's device, without one on the CPU.
+        """
         return self.rows(sample_keys(num, generator))
 
     # ------------------------------------------------------------------ strings and matrices
@@ -351,7 +355,7 @@ class NASBench101Space(SearchSpace):
 
     def graphs(self, indices: Sequence[int]) -> list[Graph]:
         """The canonical cell, without vertices that are on no path from input to output."""
-        matrix, names = self.to_matrices(torch.tensor([indices]))[0]
+        matrix, names = self.to_matrices(torch.tensor([indices], device="cpu"))[0]
         kinds = {choice.name: choice.kind for choice in OPERATIONS}
         edges = [(u, v, "", "") for u, v in np.argwhere(matrix).tolist()]
         return [Graph("", [(name, kinds.get(name, "")) for name in names], edges)]

@@ -15,11 +15,14 @@ stand beside each other, as far as they can.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from functools import cache
 from typing import TypeVar
 
 import torch
 from torch.nn import functional as F
+
+from .parts import constant, device_of, moved_once
 
 VERTICES, MAX_EDGES, NUM_OPERATIONS = 7, 9, 3
 OUTPUT = VERTICES - 1
@@ -73,12 +76,14 @@ def count_edges(masks: torch.Tensor) -> torch.Tensor:
 
 
 @cache
+@constant
 def numberings() -> torch.Tensor:
     """All orders of the inner vertices: new place of each old vertex, ``LongTensor (120, 7)``."""
     return torch.tensor([(0, *order, OUTPUT) for order in itertools.permutations(INNER)])
 
 
 @cache
+@constant
 def _renumbered() -> torch.Tensor:
     """What a vertex adds to its cell's number under each numbering, ``(rows, 120)``; `_numbers` says which row.
 
@@ -99,15 +104,16 @@ def _renumbered() -> torch.Tensor:
     return torch.cat(tables).double()
 
 
-def _numbers(masks: torch.Tensor, operations: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-    """Numbers of pruned cells under each of `numberings`, ``DoubleTensor (batch, 120)``, as `table` has them."""
+def _numbers(masks: torch.Tensor, operations: torch.Tensor, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """Numbers of pruned cells under each of `numberings`, ``DoubleTensor (batch, 120)``, by the table of `make`."""
     tables = torch.arange(1, VERTICES, device=masks.device)
     rows = (masks[:, 1:] + (1 << tables) - 2) * (NUM_OPERATIONS + 1)  # vertex v has 2^v masks
     rows[:, :-1] += operations
-    return F.embedding_bag(rows, table.to(masks.device), mode="sum")
+    return F.embedding_bag(rows, moved_once(make, masks.device), mode="sum")
 
 
 @cache
+@constant
 def _row_numbers() -> torch.Tensor:
     """As `_renumbered`, of the numbers whose smallest is the numbering of rows, ``(rows, 120)``.
 
@@ -143,8 +149,8 @@ def in_rows(masks: torch.Tensor, operations: torch.Tensor) -> tuple[torch.Tensor
     vertices = torch.arange(VERTICES, device=masks.device)
     for start in range(0, len(masks), _CHUNK):
         part = slice(start, start + _CHUNK)
-        best = _numbers(masks[part], operations[part], _row_numbers()).argmin(1)
-        old = numberings().to(masks.device)[best].argsort(1)  # (batch, 7), the old number of each new one
+        best = _numbers(masks[part], operations[part], _row_numbers).argmin(1)
+        old = moved_once(numberings, masks.device)[best].argsort(1)  # (batch, 7), the old number of each new one
         edges = masks[part].gather(1, old)[..., None] >> old[:, None] & 1  # (batch, targets, sources)
         new_masks[part] = (edges << vertices).sum(2)
         new_operations[part] = operations[part].gather(1, old[:, 1:OUTPUT] - 1)
@@ -156,7 +162,7 @@ def cell_keys(masks: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
     keys = torch.empty_like(masks[:, 0])
     for start in range(0, len(keys), _CHUNK):  # for the sake of memory, and of caches
         part = slice(start, start + _CHUNK)
-        keys[part] = _numbers(masks[part], operations[part], _renumbered()).amin(1).long()
+        keys[part] = _numbers(masks[part], operations[part], _renumbered).amin(1).long()
     return keys
 
 
@@ -164,6 +170,7 @@ def cell_keys(masks: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
 
 
 @cache
+@constant
 def topologies() -> torch.Tensor:
     """All cells up to isomorphism, operations aside: canonical masks, ``LongTensor (topologies, 7)``."""
     matrices = torch.arange(1 << len(EDGES), dtype=torch.int32)
@@ -179,6 +186,7 @@ def topologies() -> torch.Tensor:
     return unpack(keys.unique())[0]
 
 
+@constant
 def all_keys() -> torch.Tensor:
     """Keys of all cells, sorted, ``LongTensor (423624,)``: every choice of operations for each of `topologies`."""
     choices = torch.cartesian_prod(*[torch.arange(1, NUM_OPERATIONS + 1)] * len(INNER))
@@ -190,6 +198,7 @@ def all_keys() -> torch.Tensor:
 
 
 @cache
+@constant
 def _cycles() -> torch.Tensor:
     """The first vertex of each inner vertex's cycle under each of `numberings`, ``LongTensor (120, 5)``."""
     first = at = torch.arange(VERTICES).expand(len(numberings()), -1)
@@ -200,6 +209,7 @@ def _cycles() -> torch.Tensor:
 
 
 @cache
+@constant
 def symmetries() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """All pairs of a topology and one of its symmetries, with the number of cells that a pair stands for.
 
@@ -211,7 +221,7 @@ def symmetries() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     Indices into `topologies`, indices into `numberings`, and the numbers, each ``(pairs,)``.
     """
     masks = topologies()
-    numbers = _numbers(masks, torch.zeros_like(masks[:, 1:OUTPUT]), _renumbered())
+    numbers = _numbers(masks, torch.zeros_like(masks[:, 1:OUTPUT]), _renumbered)
     is_symmetry = numbers == numbers.amin(1, keepdim=True)
     topology, numbering = is_symmetry.nonzero().T
     is_first = _cycles()[numbering] == torch.arange(1, OUTPUT)
@@ -220,16 +230,17 @@ def symmetries() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def sample_keys(num: int, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Keys of random cells, each with the same probability, ``LongTensor (num,)``.
+    """Keys of random cells, each with the same probability, ``LongTensor (num,)`` on the generator's device.
 
     A topology and one of its symmetries are drawn in proportion to the number of choices of operations that the
     symmetry leaves as they are, and then one of these choices.
     """
-    topology, numbering, weights = symmetries()
+    device = device_of(generator)
+    topology, numbering, weights = (part.to(device) for part in symmetries())
     total = weights.cumsum(0)
-    drawn = torch.rand(num, generator=generator, dtype=torch.float64) * total[-1]
+    drawn = torch.rand(num, generator=generator, dtype=torch.float64, device=device) * total[-1]
     pair = torch.searchsorted(total, drawn, right=True).clamp(max=len(total) - 1)
-    masks = topologies()[topology[pair]]
-    operations = torch.randint(1, NUM_OPERATIONS + 1, (num, len(INNER)), generator=generator)
-    operations = operations.gather(1, _cycles()[numbering[pair]] - 1)
+    masks = moved_once(topologies, device)[topology[pair]]
+    operations = torch.randint(1, NUM_OPERATIONS + 1, (num, len(INNER)), generator=generator, device=device)
+    operations = operations.gather(1, moved_once(_cycles, device)[numbering[pair]] - 1)
     return cell_keys(masks, operations * (masks[:, 1:OUTPUT] != 0))

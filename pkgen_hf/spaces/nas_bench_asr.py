@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 
 from .base import SearchSpace
-from .parts import Choice, Slot, Task
+from .parts import Choice, Slot, Task, constant
 
 OPERATIONS = (
     Choice("linear", "linear"),
@@ -124,6 +124,7 @@ class NASBenchASRSpace(SearchSpace):
         return edges, operations.where(used[:, 1:4], ZERO)
 
     @cached_property
+    @constant
     def _canonical_code(self) -> torch.Tensor:
         """Code of the canonical form of every encoding, ``LongTensor (num_encodings,)``."""
         rows = self.all_indices()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from .base import SearchSpace
-from .parts import Choice, Slot, Task
+from .parts import Choice, Slot, Task, constant
 
 OPERATIONS = (
     Choice("gat", "graph-convolution", kernel=1, aggregation="attention"),
@@ -112,7 +112,7 @@ _COSTS = {
     "fc": (1, 1, 0, 0, 0, 0),
     "skip": (0, 0, 0, 0, 0, 0),
 }
-COSTS = torch.tensor([_COSTS[choice.name] for choice in OPERATIONS])
+COSTS = torch.tensor([_COSTS[choice.name] for choice in OPERATIONS], device="cpu")
 _STRING = re.compile(r"(\d)(\d)(\d)(\d):([^,]+),([^,]+),([^,]+),([^,]+)")
 
 
@@ -182,15 +182,16 @@ class NASBenchGraphSpace(SearchSpace):
     def from_benchmark_keys(self, keys: torch.Tensor) -> torch.Tensor:
         """Indices ``(batch, slots)`` of the benchmark's keys: topology and four operations as decimal digits."""
         digits = torch.stack([keys // 10**p % 10 for p in range(4, -1, -1)], dim=1)
-        return self._rows(torch.tensor(TOPOLOGIES)[digits[:, 0]], digits[:, 1:])
+        return self._rows(torch.tensor(TOPOLOGIES, device=keys.device)[digits[:, 0]], digits[:, 1:])
 
     def _rows(self, links: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
-        rows = torch.empty(len(links), self.num_slots, dtype=torch.long)
+        rows = torch.empty(len(links), self.num_slots, dtype=torch.long, device=links.device)
         rows[:, self.connection_slots] = links[:, 1:]
         rows[:, self.operation_slots] = operations
         return rows
 
     @cached_property
+    @constant
     def _canonical_code(self) -> torch.Tensor:
         """Code of the canonical form of every encoding, ``LongTensor (num_encodings,)``."""
         rows = self._all

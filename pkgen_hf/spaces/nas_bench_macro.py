@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 
 from .base import SearchSpace
-from .parts import Choice, Slot, Task
+from .parts import Choice, Slot, Task, constant
 
 BLOCKS = (
     Choice("0", "identity"),
@@ -81,6 +81,7 @@ class NASBenchMacroSpace(SearchSpace):
         return ["".join(map(str, row)) for row in indices.tolist()]
 
     @cached_property
+    @constant
     def _costs(self) -> torch.Tensor:
         """Parameters and multiply-adds of each choice in each block, ``LongTensor (slots, choices, 2)``."""
         size, rows = TASKS["cifar10"].image_size, []

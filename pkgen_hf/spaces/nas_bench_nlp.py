@@ -151,7 +151,7 @@ class NASBenchNLPSpace(SearchSpace):
 
     def graphs(self, indices: Sequence[int]) -> list[Graph]:
         """The recipe without what is left out: what it reads, its nodes, and the new hidden states."""
-        recipe = self.recipes(torch.tensor([indices]))[0]
+        recipe = self.recipes(torch.tensor([indices], device="cpu"))[0]
         kinds = {choice.name: choice.kind for choice in OPERATIONS}
         read = {source for _, _, inputs in recipe for source in inputs}
         nodes = [(name, "") for name in SOURCES[:FIRST_NODE] if name in read or name == "x"]

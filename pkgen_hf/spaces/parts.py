@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache, wraps
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -282,6 +283,34 @@ def hash_rows(rows: torch.Tensor) -> torch.Tensor:
     """64-bit hashes of rows of integers, ``LongTensor (batch, columns)`` to ``(batch,)``; the order counts."""
     place = mix(torch.arange(1, rows.shape[1] + 1, device=rows.device))
     return mix(mix(rows + place).sum(1))
+
+
+_Made = TypeVar("_Made")
+
+
+def constant(make: Callable[..., _Made]) -> Callable[..., _Made]:
+    """Decorator of what makes tensors that are kept: on the CPU and fit for training, wherever they are first used.
+
+    Neither torch's default device nor inference mode at that moment shows in them.
+    """
+
+    @wraps(make)
+    def made(*args: Any) -> _Made:
+        with torch.device("cpu"), torch.inference_mode(False):
+            return make(*args)
+
+    return made
+
+
+def device_of(generator: torch.Generator | None) -> torch.device:
+    """Where a generator draws; the CPU if there is none, even where torch's default is another device."""
+    return torch.device("cpu") if generator is None else generator.device
+
+
+@cache
+def moved_once(make: Callable[[], torch.Tensor], device: torch.device) -> torch.Tensor:
+    """The tensor that `make` makes, on a device; large constants are copied there only once."""
+    return make().to(device)
 
 
 COST_FEATURES = 3  # how many numbers say what a choice does to costs

@@ -17,7 +17,7 @@ STATES = 3
 INPUTS = 3
 # Operations: no node, a linear map, a blend of two inputs by a third, product, sum, three activations.
 NONE, LINEAR, BLEND = range(3)
-ARITY = torch.tensor([0, 3, 3, 2, 2, 1, 1, 1])  # at most; a linear map may do with two
+ARITY = torch.tensor([0, 3, 3, 2, 2, 1, 1, 1], device="cpu")  # at most; a linear map may do with two
 # What a node may read: x, the previous hidden states, the nodes. UNUSED is where there is no input.
 X, FIRST_STATE, FIRST_NODE, UNUSED = 0, 1, 1 + STATES, 1 + STATES + NODES
 

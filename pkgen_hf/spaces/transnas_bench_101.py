@@ -88,12 +88,13 @@ def _decoder_costs(kind: str, inputs: int, doublings: int, outputs: int, size: i
     return [parameters, flops]
 
 
-def _stem_costs(size: int) -> torch.Tensor:
+def _stem_costs(size: int, device: torch.device) -> torch.Tensor:
     """Parameters and multiply-adds on images of `size` x `size`."""
     half = STEM_WIDTH // 2
     first, second = 27 * half, 9 * half * STEM_WIDTH
     return torch.tensor(
-        [first + second + 2 * (half + STEM_WIDTH), (size // 2) ** 2 * first + (size // 4) ** 2 * second]
+        [first + second + 2 * (half + STEM_WIDTH), (size // 2) ** 2 * first + (size // 4) ** 2 * second],
+        device=device,
     )
 
 
@@ -115,7 +116,7 @@ class TransNASSpace(SearchSpace):
         task = self.task(name)
         images, size = (TILES, TILE_SIZE) if name == "jigsaw" else (1, task.image_size)
         encoder, width, halvings = self._encoder(indices, size)
-        total = (encoder + _stem_costs(size).to(indices.device)) * torch.tensor([1, images], device=indices.device)
+        total = (encoder + _stem_costs(size, indices.device)) * torch.tensor([1, images], device=indices.device)
         if not task.kind.startswith(("image-segmentation", "dense")):
             return total + torch.stack([images * width + 1, images * width], dim=1) * task.num_classes
         # A decoder's costs are linear in the width of what it reads; a table has them for widths 0 and 1.
