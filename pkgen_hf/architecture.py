@@ -50,7 +50,7 @@ class Architecture:
 
     def __init__(self, space: str | SearchSpace, indices: Sequence[int]) -> None:
         space = get_space(space)
-        rows = space.check(torch.as_tensor(indices).reshape(1, -1))
+        rows = space.check(torch.as_tensor(indices, device="cpu").reshape(1, -1))
         self._set(space, tuple(rows[0].tolist()), int(space.keys(rows)))
 
     def _set(self, space: SearchSpace, indices: tuple[int, ...], key: int) -> None:
@@ -140,7 +140,7 @@ class Architecture:
     @property
     def rows(self) -> torch.Tensor:
         """As a batch of one, ``LongTensor (1, slots)``."""
-        return torch.tensor([self.indices])
+        return torch.tensor([self.indices], device="cpu")
 
     @property
     def is_valid(self) -> bool:

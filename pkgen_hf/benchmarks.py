@@ -360,8 +360,8 @@ class ScoreTable:
     def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
         """Scores of a batch, a network that is disconnected or was not measured being worth a guess."""
         scores = self.scores(indices, task)
-        guess = torch.tensor(self.space.task(task).guess, dtype=torch.float32)
-        return torch.where(self.space.is_connected(indices) & ~scores.isnan(), scores, guess)
+        connected = self.space.is_connected(indices.cpu())
+        return torch.where(connected & ~scores.isnan(), scores, self.space.task(task).guess)
 
     def ranks(self, scores: torch.Tensor, task: str, split: str | None = None) -> torch.Tensor:
         """Share of the table's measured rows that score higher, ``FloatTensor (batch,)``, 0 for the best."""
@@ -369,7 +369,7 @@ class ScoreTable:
         if (task, split) not in self._ordered:
             column = self.column(task, split)
             self._ordered[task, split] = column[~column.isnan()].sort().values
-        ordered = self._ordered[task, split]
+        ordered, scores = self._ordered[task, split], scores.cpu()
         ranks = 1 - torch.searchsorted(ordered, scores.contiguous(), right=True) / len(ordered)
         return torch.where(scores.isnan(), torch.nan, ranks)
 

@@ -65,7 +65,8 @@ def shapley_contributions(
     FloatTensor (batch, players)
         In the unit of the scores; each row sums to ``V(all) - V(none)`` if there is one game.
     """
-    contributions = torch.zeros(len(indices), len(players), dtype=torch.float32)
+    indices = indices.cpu()
+    contributions = torch.zeros(len(indices), len(players), dtype=torch.float32, device="cpu")
     for game in games(space, players):
         members = _coalitions(len(game))
         owner = torch.zeros(len(game), space.num_slots, dtype=torch.bool)

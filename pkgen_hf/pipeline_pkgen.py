@@ -418,4 +418,6 @@ class PKGenPipeline(DiffusionPipeline):
         prior = self.select_prior(space, task, prior)
         encoded = self.denoiser.encode(self.denoiser.describe(space, prior, task, self.familiarity(space)))
         indices = to_indices(space, architectures).to(self._execution_device)
-        return scores_of(self.denoiser, space, indices, encoded).cpu()
+        scores = scores_of(self.denoiser, space, indices, encoded).cpu()
+        self.maybe_free_model_hooks()
+        return scores

@@ -13,6 +13,7 @@ from .contributions import operation_players, shapley_contributions, subgraph_pl
 from .errors import unknown
 from .inputs import Architectures, to_indices, to_scores, whole_number
 from .spaces import SearchSpace, get_space
+from .spaces.parts import device_of
 
 if TYPE_CHECKING:
     from .benchmarks import ScoreTable
@@ -134,7 +135,8 @@ class Prior:
         if selection not in SELECTIONS:
             raise unknown("selection", selection, SELECTIONS)
         if selection == "random":
-            rows = rows[torch.randperm(len(rows), generator=generator)[:top_k]]
+            order = torch.randperm(len(rows), generator=generator, device=device_of(generator)).cpu()
+            rows = rows[order[:top_k]]
         else:
             rows = rows[scores.argsort(descending=selection == "best", stable=True)[:top_k]]
         parts = []
@@ -253,7 +255,7 @@ class Prior:
     def absent(cls, space: str | SearchSpace, task: str | None = None) -> Prior:
         """No knowledge: nothing contributes and every choice is as frequent."""
         space = get_space(space)
-        nothing = torch.full((space.num_slots, space.num_choices), torch.nan, dtype=torch.float32)
+        nothing = torch.full((space.num_slots, space.num_choices), torch.nan, dtype=torch.float32, device="cpu")
         uniform = space.choice_mask.float() / space.sizes[:, None]
         return cls(space, task, "absent", nothing, nothing, uniform, detail="nothing known")
 
@@ -278,7 +280,7 @@ class Prior:
         """Independent draws of every slot, ``LongTensor (num, slots)``: the prior alone, without the denoiser."""
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
-        weights = self.distribution() ** (1 / temperature)
+        weights = (self.distribution() ** (1 / temperature)).to(device_of(generator))
         return torch.multinomial(weights, num, replacement=True, generator=generator).T
 
     def features(self) -> torch.Tensor:
@@ -420,7 +422,8 @@ class Estimate:
         return torch.nn.functional.one_hot(indices, self.space.num_choices).flatten(1).float()
 
     def __call__(self, indices: torch.Tensor) -> torch.Tensor:
-        """Scores of ``LongTensor (batch, slots)``, ``FloatTensor (batch,)``."""
+        """Scores of ``LongTensor (batch, slots)``, ``FloatTensor (batch,)``, on the CPU."""
+        indices = indices.cpu()
         weights = self.weights.reshape(self.space.num_slots, self.space.num_choices)
         fit = weights[torch.arange(self.space.num_slots), indices].sum(1) + self.mean
         fit = fit.clamp(self.guess, self.best)
@@ -432,7 +435,7 @@ class Estimate:
             measured = self.keys[at] == keys
             self.num_measured += int((connected & measured).sum())
             fit = torch.where(measured, self.known[at], fit)
-        return torch.where(connected, fit, torch.tensor(self.guess, dtype=torch.float32))
+        return torch.where(connected, fit, self.guess)
 
 
 def mean_of_each(space: SearchSpace, indices: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -453,11 +456,11 @@ def measure(
     """Average contributions over good architectures ``(n, slots)``, with `value` giving scores in percent."""
     one_hot = torch.nn.functional.one_hot(good, space.num_choices).float()  # (n, slots, choices)
     count = one_hot.sum(0)
-    operations = torch.full((len(good), space.num_slots), torch.nan, dtype=torch.float32)
+    operations = torch.full((len(good), space.num_slots), torch.nan, dtype=torch.float32, device="cpu")
     players = operation_players(space)
     operations[:, [slots[0] for slots in players]] = shapley_contributions(space, good, value, players)
     gain = operations.nan_to_num().sum(1).mean()
-    per_slot = torch.full((len(good), space.num_slots), torch.nan, dtype=torch.float32)
+    per_slot = torch.full((len(good), space.num_slots), torch.nan, dtype=torch.float32, device="cpu")
     subgraphs = []
     nodes = subgraph_players(space)
     by_node = shapley_contributions(space, good, value, nodes)

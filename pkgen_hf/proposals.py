@@ -196,7 +196,7 @@ class Proposer:
 
     def _rows(self) -> torch.Tensor:
         rows = [a.indices for a in self._known]
-        return torch.tensor(rows, dtype=torch.long).reshape(-1, self.space.num_slots)
+        return torch.tensor(rows, dtype=torch.long, device="cpu").reshape(-1, self.space.num_slots)
 
     def _values(self) -> np.ndarray:
         """Scores of `_rows`, minus infinity for failures."""
@@ -208,8 +208,8 @@ class Proposer:
         try:
             out = self.pipe(self.space, self.task, prior, num, num_candidates=1, generator=generator)
         except TooFew:
-            return torch.empty(0, self.space.num_slots, dtype=torch.long)
-        return torch.tensor([architecture.indices for architecture in out.architectures])
+            return torch.empty(0, self.space.num_slots, dtype=torch.long, device="cpu")
+        return torch.tensor([architecture.indices for architecture in out.architectures], device="cpu")
 
     def _pool(self) -> torch.Tensor:
         """What the pipeline writes before any score is known, ``LongTensor (POOL, slots)``."""
@@ -231,7 +231,9 @@ class Proposer:
             parts.append(self._noised(prior, generator))
             parts.append(self.space.sample(ANYTHING, generator))
         used = [a.indices for a in taken]
-        used_keys = self.space.keys(torch.tensor(used, dtype=torch.long).reshape(-1, self.space.num_slots)).numpy()
+        used_keys = self.space.keys(
+            torch.tensor(used, dtype=torch.long, device="cpu").reshape(-1, self.space.num_slots)
+        ).numpy()
         for _ in range(FILLED):
             rows = torch.cat(parts)
             rows = self.space.canonical(rows[self.space.is_valid(rows)])

@@ -16,7 +16,7 @@ from .spaces.parts import COST_FEATURES
 
 def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> Prior:
     """The (weighted) mean of priors of one space, each in its own scale."""
-    shares = torch.tensor([1.0] * len(priors) if weights is None else list(weights), dtype=torch.float32)
+    shares = torch.tensor([1.0] * len(priors) if weights is None else list(weights), dtype=torch.float32, device="cpu")
     shares = shares / shares.sum()
     scale = float(np.mean([prior.scale for prior in priors]))
 
@@ -50,7 +50,7 @@ def likeness(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
     that sit most alike are read, however far that is), and one on what choices are.
     """
     where = torch.cdist(target.slot_features, source.slot_features).square()
-    same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots])
+    same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots], device="cpu")
     slots = (-where / SLOT_KERNEL).masked_fill(~same_kind, -torch.inf).softmax(1).nan_to_num()
     flat_target = target.choice_features[..., :-COST_FEATURES].flatten(0, 1)
     flat_source = source.choice_features[..., :-COST_FEATURES].flatten(0, 1)
@@ -67,7 +67,7 @@ def closeness(source: SearchSpace, target: SearchSpace) -> float:
     Mean over the target's slots of how near the nearest slot of the source sits, times how alike choices are.
     """
     where = torch.cdist(target.slot_features, source.slot_features).square()
-    same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots])
+    same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots], device="cpu")
     near = (-where / PLACE_KERNEL).exp().masked_fill(~same_kind, 0).max(1).values
     alike = likeness(source, target).sum((2, 3)).clamp(max=1).sum(1) / target.sizes
     return 0.02 + float((near * alike).mean())

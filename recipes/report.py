@@ -367,7 +367,12 @@ def claims(records: list[Record]) -> list[str]:
         text = f"{cell_201}, {budget} labels: best by validation"
         of("few-labels", "nas-bench-201", text, with_labels(budget))
     for budget in (20, 192):
-        of("few-labels", "nas-bench-101", f"NAS-Bench-101, {budget} labels: best by test, of which alone it has scores", with_labels(budget))
+        of(
+            "few-labels",
+            "nas-bench-101",
+            f"NAS-Bench-101, {budget} labels: best by test, of which alone it has scores",
+            with_labels(budget),
+        )
     for limit in sorted({row["variant"] for record in records if record["protocol"] == "limits"
                          for row in record["rows"] if "variant" in row}):  # fmt: skip
         text = f"{cell_201}, no label of the data set, {limit}: best of 5 (best there is)"

@@ -263,7 +263,7 @@ class SearchSpace:
 
         ValueError for a wrong shape, or a value that is no whole number or out of range.
         """
-        given = torch.as_tensor(indices)
+        given = indices if isinstance(indices, torch.Tensor) else torch.as_tensor(indices, device="cpu")
         indices = given.long()
         if indices.ndim != 2 or indices.shape[1] != self.num_slots:
             raise ValueError(
@@ -416,7 +416,7 @@ class SearchSpace:
                     raise unknown(f"choice in slot {slot.name!r} of {self.name} string {text!r}", name, list(index))
                 row.append(index[name])
             rows.append(row)
-        return torch.tensor(rows, dtype=torch.long).reshape(len(rows), self.num_slots)
+        return torch.tensor(rows, dtype=torch.long, device="cpu").reshape(len(rows), self.num_slots)
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         """Write the benchmark's own strings for ``LongTensor (batch, slots)``."""
