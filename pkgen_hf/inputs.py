@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +18,20 @@ from .architecture import Architecture
 from .scheduling_prior_discrete import GeneratorArg
 from .spaces import SearchSpace
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Architectures = Sequence[Architecture] | Sequence[str] | Sequence[Sequence[int]] | torch.Tensor | np.ndarray
+
+
+def on_cpu(function: Callable[P, T]) -> Callable[P, T]:
+    """The function with all that it makes without naming a device on the CPU, whatever torch's default device is."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        with torch.device("cpu"):
+            return function(*args, **kwargs)
+
+    return run
 
 
 def whole_number(name: str, value: Any, least: int = 1, most: float = math.inf) -> int:

@@ -23,7 +23,7 @@ from . import hub
 from .architecture import Architecture
 from .errors import TooFew, unknown
 from .generation import MAX_BATCH, Callback, Sampler, first_of_each, scores_of, standardised
-from .inputs import Architectures, generators, real_number, to_indices, whole_number
+from .inputs import Architectures, generators, on_cpu, real_number, to_indices, whole_number
 from .latency import LatencyTable
 from .limits import Limits
 from .modeling_denoiser import ArchitectureDenoiser
@@ -247,6 +247,7 @@ class PKGenPipeline(DiffusionPipeline):
         return min(1.0, max(closeness(other, space) for other in known))
 
     @torch.no_grad()
+    @on_cpu
     def __call__(
         self,
         space: str | SearchSpace,
@@ -390,6 +391,7 @@ class PKGenPipeline(DiffusionPipeline):
         return PKGenPipelineOutput(architectures, scores[order], validity, prior, warmest)
 
     @torch.no_grad()
+    @on_cpu
     def rank(
         self,
         space: str | SearchSpace,

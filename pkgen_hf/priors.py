@@ -11,7 +11,7 @@ import torch
 
 from .contributions import operation_players, shapley_contributions, subgraph_players
 from .errors import unknown
-from .inputs import Architectures, to_indices, to_scores, whole_number
+from .inputs import Architectures, on_cpu, to_indices, to_scores, whole_number
 from .spaces import SearchSpace, get_space
 from .spaces.parts import device_of
 
@@ -87,6 +87,7 @@ class Prior:
     # ------------------------------------------------------------------ making one
 
     @classmethod
+    @on_cpu
     def from_benchmark(
         cls,
         space: str | SearchSpace,
@@ -151,6 +152,7 @@ class Prior:
         return replace(prior, task=task, labels_read=labels, num_good=top_k, detail=detail)
 
     @classmethod
+    @on_cpu
     def from_evaluations(
         cls,
         space: str | SearchSpace,

@@ -26,7 +26,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from .architecture import Architecture
 from .errors import TooFew, unknown
-from .inputs import to_architecture, to_scores, whole_number
+from .inputs import on_cpu, to_architecture, to_scores, whole_number
 from .pipeline_pkgen import PKGenPipeline
 from .priors import MIN_EVALUATIONS, Prior
 from .spaces import SearchSpace, get_space
@@ -98,6 +98,7 @@ class Proposer:
 
     # ------------------------------------------------------------------ ask and tell
 
+    @on_cpu
     def ask(self, num: int = 1) -> list[Architecture]:
         """The next architectures to train, most promising first; none was told or is pending.
 

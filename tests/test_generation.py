@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pkgen_hf import PKGenPipeline, PKGenPipelineOutput, Prior, PriorDiscreteScheduler, ScoreTable
+from pkgen_hf import PKGenPipeline, PKGenPipelineOutput, Prior, PriorDiscreteScheduler, Proposer, ScoreTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space
 
@@ -284,6 +284,27 @@ def test_interrupting_one_call_leaves_the_others(untrained: PKGenPipeline) -> No
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(call, [True, False])) == [2, 20]
+
+
+def test_another_default_device(untrained: PKGenPipeline) -> None:
+    """Nothing that is made without a device goes there: on the meta device it would be lost."""
+    call: dict[str, Any] = {"max_parameters": 500_000, "num_architectures": 3}
+    evaluations = get_space(SPACE).sample(9, seeded()).tolist(), list(range(9))
+
+    def everything() -> list[Any]:
+        prior = Prior.from_evaluations(SPACE, *evaluations)
+        asked = Proposer(untrained, SPACE, prior=prior).ask(2)
+        out = untrained(SPACE, "cifar10", generator=seeded(), **call)
+        return [found(out), prior.frequencies, asked, untrained.rank(SPACE, out.architectures)]
+
+    plain = everything()
+    torch.set_default_device("meta")
+    try:
+        there = everything()
+    finally:
+        torch.set_default_device(None)
+    assert plain[0] == there[0] and torch.equal(plain[1], there[1])
+    assert plain[2] == there[2] and torch.equal(plain[3], there[3])
 
 
 def test_default_dtype_of_64_bits(untrained: PKGenPipeline) -> None:
