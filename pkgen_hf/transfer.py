@@ -11,7 +11,6 @@ import torch
 
 from .priors import EVIDENCE, Prior
 from .spaces import TASK_KINDS, SearchSpace
-from .spaces.parts import COST_FEATURES
 
 
 def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> Prior:
@@ -52,9 +51,7 @@ def likeness(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
     where = torch.cdist(target.slot_features, source.slot_features).square()
     same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots])
     slots = (-where / SLOT_KERNEL).masked_fill(~same_kind, -torch.inf).softmax(1).nan_to_num()
-    flat_target = target.choice_features[..., :-COST_FEATURES].flatten(0, 1)
-    flat_source = source.choice_features[..., :-COST_FEATURES].flatten(0, 1)
-    what = torch.cdist(flat_target, flat_source).square()
+    what = torch.cdist(target.choice_descriptions.flatten(0, 1), source.choice_descriptions.flatten(0, 1)).square()
     choices = (-what / CHOICE_KERNEL).exp().reshape(*target.choice_mask.shape, *source.choice_mask.shape)
     both = slots[:, None, :, None] * choices
     return both * target.choice_mask[:, :, None, None] * source.choice_mask

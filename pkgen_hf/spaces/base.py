@@ -114,12 +114,17 @@ class SearchSpace:
         return torch.arange(self.num_choices)[None, :] < self.sizes[:, None]
 
     @cached_property
-    def choice_features(self) -> torch.Tensor:
-        """What each choice is, ``FloatTensor (slots, choices, CHOICE_FEATURES)``, zero where there is none."""
+    def choice_descriptions(self) -> torch.Tensor:
+        """What each choice is, costs aside, ``FloatTensor (slots, choices, CHOICE_FEATURES - COST_FEATURES)``."""
         described = torch.zeros(self.num_slots, self.num_choices, CHOICE_FEATURES - COST_FEATURES)
         for s, slot in enumerate(self.slots):
             described[s, : len(slot.choices)] = torch.tensor([choice.features for choice in slot.choices])
-        return torch.cat([described, self.cost_effects], dim=-1)
+        return described
+
+    @cached_property
+    def choice_features(self) -> torch.Tensor:
+        """What each choice is, ``FloatTensor (slots, choices, CHOICE_FEATURES)``, zero where there is none."""
+        return torch.cat([self.choice_descriptions, self.cost_effects], dim=-1)
 
     @cached_property
     def cost_effects(self) -> torch.Tensor:
@@ -131,15 +136,18 @@ class SearchSpace:
         effects = torch.zeros(self.num_slots, self.num_choices, COST_FEATURES)
         rows = self.sample(8192, torch.Generator().manual_seed(0))
         rows = rows[self.is_valid(rows)]
-        one_hot = torch.nn.functional.one_hot(rows, self.num_choices).float()
         try:
             costs = [self.flops(rows), self.parameters(rows)]
         except NotImplementedError:
             return effects
+        places = (rows + self.num_choices * torch.arange(self.num_slots)).flatten()  # (slot, choice) as one number
+        count = places.bincount(minlength=effects[..., 0].numel()).clamp(min=1)
         for i, cost in enumerate(costs):
             logs = cost.double().clamp(min=1).log()
             score = ((logs - logs.mean()) / logs.std().clamp(min=1e-9)).float()
-            effects[..., i] = torch.einsum("bsk,b->sk", one_hot, score) / one_hot.sum(0).clamp(min=1)
+            # Added row by row, so that every machine and number of threads rounds alike: the denoiser reads the sums.
+            total = torch.zeros(len(count)).index_add_(0, places, score.repeat_interleave(self.num_slots))
+            effects[..., i] = (total / count).reshape(self.num_slots, self.num_choices)
         effects[..., 2] = self.choice_mask
         return effects
 

@@ -128,15 +128,16 @@ class NASBenchASRSpace(SearchSpace):
         """Code of the canonical form of every encoding, ``LongTensor (num_encodings,)``."""
         rows = self.all_indices()
         edges, operations = self._graphs(rows)
-        bits = 2 ** torch.arange(25).reshape(5, 5)
-        digits = 2**25 * 6 ** torch.arange(3)
-        forms = []
-        for order in itertools.permutations((1, 2, 3)):
-            places = [0, *order, 4]
-            moved = edges[:, places][:, :, places]
-            labels = operations[:, [place - 1 for place in order]]
-            forms.append((moved * bits).sum((1, 2)) + (labels * digits).sum(1))
-        graphs = torch.stack(forms).amin(0).unique(return_inverse=True)[1]
+        bits = 2 ** torch.arange(25, dtype=torch.double).reshape(5, 5)
+        digits = 2**25 * 6 ** torch.arange(3, dtype=torch.double)
+        orders = list(itertools.permutations(range(3)))
+        old = torch.tensor([[0, *(1 + i for i in order), 4] for order in orders])
+        places = old.argsort(1)  # the new number of each vertex, (orders, 5)
+        # What edges and operations add to the number of a graph under each order, in floats, which hold it exactly.
+        of_edges = bits[places[:, :, None], places[:, None]].flatten(1).T  # (25, orders)
+        of_operations = digits[places[:, 1:4] - 1].T
+        forms = edges.flatten(1).double() @ of_edges + operations.double() @ of_operations
+        graphs = forms.amin(1).unique(return_inverse=True)[1]
         used = (rows[:, OPERATION_SLOTS] != ZERO).sum(1)
         preference = (used * 7 + rows[:, SKIP_SLOTS].sum(1)) * self.num_encodings + self.codes(rows)
         best = torch.full((int(graphs.max()) + 1,), torch.iinfo(torch.long).max)
