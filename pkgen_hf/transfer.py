@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -39,9 +39,10 @@ def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> 
 
 
 SLOT_KERNEL, PLACE_KERNEL, CHOICE_KERNEL, COST_WEIGHT = 0.05, 0.5, 0.3, 0.1
+_PAIRS = 256  # of spaces that are remembered; the known ones make fewer than half as many
 
 
-@cache
+@lru_cache(_PAIRS)
 def likeness(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
     """How alike each target (slot, choice) and source (slot, choice) are, ``(slots, choices, slots', choices')``.
 
@@ -57,7 +58,7 @@ def likeness(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
     return both * target.choice_mask[:, :, None, None] * source.choice_mask
 
 
-@cache
+@lru_cache(_PAIRS)
 def closeness(source: SearchSpace, target: SearchSpace) -> float:
     """How much a prior of `source` says about `target`, above 0 to about 1; the weight it is averaged with.
 

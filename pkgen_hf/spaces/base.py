@@ -133,23 +133,10 @@ class SearchSpace:
         Mean logarithm of multiply-adds, and of parameters, of random valid networks with the choice, less that of all,
         in standard deviations; and whether the space counts costs at all (all are 0 if not).
         """
-        effects = torch.zeros(self.num_slots, self.num_choices, COST_FEATURES)
-        rows = self.sample(8192, torch.Generator().manual_seed(0))
-        rows = rows[self.is_valid(rows)]
-        try:
-            costs = [self.flops(rows), self.parameters(rows)]
-        except NotImplementedError:
-            return effects
-        places = (rows + self.num_choices * torch.arange(self.num_slots)).flatten()  # (slot, choice) as one number
-        count = places.bincount(minlength=effects[..., 0].numel()).clamp(min=1)
-        for i, cost in enumerate(costs):
-            logs = cost.double().clamp(min=1).log()
-            score = ((logs - logs.mean()) / logs.std().clamp(min=1e-9)).float()
-            # Added row by row, so that every machine and number of threads rounds alike: the denoiser reads the sums.
-            total = torch.zeros(len(count)).index_add_(0, places, score.repeat_interleave(self.num_slots))
-            effects[..., i] = (total / count).reshape(self.num_slots, self.num_choices)
-        effects[..., 2] = self.choice_mask
-        return effects
+        from .cost_effects import measured_effects, shipped_effects
+
+        shipped = shipped_effects(self)
+        return measured_effects(self) if shipped is None else shipped
 
     @cached_property
     def slot_features(self) -> torch.Tensor:

@@ -178,8 +178,8 @@ def topologies() -> torch.Tensor:
             masks, edges = masks[row], edges[row] + edges_of[reads[column]]
             masks[:, v], is_read = reads[column], is_read[row] | reads[column]
         found.append(masks[is_read == (2 << inner) - 1])  # so that every vertex is on a path to the output
-    masks = torch.from_numpy(np.concatenate(found))
-    keys = cell_keys(masks, torch.zeros_like(masks[:, 1:OUTPUT]))
+    cells = torch.from_numpy(np.concatenate(found))
+    keys = cell_keys(cells, torch.zeros_like(cells[:, 1:OUTPUT]))
     return unpack(keys.unique())[0]
 
 
