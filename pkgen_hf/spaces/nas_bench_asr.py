@@ -29,7 +29,7 @@ SKIPS = (Choice("none", "zero"), Choice("skip", "identity"))
 LINEAR, CONV5, CONV5D2, CONV7, CONV7D2, ZERO = range(6)
 OPERATION_SLOTS = (0, 2, 5)
 SKIP_SLOTS = (1, 3, 4, 6, 7, 8)
-# 48 phonemes and the blank of CTC; a score is 100 less the phoneme error rate in percent.
+# 48 phonemes and the blank of CTC; a score is 100 less the phoneme error rate in percent, which is 100 of no phonemes.
 TASKS = {"timit": Task("speech-recognition", guess=0.0, num_classes=49, num_features=80)}
 FRAMES = 300  # of 10 ms: an utterance of TIMIT lasts three seconds in the mean
 _STRING = re.compile(r"\[\[([0-5]),([01])\],\[([0-5]),([01]),([01])\],\[([0-5]),([01]),([01]),([01])\]\]")
