@@ -152,6 +152,8 @@ def prior_bars(prior: Prior) -> str:
             items.append(f'<li class="rest">{len(best) - MOST_CHOICES} more: {100 * rest:.0f} % together</li>')
         blocks.append(f"<div><h3>{escape(short_name(slot.name))}</h3><ul>{''.join(items)}</ul></div>")
     about = f"Evidence: {prior.evidence}; {prior.detail}. Measurements read: {prior.labels_read:,}."
+    if "restricted" in prior.games and prior.games not in prior.detail:
+        about += f" Contributions: {prior.games}."
     what = (
         "For each slot the share that the prior gives to a choice and, where known, the points of the score that the "
         "choice contributed in good networks."

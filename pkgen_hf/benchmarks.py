@@ -407,8 +407,8 @@ class ScoreTable:
     def value_function(self, task: str) -> Callable[[torch.Tensor], torch.Tensor]:
         """What contributions are measured with: scores of batches ``(batch, slots)``, ``FloatTensor (batch,)``.
 
-        A disconnected network is worth a guess, and one that was not measured what an additive fit to all that were
-        predicts.
+        A disconnected network is worth a guess. In a complete table the others are worth their scores; in one of a
+        sample of the space, what an additive fit to all scores predicts.
         """
         from .priors import Estimate
 

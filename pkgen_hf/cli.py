@@ -298,7 +298,10 @@ def prior(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure what every choice contributes in good architectures: exact Shapley values.
+    """Measure what every choice contributes in good architectures: its Shapley value.
+
+    Up to 8 operations play one game, whose values are exact; more play restricted games. Reduced networks that were
+    not measured have the scores that an additive fit predicts. Where that is so, the line below the table says it.
 
     From the benchmark, or from your own evaluations: pkgen prior --evaluations results.csv -o mine.parquet, and then
     pkgen generate --prior mine.parquet

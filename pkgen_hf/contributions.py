@@ -1,8 +1,12 @@
-"""Exact Shapley contributions of the components of architectures.
+"""Shapley contributions of the components of architectures.
 
 The contribution of a component is its Shapley value in the game whose value ``V(S)`` is the score of the architecture
-reduced to the components in S (Xie, Ji and Sun, ICML 2025). Two games are played on every architecture: its operations
-(slots), and its one-hop subgraphs (a node with everything that comes into it).
+reduced to the components in S (Xie, Ji and Sun, ICML 2025). Components are of two kinds, which are measured apart: the
+operations (slots), and the one-hop subgraphs (a node with everything that comes into it).
+
+Values are those of all coalitions, without sampling. Up to `MAX_PLAYERS` components are the players of one game, whose
+Shapley values are exact. More are divided among several restricted games, in each of which all other components stay
+in place; a value is then exact for its own game, and an approximation of the one in the game of all (see `games`).
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ def shapley_contributions(
     value: Callable[[torch.Tensor], torch.Tensor],
     players: Sequence[Sequence[int]],
 ) -> torch.Tensor:
-    """Exact Shapley values of components of a batch of architectures.
+    """Shapley values of components of a batch of architectures, each exact for the game that it is a player of.
 
     Parameters
     ----------
@@ -63,7 +67,8 @@ def shapley_contributions(
     Returns
     -------
     FloatTensor (batch, players)
-        In the unit of the scores; each row sums to ``V(all) - V(none)`` if there is one game.
+        In the unit of the scores. The values of a game sum to ``V(all) - V(without its players)``, which is
+        ``V(all) - V(none)`` if there is one game.
     """
     indices = indices.cpu()
     contributions = torch.zeros(len(indices), len(players), dtype=torch.float32, device="cpu")
@@ -83,8 +88,9 @@ def shapley_contributions(
 def games(space: SearchSpace, players: Sequence[Sequence[int]]) -> list[list[int]]:
     """Numbers of the players of each game.
 
-    All of them play one game if they are at most `MAX_PLAYERS`. Otherwise those of one cell and kind of slot play
-    together, in as many games of equal size as it takes, while all others stay in place.
+    All of them play one game if they are at most `MAX_PLAYERS`. Otherwise there are restricted games, outside of which
+    all players stay in place: those of one cell and kind of slot (of a component's first slot) are divided, in their
+    order, among as few games of at most `MAX_PLAYERS` as hold them, of sizes that differ by one at most.
     """
     if len(players) <= MAX_PLAYERS:
         return [list(range(len(players)))] if players else []
@@ -96,6 +102,24 @@ def games(space: SearchSpace, players: Sequence[Sequence[int]]) -> list[list[int
     for group in groups.values():
         parts += [part.tolist() for part in np.array_split(group, -(-len(group) // MAX_PLAYERS))]
     return parts
+
+
+def describe_games(space: SearchSpace) -> str:
+    """How contributions are measured in a space, e.g. ``"one game of 6 operations, one game of 3 subgraphs"``.
+
+    Where there are more players than one game has: ``"2 restricted games of 8 and 8 operations"``.
+    """
+    return ", ".join(
+        _describe([len(game) for game in games(space, players)], kind)
+        for kind, players in [("operations", operation_players(space)), ("subgraphs", subgraph_players(space))]
+    )
+
+
+def _describe(sizes: list[int], kind: str) -> str:
+    if len(sizes) == 1:
+        return f"one game of {sizes[0]} {kind if sizes[0] != 1 else kind.removesuffix('s')}"
+    *first, last = map(str, sizes)
+    return f"{len(sizes)} restricted games of {', '.join(first)} and {last} {kind}"
 
 
 def operation_players(space: SearchSpace) -> list[list[int]]:

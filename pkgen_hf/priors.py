@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .contributions import operation_players, shapley_contributions, subgraph_players
+from .contributions import describe_games, operation_players, shapley_contributions, subgraph_players
 from .errors import unknown
 from .inputs import Architectures, on_cpu, to_indices, to_scores, whole_number
 from .spaces import SearchSpace, get_space
@@ -47,12 +47,13 @@ class Prior:
     task
         The data set; a kind of task, for a consensus over data sets of that kind; None for an average over data sets.
     evidence
-        ``"measured"``: every reduced network was measured; ``"partly measured"``: some were, the others come from
-        an additive fit to the evaluations; ``"carried over"``: from other tasks of the space; ``"from other spaces"``;
-        ``"absent"``.
+        ``"measured"``: (nearly) every reduced network was measured; ``"partly measured"``: their scores come, in part
+        or all of them, from an additive fit to the evaluations; ``"carried over"``: from other tasks of the space;
+        ``"from other spaces"``; ``"absent"``.
     contributions
         Mean Shapley value of each (slot, choice) as an operation, ``FloatTensor (slots, choices)`` in percent points,
-        NaN where no good architecture has it or the slot cannot be removed.
+        NaN where no good architecture has it or the slot cannot be removed. Exact in spaces of up to 8 operations
+        whose reduced networks were all measured; `games` and `evidence` say where they are not.
     subgraph_contributions
         Mean Shapley value of the one-hop subgraphs that hold the (slot, choice); same shape and unit.
     frequencies
@@ -66,7 +67,7 @@ class Prior:
     labels_read
         Measured scores that were read to make this prior.
     detail
-        One sentence on how it was made.
+        One sentence on how it was made; it also says so if contributions are those of restricted games.
     """
 
     space: SearchSpace
@@ -84,6 +85,19 @@ class Prior:
     def __repr__(self) -> str:
         return f"Prior({self.space.name!r}, task={self.task!r}, evidence={self.evidence!r}, {self.detail})"
 
+    @property
+    def games(self) -> str:
+        """The games whose Shapley values the contributions are, e.g. ``"one game of 6 operations, ..."``.
+
+        A space of more than 8 operations (or subgraphs) plays several restricted games, in each of which all else
+        stays in place (see `pkgen_hf.contributions.games`): ``"2 restricted games of 8 and 8 operations, ..."``.
+        """
+        if self.evidence == "absent":
+            return "none"
+        if self.evidence == "from other spaces":
+            return "those of the other spaces"
+        return describe_games(self.space)
+
     # ------------------------------------------------------------------ making one
 
     @classmethod
@@ -99,10 +113,10 @@ class Prior:
     ) -> Prior:
         """Contributions over the `top_k` architectures by validation score, from the benchmark's measurements.
 
-        Isomorphic architectures count as one, with the mean of their scores.
-
-        They are exact where the benchmark measured (nearly) the whole space. Where it measured a sample, a reduced
-        network that is not in it is worth what an additive fit predicts, and the evidence is "partly measured".
+        Isomorphic architectures count as one, with the mean of their scores. Contributions are exact Shapley values
+        where the benchmark measured (nearly) the whole space and all components play one game (see `games`). Where it
+        measured a sample, reduced networks are worth what an additive fit (ridge regression on choices) to all that
+        was measured predicts, and the evidence is "partly measured".
 
         Parameters
         ----------
@@ -147,9 +161,11 @@ class Prior:
             parts.append(replace(part, evidence="measured" if whole else "partly measured"))
         labels = sum(int((~table.column(name).isnan()).sum()) for name in tasks)
         by = f"{table.split(tasks[0])} score" if len(tasks) == 1 else f"average rank over {', '.join(tasks)}"
-        detail = f"{selection} {top_k} of {int((~column.isnan()).sum()):,} by {by}"
         prior = parts[0] if len(parts) == 1 else average(parts)
-        return replace(prior, task=task, labels_read=labels, num_good=top_k, detail=detail)
+        detail = f"{selection} {top_k} of {int((~column.isnan()).sum()):,} by {by}"
+        if prior.evidence == "partly measured":
+            detail += "; reduced networks predicted by an additive fit"
+        return replace(prior, task=task, labels_read=labels, num_good=top_k, detail=detail + _restricted(space))
 
     @classmethod
     @on_cpu
@@ -203,7 +219,7 @@ class Prior:
             )
         num_evaluations = len(values)
         indices, values = mean_of_each(space, indices, values)
-        if len(values) < MIN_EVALUATIONS:
+        if len(values) < MIN_EVALUATIONS and len(values) < space.num_architectures:
             raise ValueError(
                 f"a prior needs at least {MIN_EVALUATIONS} different architectures, got {len(values)} in "
                 f"{num_evaluations} evaluations"
@@ -219,6 +235,7 @@ class Prior:
             f"{estimate.num_asked:,} reduced networks evaluated"
             f"{'' if evidence == 'measured' else ', the others from an additive fit'}"
         )
+        detail += _restricted(space)
         return replace(prior, evidence=evidence, labels_read=num_evaluations, detail=detail)
 
     @classmethod
@@ -438,6 +455,12 @@ class Estimate:
             self.num_measured += int((connected & measured).sum())
             fit = torch.where(measured, self.known[at], fit)
         return torch.where(connected, fit, self.guess)
+
+
+def _restricted(space: SearchSpace) -> str:
+    """What `Prior.detail` adds where contributions are not the Shapley values of one game."""
+    played = describe_games(space)
+    return f"; {played}" if "restricted" in played else ""
 
 
 def mean_of_each(space: SearchSpace, indices: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

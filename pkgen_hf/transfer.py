@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
 
 from .priors import EVIDENCE, Prior
 from .spaces import TASK_KINDS, SearchSpace
-from .spaces.parts import COST_FEATURES
 
 
 def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> Prior:
@@ -40,9 +39,10 @@ def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> 
 
 
 SLOT_KERNEL, PLACE_KERNEL, CHOICE_KERNEL, COST_WEIGHT = 0.05, 0.5, 0.3, 0.1
+_PAIRS = 256  # of spaces that are remembered; the known ones make fewer than half as many
 
 
-@cache
+@lru_cache(_PAIRS)
 def likeness(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
     """How alike each target (slot, choice) and source (slot, choice) are, ``(slots, choices, slots', choices')``.
 
@@ -52,15 +52,13 @@ def likeness(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
     where = torch.cdist(target.slot_features, source.slot_features).square()
     same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots], device="cpu")
     slots = (-where / SLOT_KERNEL).masked_fill(~same_kind, -torch.inf).softmax(1).nan_to_num()
-    flat_target = target.choice_features[..., :-COST_FEATURES].flatten(0, 1)
-    flat_source = source.choice_features[..., :-COST_FEATURES].flatten(0, 1)
-    what = torch.cdist(flat_target, flat_source).square()
+    what = torch.cdist(target.choice_descriptions.flatten(0, 1), source.choice_descriptions.flatten(0, 1)).square()
     choices = (-what / CHOICE_KERNEL).exp().reshape(*target.choice_mask.shape, *source.choice_mask.shape)
     both = slots[:, None, :, None] * choices
     return both * target.choice_mask[:, :, None, None] * source.choice_mask
 
 
-@cache
+@lru_cache(_PAIRS)
 def closeness(source: SearchSpace, target: SearchSpace) -> float:
     """How much a prior of `source` says about `target`, above 0 to about 1; the weight it is averaged with.
 

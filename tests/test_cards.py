@@ -14,6 +14,7 @@ from pkgen_hf import PKGenNetworkForImageClassification
 from pkgen_hf.card_rules import check_card
 from pkgen_hf.cards import TEMPLATES, network_card, pipeline_card, read_results
 from pkgen_hf.dataset_origins import PAPER, origin
+from pkgen_hf.prior_files import load_priors
 
 RESULTS = Path(__file__).parent.parent / "results"
 KINDS: dict[str, type[RepoCard]] = {
@@ -71,6 +72,16 @@ def test_everything_that_was_read_is_cited(card: ModelCard, made: Path) -> None:
             for entry in re.split(r"\n(?=@)", origin(space).citation):
                 assert text.count(entry) == 1
             assert origin(space).url in text and f"({origin(space).license})" in text
+
+
+def test_card_of_priors_says_which_games_were_played(made: Path) -> None:
+    text = (made / "priors" / "README.md").read_text()
+    priors = [prior for path in (made / "priors").glob("*/*.parquet") for prior in load_priors(path)]
+    assert any("restricted" in prior.games for prior in priors)
+    for prior in priors:
+        line = f"| `{prior.space.name}` | {prior.task} | {prior.evidence} | {prior.games} | {prior.labels_read:,} |"
+        assert line in text
+    assert "exact Shapley values" not in text and "additive fit" in text
 
 
 def test_network_card_says_what_it_is_and_how_it_was_trained(made: Path, tmp_path: Path) -> None:

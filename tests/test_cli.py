@@ -8,12 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from pkgen_hf import Prior, ScoreTable
 from pkgen_hf.benchmarks import with_package
 from pkgen_hf.cli import app
-from pkgen_hf.spaces import list_spaces
+from pkgen_hf.spaces import get_space, list_spaces
 
 runner = CliRunner()
 
@@ -192,6 +193,17 @@ def test_mistakes_give_one_line(arguments: list[str], message: str) -> None:
 
 def test_help_teaches() -> None:
     assert "Example: pkgen generate" in run("generate", "--help").replace("\n", " ").replace("  ", " ")
+
+
+def test_prior_says_where_its_values_are_not_exact(tmp_path: Path) -> None:
+    text = " ".join(run("prior", "--help").split())
+    assert "exact Shapley values" not in text and "restricted games" in text and "additive fit" in text
+    space = get_space("nas-bench-asr")
+    strings = space.to_strings(space.sample(40, torch.Generator().manual_seed(0)))
+    lines = [f'"{string}",{i}' for i, string in enumerate(strings)]
+    (tmp_path / "own.csv").write_text("\n".join(["architecture,score", *lines]) + "\n")
+    printed = run("prior", "--space", space.name, "--evaluations", str(tmp_path / "own.csv"))
+    assert "2 restricted games of 3 and 6 operations, one game of 3 subgraphs" in " ".join(printed.split())
 
 
 def test_errors_of_evaluations_name_file_and_line_as_they_are(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Priors: exact Shapley values by their axioms and by brute force, own evaluations, and files."""
+"""Priors: Shapley values by their axioms and by brute force, how they were played, own evaluations, and files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from datasets import Dataset
 from shapiq import ExactComputer
 
 from pkgen_hf.architecture import Architecture
@@ -21,6 +22,7 @@ from pkgen_hf.benchmarks import ScoreTable
 from pkgen_hf.contributions import (
     MAX_PLAYERS,
     _shapley_matrix,
+    describe_games,
     games,
     operation_players,
     shapley_contributions,
@@ -29,7 +31,7 @@ from pkgen_hf.contributions import (
 from pkgen_hf.inputs import to_indices
 from pkgen_hf.prior_files import load_priors, save_priors
 from pkgen_hf.priors import EVIDENCE, PRIOR_FEATURES, Estimate, Prior
-from pkgen_hf.spaces import get_space, list_spaces
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space, list_spaces
 from pkgen_hf.spaces.nas_bench_201 import CONV1, CONV3, NONE, POOL, SKIP
 
 CELLS = get_space("nas-bench-201")
@@ -100,6 +102,13 @@ def prior(request: pytest.FixtureRequest, priors: dict[str, Prior]) -> Prior:
 
 
 # ---------------------------------------------------------------------- Shapley values
+
+
+def chain(number: int) -> SearchSpace:
+    """A space of the user's own: `number` operations in a row."""
+    choices = (Choice("none", "zero"), Choice("conv", "convolution", kernel=3))
+    slots = [Slot(f"layer {i}", "operation", choices, (i,), i + 1) for i in range(number)]
+    return SearchSpace("chain", slots, {}, null_choice="none")
 
 
 def lookup(table: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -238,6 +247,72 @@ def test_contributions_add_up_in_each_game(name: str) -> None:
             keep[0, sum((list(players[i]) for i in part), [])] = False
             gain = value(rows) - value(space.remove(rows, keep.expand(8, -1)))
             assert_equal(contributions[:, part].sum(1), gain.float(), 1e-4)
+
+
+@pytest.mark.parametrize("number", [1, 8, 9, 10, 16, 17, 25])
+def test_games_are_as_few_as_hold_the_players_and_differ_by_one(number: int) -> None:
+    space = chain(number)
+    parts = games(space, operation_players(space))
+    sizes = [len(part) for part in parts]
+    assert sum(parts, []) == list(range(number))  # in the order of slots
+    assert len(sizes) == -(-number // MAX_PLAYERS) and max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_description_of_games_has_the_players_of_each(name: str) -> None:
+    space = get_space(name)
+    operations, subgraphs = re.fullmatch(r"(.*) operations, (.*) subgraphs", describe_games(space)).groups()  # type: ignore[union-attr]
+    for text, players in [(operations, operation_players(space)), (subgraphs, subgraph_players(space))]:
+        sizes = [len(game) for game in games(space, players)]
+        start = "one game of " if len(sizes) == 1 else f"{len(sizes)} restricted games of "
+        assert text.startswith(start)
+        assert [int(size) for size in re.findall(r"\d+", text.removeprefix(start))] == sizes
+
+
+@pytest.mark.parametrize(
+    ("number", "played"),
+    [
+        (1, "one game of 1 operation, one game of 1 subgraph"),
+        (8, "one game of 8 operations, one game of 8 subgraphs"),
+        (9, "2 restricted games of 5 and 4 operations, 2 restricted games of 5 and 4 subgraphs"),
+    ],
+)
+def test_prior_says_what_was_played(number: int, played: str) -> None:
+    """Restricted games are in the detail too, which files, the command line and the app show."""
+    space = chain(number)
+    rows = space.sample(30, seeded())
+    prior = Prior.from_evaluations(space, rows, torch.rand(30, generator=seeded()))
+    assert prior.games == played
+    assert ("restricted" in played) == (played in prior.detail) == ("restricted" in repr(prior))
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("darts", 2), ("mnasnet", 4), ("nas-bench-asr", 2), ("nas-bench-nlp", 3)]
+)
+def test_priors_of_many_operations_say_that_games_were_restricted(name: str, number: int) -> None:
+    space = get_space(name)
+    rows = space.sample(60, seeded())
+    rows = rows[space.is_valid(rows)]
+    prior = Prior.from_evaluations(space, rows, torch.rand(len(rows), generator=seeded()))
+    assert f"; {number} restricted games of " in prior.detail and prior.games in prior.detail
+
+
+def test_games_of_priors_that_were_not_measured(priors: dict[str, Prior]) -> None:
+    assert Prior.absent(CELLS, "cifar10").games == "none"
+    assert priors["to cells"].games == "those of the other spaces"
+    for name in ("cells", "all cells", "own", "other task", "to graphs"):
+        assert priors[name].games == describe_games(priors[name].space)
+
+
+def test_a_benchmark_that_measured_a_sample_says_that_scores_are_fitted(cell_table: ScoreTable) -> None:
+    rows = cell_table.indices[torch.randperm(15_625, generator=seeded())[:500]]
+    columns = {
+        "architecture": CELLS.to_strings(rows),
+        "cifar10_validation_accuracy": cell_table.values(rows, "cifar10"),
+    }
+    prior = Prior.from_benchmark(CELLS, "cifar10", 20, ScoreTable(CELLS, Dataset.from_dict(columns)))
+    assert prior.evidence == "partly measured"
+    assert prior.detail == "best 20 of 500 by validation score; reduced networks predicted by an additive fit"
 
 
 # ---------------------------------------------------------------------- from benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from pathlib import Path
 from typing import cast
@@ -282,6 +283,18 @@ def test_costs_are_positive_and_effects_finite(space: SearchSpace) -> None:
     assert effects[..., :2].abs().max() > 0.05
     features = space.choice_features
     assert features.isfinite().all() and torch.equal(features[..., -3:], effects)
+
+
+def test_guesses_follow_from_what_the_tasks_are(space: SearchSpace) -> None:
+    """And not from what networks of the benchmark scored."""
+    for name, task in space.tasks.items():
+        expected = {
+            "image-regression": -1.0,  # less the squared error of standardised numbers
+            "dense-regression": 0.0,  # structural similarity
+            "language-modelling": -math.log(task.num_classes),
+            "speech-recognition": 0.0,  # 100 less the error rate of no phonemes
+        }.get(task.kind, 50.0 if name == "proteins" else 100 / task.num_classes)
+        assert task.guess == pytest.approx(expected), name
 
 
 def test_descriptions_fit_the_slots(space: SearchSpace) -> None:

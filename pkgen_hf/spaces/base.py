@@ -167,13 +167,19 @@ class SearchSpace:
 
     @cached_property
     @constant
-    def choice_features(self) -> torch.Tensor:
-        """What each choice is, ``FloatTensor (slots, choices, CHOICE_FEATURES)``, zero where there is none."""
+    def choice_descriptions(self) -> torch.Tensor:
+        """What each choice is, costs aside, ``FloatTensor (slots, choices, CHOICE_FEATURES - COST_FEATURES)``."""
         shape = (self.num_slots, self.num_choices, CHOICE_FEATURES - COST_FEATURES)
         described = torch.zeros(shape, dtype=torch.float32)
         for s, slot in enumerate(self.slots):
             described[s, : len(slot.choices)] = torch.tensor([choice.features for choice in slot.choices])
-        return torch.cat([described, self.cost_effects], dim=-1)
+        return described
+
+    @cached_property
+    @constant
+    def choice_features(self) -> torch.Tensor:
+        """What each choice is, ``FloatTensor (slots, choices, CHOICE_FEATURES)``, zero where there is none."""
+        return torch.cat([self.choice_descriptions, self.cost_effects], dim=-1)
 
     @cached_property
     @constant
@@ -183,20 +189,10 @@ class SearchSpace:
         Mean logarithm of multiply-adds, and of parameters, of random valid networks with the choice, less that of all,
         in standard deviations; and whether the space counts costs at all (all are 0 if not).
         """
-        effects = torch.zeros(self.num_slots, self.num_choices, COST_FEATURES, dtype=torch.float32)
-        rows = self.sample(8192, torch.Generator().manual_seed(0))
-        rows = rows[self.is_valid(rows)]
-        one_hot = torch.nn.functional.one_hot(rows, self.num_choices).float()
-        try:
-            costs = [self.flops(rows), self.parameters(rows)]
-        except NotImplementedError:
-            return effects
-        for i, cost in enumerate(costs):
-            logs = cost.double().clamp(min=1).log()
-            score = ((logs - logs.mean()) / logs.std().clamp(min=1e-9)).float()
-            effects[..., i] = torch.einsum("bsk,b->sk", one_hot, score) / one_hot.sum(0).clamp(min=1)
-        effects[..., 2] = self.choice_mask
-        return effects
+        from .cost_effects import measured_effects, shipped_effects
+
+        shipped = shipped_effects(self)
+        return measured_effects(self) if shipped is None else shipped
 
     @cached_property
     @constant

@@ -175,18 +175,19 @@ def _number_table() -> torch.Tensor:
     with operation 0 everywhere, which is first here, and a sum of the 8 operations weighted by what comes next. Where
     a renumbering puts a node before one that it reads, the first is larger than all numbers.
     """
-    table = np.zeros((len(_wirings()), len(_renumberings()), 1 + 2 * len(NODES)), dtype=np.int64)
-    for row, wiring in enumerate(_wirings()):
-        for column, number in enumerate(_renumberings()):
-            entry = table[row, column]
+    rows = []
+    for wiring in _wirings():
+        for number in _renumberings():
+            row = [0] * (1 + 2 * len(NODES))
             for node, pair in zip(NODES, wiring, strict=True):
                 first, second = (number[source] for source in pair)
                 low, high = min(first, second), max(first, second)
                 place = 490 ** (NODES[-1] - number[node])
-                entry[0] += 49 * place * (high * (high - 1) // 2 + low) if high < number[node] else 2**40
+                row[0] += 49 * place * (high * (high - 1) // 2 + low) if high < number[node] else 2**40
                 where = 1 + 2 * (node - NODES[0])
-                entry[where], entry[where + 1] = (7 * place, place) if first < second else (place, 7 * place)
-    return torch.from_numpy(table)
+                row[where : where + 2] = (7 * place, place) if first < second else (place, 7 * place)
+            rows.append(row)
+    return torch.tensor(rows, device="cpu").reshape(len(_wirings()), len(_renumberings()), -1)
 
 
 def count_cells(num_operations: int = len(OPERATIONS)) -> int:

@@ -17,8 +17,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from functools import cache
-from typing import TypeVar
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -30,12 +30,11 @@ INNER = range(1, OUTPUT)
 EDGES = tuple((u, v) for v in range(1, VERTICES) for u in range(v))  # u->v is number u + v (v - 1) / 2
 OPERATION_BITS = 2 * len(INNER)
 _CHUNK = 4096
-_Integer = TypeVar("_Integer", int, torch.Tensor)
 _TOO_LARGE = 40  # bit of a numbering in which some edge does not lead upwards
 
 
-def first_edge(vertex: _Integer) -> _Integer:
-    """Number in `EDGES` of the edge from the input to `vertex`, an int or a tensor of them."""
+def first_edge(vertex: int) -> int:
+    """Number in `EDGES` of the edge from the input to `vertex`."""
     return vertex * (vertex - 1) // 2
 
 
@@ -82,26 +81,37 @@ def numberings() -> torch.Tensor:
     return torch.tensor([(0, *order, OUTPUT) for order in itertools.permutations(INNER)])
 
 
+def _table(edges: np.ndarray, operations: np.ndarray) -> torch.Tensor:
+    """What a vertex adds to its cell's number under each numbering, ``(rows, 120)``, in the order of `_numbers`.
+
+    In 64-bit floats, which hold such integers exactly and for which there is a fast kernel.
+
+    Parameters
+    ----------
+    edges, operations
+        What an edge counts by its source and target, ``(7, 7)``, and an operation by its vertex, ``(4, 7)``.
+    """
+    places = numberings().numpy()
+    tables = []
+    for v in range(1, VERTICES):
+        sources, target = places[:, :v].T, places[:, v]
+        counts = np.where(sources < target, edges[sources, target], 1 << _TOO_LARGE)  # (v, 120)
+        has_edge = np.arange(1 << v)[:, None] >> np.arange(v) & 1
+        tables.append((has_edge @ counts)[:, None] + operations[:, target])
+    return torch.from_numpy(np.concatenate([table.reshape(-1, len(places)) for table in tables])).double()
+
+
 @cache
 @constant
 def _renumbered() -> torch.Tensor:
-    """What a vertex adds to its cell's number under each numbering, ``(rows, 120)``; `_numbers` says which row.
-
-    In 64-bit floats, which hold such integers exactly and for which there is a fast kernel.
-    """
-    tables = []
-    for v in range(1, VERTICES):
-        target = numberings()[:, v]
-        table = torch.zeros(1 << v, NUM_OPERATIONS + 1, len(target), dtype=torch.long)
-        for u in range(v):
-            source = numberings()[:, u]
-            bit = OPERATION_BITS + first_edge(target) + source
-            has_edge = (torch.arange(1 << v) >> u & 1).bool()
-            table[has_edge] += 1 << torch.where(source < target, bit, _TOO_LARGE)
-        if v < OUTPUT:
-            table += torch.arange(NUM_OPERATIONS + 1)[:, None] << 2 * (OUTPUT - 1 - target)
-        tables.append(table.flatten(0, 1))
-    return torch.cat(tables).double()
+    """The `_table` of the numbers whose smallest is a cell's key."""
+    edges = np.zeros((VERTICES, VERTICES), dtype=np.int64)
+    for number, edge in enumerate(EDGES):
+        edges[edge] = 1 << OPERATION_BITS + number
+    operations = np.zeros((NUM_OPERATIONS + 1, VERTICES), dtype=np.int64)
+    for v in INNER:
+        operations[:, v] = np.arange(NUM_OPERATIONS + 1) << 2 * (OUTPUT - 1 - v)
+    return _table(edges, operations)
 
 
 def _numbers(masks: torch.Tensor, operations: torch.Tensor, make: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -115,32 +125,24 @@ def _numbers(masks: torch.Tensor, operations: torch.Tensor, make: Callable[[], t
 @cache
 @constant
 def _row_numbers() -> torch.Tensor:
-    """As `_renumbered`, of the numbers whose smallest is the numbering of rows, ``(rows, 120)``.
+    """The `_table` of the numbers whose smallest gives the numbering of rows.
 
     From the highest bit: absent vertices come last; vertex 1 feeds 2, 2 feeds 3, and so on; operations; other edges.
     """
     chain = {(v - 1, v) for v in INNER[1:]}
     rest = [edge for edge in EDGES if edge not in chain]
-    edge_worth = torch.zeros(VERTICES, VERTICES, dtype=torch.long)
-    for bit, (u, v) in enumerate(rest):
-        edge_worth[u, v] = 1 << bit
+    edges = np.zeros((VERTICES, VERTICES), dtype=np.int64)
+    for bit, edge in enumerate(rest):
+        edges[edge] = 1 << bit
     above = len(rest) + OPERATION_BITS
     for u, v in chain:
-        edge_worth[u, v] = -(1 << above + OUTPUT - v)
+        edges[u, v] = -(1 << above + OUTPUT - v)
     above += len(chain) + 1
-    tables = []
-    for v in range(1, VERTICES):
-        target = numberings()[:, v]
-        table = torch.zeros(1 << v, NUM_OPERATIONS + 1, len(target), dtype=torch.long)
-        for u in range(v):
-            source = numberings()[:, u]
-            has_edge = (torch.arange(1 << v) >> u & 1).bool()
-            table[has_edge] += torch.where(source < target, edge_worth[source, target], 1 << _TOO_LARGE)
-        if v < OUTPUT:
-            table += torch.arange(NUM_OPERATIONS + 1)[:, None] << len(rest) + 2 * (OUTPUT - 1 - target)
-            table[:, 0] += 1 << above + OUTPUT - 1 - target
-        tables.append(table.flatten(0, 1))
-    return torch.cat(tables).double()
+    operations = np.zeros((NUM_OPERATIONS + 1, VERTICES), dtype=np.int64)
+    for v in INNER:
+        operations[:, v] = np.arange(NUM_OPERATIONS + 1) << len(rest) + 2 * (OUTPUT - 1 - v)
+        operations[0, v] = 1 << above + OUTPUT - 1 - v
+    return _table(edges, operations)
 
 
 def in_rows(masks: torch.Tensor, operations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -173,16 +175,18 @@ def cell_keys(masks: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
 @constant
 def topologies() -> torch.Tensor:
     """All cells up to isomorphism, operations aside: canonical masks, ``LongTensor (topologies, 7)``."""
-    matrices = torch.arange(1 << len(EDGES), dtype=torch.int32)
-    edges = torch.zeros_like(matrices)
-    for number in range(len(EDGES)):
-        edges += matrices >> number & 1
-    masks, none = unpack(matrices[edges <= MAX_EDGES].long() << OPERATION_BITS)
-    there = masks[:, 1:] != 0
-    in_order = (there[:, 1:-1] <= there[:, :-2]).all(1) & there[:, -1]  # absent vertices come last
-    masks, none = masks[in_order], none[in_order]
-    masks = masks[(masks == prune(masks, none)[0]).all(1)]
-    keys = cell_keys(masks, torch.zeros_like(masks[:, 1:OUTPUT]))
+    edges_of = np.array([mask.bit_count() for mask in range(1 << OUTPUT)])
+    found = []
+    for inner in range(len(INNER) + 1):  # vertices that are there, numbered from 1; the others have no edges
+        masks, edges, is_read = np.zeros((1, VERTICES), dtype=np.int64), np.zeros(1, dtype=int), np.ones(1, dtype=int)
+        for v in (*range(1, inner + 1), OUTPUT):
+            reads = np.arange(1, 1 << min(v, inner + 1))
+            row, column = (edges[:, None] + edges_of[reads] <= MAX_EDGES).nonzero()
+            masks, edges = masks[row], edges[row] + edges_of[reads[column]]
+            masks[:, v], is_read = reads[column], is_read[row] | reads[column]
+        found.append(masks[is_read == (2 << inner) - 1])  # so that every vertex is on a path to the output
+    cells = torch.from_numpy(np.concatenate(found))
+    keys = cell_keys(cells, torch.zeros_like(cells[:, 1:OUTPUT]))
     return unpack(keys.unique())[0]
 
 

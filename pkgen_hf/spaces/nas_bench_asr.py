@@ -29,7 +29,7 @@ SKIPS = (Choice("none", "zero"), Choice("skip", "identity"))
 LINEAR, CONV5, CONV5D2, CONV7, CONV7D2, ZERO = range(6)
 OPERATION_SLOTS = (0, 2, 5)
 SKIP_SLOTS = (1, 3, 4, 6, 7, 8)
-# 48 phonemes and the blank of CTC; a score is 100 less the phoneme error rate in percent.
+# 48 phonemes and the blank of CTC; a score is 100 less the phoneme error rate in percent, which is 100 of no phonemes.
 TASKS = {"timit": Task("speech-recognition", guess=0.0, num_classes=49, num_features=80)}
 FRAMES = 300  # of 10 ms: an utterance of TIMIT lasts three seconds in the mean
 _STRING = re.compile(r"\[\[([0-5]),([01])\],\[([0-5]),([01]),([01])\],\[([0-5]),([01]),([01]),([01])\]\]")
@@ -129,15 +129,16 @@ class NASBenchASRSpace(SearchSpace):
         """Code of the canonical form of every encoding, ``LongTensor (num_encodings,)``."""
         rows = self.all_indices()
         edges, operations = self._graphs(rows)
-        bits = 2 ** torch.arange(25).reshape(5, 5)
-        digits = 2**25 * 6 ** torch.arange(3)
-        forms = []
-        for order in itertools.permutations((1, 2, 3)):
-            places = [0, *order, 4]
-            moved = edges[:, places][:, :, places]
-            labels = operations[:, [place - 1 for place in order]]
-            forms.append((moved * bits).sum((1, 2)) + (labels * digits).sum(1))
-        graphs = torch.stack(forms).amin(0).unique(return_inverse=True)[1]
+        bits = 2 ** torch.arange(25, dtype=torch.double).reshape(5, 5)
+        digits = 2**25 * 6 ** torch.arange(3, dtype=torch.double)
+        orders = list(itertools.permutations(range(3)))
+        old = torch.tensor([[0, *(1 + i for i in order), 4] for order in orders])
+        places = old.argsort(1)  # the new number of each vertex, (orders, 5)
+        # What edges and operations add to the number of a graph under each order, in floats, which hold it exactly.
+        of_edges = bits[places[:, :, None], places[:, None]].flatten(1).T  # (25, orders)
+        of_operations = digits[places[:, 1:4] - 1].T
+        forms = edges.flatten(1).double() @ of_edges + operations.double() @ of_operations
+        graphs = forms.amin(1).unique(return_inverse=True)[1]
         used = (rows[:, OPERATION_SLOTS] != ZERO).sum(1)
         preference = (used * 7 + rows[:, SKIP_SLOTS].sum(1)) * self.num_encodings + self.codes(rows)
         best = torch.full((int(graphs.max()) + 1,), torch.iinfo(torch.long).max)

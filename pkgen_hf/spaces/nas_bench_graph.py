@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -143,10 +143,16 @@ def _reduce(parents: tuple[int, ...], skips: tuple[bool, ...]) -> list[tuple[int
         parent = {u: v if p == root else p for u, p in parent.items()}
         parent[v] = root
         root = v
+    return _relabelings(tuple(parent[v] for v in NODES))
+
+
+@cache
+def _relabelings(parents: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Isomorphisms of a tree, given by the parents of nodes 1 to 4, onto `TOPOLOGIES`; see `_reduce`."""
     found = []
     for new in itertools.permutations(NODES):  # new[i]: the old node put at place i + 1
         place = {0: 0} | {old: i for i, old in enumerate(new, 1)}
-        links = tuple(place[parent[old]] for old in new)
+        links = tuple(place[parents[old - 1]] for old in new)
         if links in TOPOLOGIES:
             found.append((TOPOLOGIES.index(links), *new))
     return found
@@ -194,18 +200,19 @@ class NASBenchGraphSpace(SearchSpace):
     @constant
     def _canonical_code(self) -> torch.Tensor:
         """Code of the canonical form of every encoding, ``LongTensor (num_encodings,)``."""
-        rows = self._all
-        links, operations = rows[:, self.connection_slots], rows[:, self.operation_slots]
-        table = torch.full((self.num_encodings,), torch.iinfo(torch.long).max)
-        for parents in itertools.product(range(1), range(2), range(3), range(4)):
-            same_links = (links == torch.tensor(parents[1:])).all(1)
-            for skips in itertools.product((False, True), repeat=4):
-                at = (same_links & ((operations == SKIP) == torch.tensor(skips)).all(1)).nonzero()[:, 0]
-                for topology, *new in _reduce(parents, skips):
-                    moved = operations[at][:, [v - 1 for v in new]]
-                    target = torch.tensor(TOPOLOGIES[topology]).expand(len(at), 4)
-                    table[at] = torch.minimum(table[at], self.codes(self._rows(target, moved)))
-        return table
+        radix = self.codes(torch.eye(self.num_slots, dtype=torch.long)).numpy()  # codes are linear in choices
+        links, operations = radix[self.connection_slots], radix[self.operation_slots]
+        topologies = np.array(TOPOLOGIES)
+        table = np.empty(self.num_encodings, dtype=np.int64)
+        for skips in itertools.product((False, True), repeat=4):
+            choices = [[SKIP] if skip else range(SKIP) for skip in skips]
+            rows = np.array(list(itertools.product(*choices))).T  # (4, all operations with these skips)
+            for parents in itertools.product(range(1), range(2), range(3), range(4)):
+                forms = np.array(_reduce(parents, skips))
+                weights = operations[forms[:, 1:].argsort(1)]  # of each old node's operation, by its new place
+                codes = weights @ rows + (topologies[forms[:, :1], 1:] @ links)
+                table[operations @ rows + links @ parents[1:]] = codes.min(0)
+        return torch.from_numpy(table)
 
     @cached_property
     def _all(self) -> torch.Tensor:

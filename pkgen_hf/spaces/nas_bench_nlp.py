@@ -50,7 +50,7 @@ OPERATIONS = (
 )
 SOURCES = ("x", *(f"h_prev_{k}" for k in range(STATES)), *(f"node_{i}" for i in range(NODES)))
 ABSENT = Choice("-", "zero")  # no third input, no such hidden state
-# A score is less the loss in nats per word.
+# A score is less the loss in nats per word; guessing holds all words equally likely.
 TASKS = {
     "wikitext2": Task("language-modelling", guess=-math.log(33_278), num_classes=33_278),
     "ptb": Task("language-modelling", guess=-math.log(10_000), num_classes=10_000),

@@ -206,10 +206,10 @@ class Slot:
 class Task:
     """A data set on which a space's architectures are measured.
 
-    `kind` is one of `TASK_KINDS`. `guess` is the score of guessing (in percent, where scores are), which is what a
-    disconnected network is worth. `num_classes`, `image_size` (pixels; 0 where there are no images) and `num_features`
-    set the network's scale for costs. `split` is the one whose scores may select: ``"validation"``, or also
-    ``"test"`` where a table of the benchmark may hold nothing else.
+    `kind` is one of `TASK_KINDS`. `guess` is the score of guessing (in percent, where scores are), as it follows from
+    the task itself, which is what a disconnected network is worth. `num_classes`, `image_size` (pixels; 0 where there
+    are no images) and `num_features` set the network's scale for costs. `split` is the one whose scores may select:
+    ``"validation"``, or also ``"test"`` where a table of the benchmark may hold nothing else.
     """
 
     kind: str

@@ -47,12 +47,13 @@ class Recipes:
         -------
         BoolTensor (batch, UNUSED + 1), over `SOURCES`
         """
-        ways = torch.zeros(len(states), UNUSED + 1, dtype=torch.long, device=states.device)  # at most 3^24
-        # A state that is not there marks the last column, which means nothing.
-        ways.scatter_(1, torch.where(states & (self.states >= 0), self.states + FIRST_NODE, UNUSED), 1)
+        # Sets as bits. A state that is not there marks the last column, which means nothing.
+        places = torch.where(states & (self.states >= 0), self.states + FIRST_NODE, UNUSED)
+        found = _union(places)
+        read = _union(self.inputs)
         for node in reversed(range(NODES)):
-            ways.scatter_add_(1, self.inputs[:, node], ways[:, FIRST_NODE + node, None].expand(-1, INPUTS))
-        return ways > 0
+            found |= read[:, node] * (found >> FIRST_NODE + node & 1)
+        return (found[:, None] >> torch.arange(UNUSED + 1, device=found.device) & 1) > 0
 
     def reached_over_time(self) -> torch.Tensor:
         """What the output is computed from in this step or an earlier one, as `reached`."""
@@ -61,6 +62,15 @@ class Recipes:
         for _ in range(STATES - 1):
             states |= self.reached(states)[:, FIRST_STATE:FIRST_NODE]
         return self.reached(states)
+
+
+def _union(members: torch.Tensor) -> torch.Tensor:
+    """Sets of numbers of `SOURCES` in the last axis, as bits: ``LongTensor (..., members)`` to ``(...)``."""
+    bits = 1 << members
+    union = bits[..., 0]
+    for i in range(1, members.shape[-1]):
+        union = union | bits[..., i]
+    return union
 
 
 def resolve(indices: torch.Tensor) -> Recipes:
