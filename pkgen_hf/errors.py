@@ -34,7 +34,7 @@ def unknown(what: str, given: object, allowed: Iterable[str], text: str | None =
 
 def _listed(word: str, names: list[str]) -> str:
     """`names`, or if they are long those nearest to `word`, and how many more there are."""
-    short = [name if len(name) <= QUOTED else shortened(name) for name in names]
+    short = [name if len(name) <= QUOTED and name.isprintable() else shortened(name) for name in names]
     everything = ", ".join(short) or "nothing"
     if len(everything) <= LISTED:
         return everything

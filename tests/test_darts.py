@@ -247,7 +247,7 @@ def test_genotype_is_read_as_people_paste_it(text: str) -> None:
         (DARTS_V2.replace("reduce=", "normal="), "neither JSON nor Python .*repeated|'normal' is there twice"),
         (DARTS_V2.replace(", ('dil_conv_3x3', 2)", ""), "the normal cell has 7 edges, not 8"),
         (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3',)"), "an edge of the normal cell must be"),
-        (DARTS_V2 + ", 93", "a number follows on the same line"),
+        (DARTS_V2 + ", 93", "more follows on the same line"),
         ("93; darts." + DARTS_V2, "another field stands before it on the same line"),
         (DARTS_V2 + "\n" + DARTS_V2.replace("sep", "dil"), "two different calls of Genotype"),
         ("Genotype(normal=[], reduce=5)", "the reduce cell must be a list of edges, got 5"),

@@ -61,8 +61,8 @@ def test_every_form_gives_the_same_of_every_space(name: str) -> None:
         (f"{CELL}, 90\n{CELL}, 9{'0' * 500}x", "line 2: the score '90*[.]{3}0*x' is not a finite number"),
         (f'{CELL},"1,234"', "line 1: the score '1,234' may be 1234 or 1.234: write it without a comma"),
         (f"{CELL}, 90\n{CELL.replace('none', 'nine')}, 91", "line 2: .*nine"),
-        (f"{CELL}, 93,1", "line 1: a number follows on the same line"),  # not a score of 1
-        (f"{CELL} 93,1", "line 1: a number follows on the same line"),
+        (f"{CELL}, 93,1", "line 1: more follows on the same line"),  # not a score of 1
+        (f"{CELL} 93,1", "line 1: more follows on the same line"),
         (f"93.1, {CELL}, 200", "line 1: another field stands before it on the same line"),
         (f"{CELL}, 90\nabc, 91\n{CELL}, x", "line 2: six operations are written"),  # not line 3
         (

@@ -135,7 +135,7 @@ def test_errors_say_the_reason_first_and_quote_80_characters(name: str) -> None:
         ("nas-bench-macro", "[0, 1, 2, 0, 1, 2, 0, 3]", "^all digits are 0, 1 or 2"),
         ("nas-bench-macro", "[0, 1, 2, 0, 1, 2, 0, 'a']", "^it is no list of whole numbers"),
         ("nas-bench-201", f"{CELL}\n{CELL.replace('none', 'avg_pool_3x3')}", "^six operations are written"),
-        ("nas-bench-201", f"{CELL}, 93", "^a number follows on the same line"),
+        ("nas-bench-201", f"{CELL}, 93", "^more follows on the same line"),
         ("nas-bench-201", f"93, {CELL}", "^another field stands before it"),
         ("nas-bench-101", f"ModelSpec({MATRIX}, {LABELS[:-10]})", "^it ends before its last bracket|neither"),
         (

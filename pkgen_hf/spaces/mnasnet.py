@@ -102,10 +102,10 @@ class MnasNetSpace(SearchSpace):
         values = self._literal(text)
         if not isinstance(values, dict):
             raise self.malformed(text, "it is no object of names and values")
-        for key in [*KEYS, *values]:
-            if key not in values or key not in KEYS:
-                there = "is missing" if key in KEYS else "is not one of them"
-                raise self.malformed(text, f"the names are {KEYS[0]} to {KEYS[-1]}, {shortened(key)} {there}")
+        if values.keys() != set(KEYS):
+            key = next(key for key in (*KEYS, *values) if key not in values or key not in KEYS)
+            there = "is missing" if key in KEYS else "is not one of them"
+            raise self.malformed(text, f"the names are {KEYS[0]} to {KEYS[-1]}, {shortened(key)} {there}")
         names = []
         for key, letter in zip(KEYS, PARTS * len(WIDTHS), strict=True):
             value = repr(values[key])  # so that neither "6" nor 6.0 is taken for 6, nor 1 for true

@@ -15,7 +15,7 @@ import torch
 
 from .base import SearchSpace, _join
 from .parts import Choice, Slot, Task
-from .pasted import check_around
+from .pasted import check_line
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATIONS = (
@@ -41,9 +41,8 @@ def _cell_within(text: str) -> re.Match[str] | None:
     match = _SPACED.search(text)
     if match is None:
         return None
-    before, after = text[: match.start()], text[match.end() :]
-    check_around(before, after)
-    return None if set("|~+") & set(before + after) else match
+    check_line(text, *match.span())
+    return None if set("|~+") & set(text[: match.start()] + text[match.end() :]) else match
 
 
 class FourNodeCellSpace(SearchSpace):

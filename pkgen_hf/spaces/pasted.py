@@ -20,7 +20,7 @@ _TYPESET = str.maketrans("‘’“”\u00a0\u202f", "''\"\"  ", "\u200b\ufeff")
 _NAMED = re.compile(r"[A-Za-z_][\w.]*\s*[=:]\s*")
 _BRACKET_OR_TEXT = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|#[^\n]*|[\[({})\]]")
 _NUMBER_TYPES = re.compile(r"u?int\d*|str_?|tensor")
-_NAME_CHARACTERS = string.ascii_letters + "_."
+_NAME_CHARACTERS = string.ascii_letters + string.digits + "_."
 _LIST_TYPES = ("list", "tuple", "array")
 
 
@@ -45,12 +45,15 @@ def read_bare(text: str, read: Callable[[str], _Read]) -> _Read:
         return read(inner)
 
 
-def check_around(before: str, after: str) -> None:
-    """Raise ValueError where what stands before or after an architecture can be a score, or closes a bracket."""
-    if after.count(")") - after.count("(") > before.count("("):
+def check_line(text: str, start: int, end: int) -> None:
+    """Raise ValueError where an architecture, from `start` to `end`, may stand in one field of several on its line."""
+    before = text[text.rfind("\n", 0, start) + 1 : start]
+    stop = text.find("\n", end)
+    rest, _, comment = text[end : stop if stop >= 0 else len(text)].partition("#")
+    if rest.count(")") - rest.count("(") > before.count("("):
         raise ValueError("a bracket is closed that was not opened")
-    if re.search(r"\d", after.partition("\n")[0]):
-        raise ValueError("a number follows on the same line")
+    if re.search(r"\w", rest) or re.search(r"\d", comment):
+        raise ValueError("more follows on the same line")
     if before.rstrip(_NAME_CHARACTERS).rstrip(" ").endswith((",", ";", "\t")):
         raise ValueError("another field stands before it on the same line")
 
@@ -88,8 +91,8 @@ def arguments(text: str, function: str, names: Sequence[str]) -> dict[str, Any]:
     """
     _check_length(text)
     found: dict[str, Any] | None = None
-    for start in re.finditer(rf"\b{function}\s*\(", text):
-        source = _whole_call(text, start.start(), start.end() - 1)
+    starts = re.finditer(rf"\b{function}\s*\(", text)
+    for source in dict.fromkeys(_whole_call(text, start.start(), start.end() - 1) for start in starts):
         call = _parsed(source)
         if not isinstance(call, ast.Call):
             raise ValueError(f"{function}(...) is part of another expression")
@@ -111,7 +114,7 @@ def _whole_call(text: str, start: int, bracket: int) -> str:
     for part in _BRACKET_OR_TEXT.finditer(text, bracket):
         depth += (part[0] in ("(", "[", "{")) - (part[0] in (")", "]", "}"))
         if depth == 0:
-            check_around(text[:start], text[part.end() :])
+            check_line(text, start, part.end())
             return text[start : part.end()]
     raise ValueError("it ends before its last bracket is closed")
 
