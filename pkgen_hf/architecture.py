@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .costs import RUNS, Cost, measure
-from .errors import unknown
+from .errors import QUOTED, shortened, unknown
 from .spaces import SearchSpace, get_space, list_spaces
 
 if TYPE_CHECKING:
@@ -72,7 +72,13 @@ class Architecture:
 
     @classmethod
     def from_string(cls, space: str | SearchSpace, text: str) -> Architecture:
-        """Read the benchmark's own string; raises ValueError that says what is wrong with it."""
+        """Read the benchmark's own string, also as it stands in code, logs and papers; see `SearchSpace.from_strings`.
+
+        Raises
+        ------
+        ValueError
+            Which says what is wrong with it.
+        """
         space = get_space(space)
         return cls(space, space.from_strings([text])[0].tolist())
 
@@ -97,8 +103,9 @@ class Architecture:
             name, string = record["space"], record["architecture"]
             if not (isinstance(name, str) and isinstance(string, str)):
                 raise TypeError("both are strings")
-        except (TypeError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f'expected JSON like {{"space": ..., "architecture": ...}}, got {text!r}') from error
+        except (TypeError, KeyError, ValueError, RecursionError) as error:
+            form = '{"space": ..., "architecture": ...}'
+            raise ValueError(f"expected JSON like {form}, got {shortened(text)}") from error
         if space is None:
             if name not in list_spaces():
                 refusal = unknown("search space", name, list_spaces())
@@ -106,7 +113,7 @@ class Architecture:
             return cls.from_string(name, string)
         space = get_space(space)
         if name != space.name:
-            raise ValueError(f"{text!r} is an architecture of {name}, not of {space.name}")
+            raise ValueError(f"it is an architecture of {name[:QUOTED]}, not of {space.name}: {shortened(text)}")
         return cls.from_string(space, string)
 
     def to_json(self) -> str:

@@ -315,7 +315,7 @@ def prior(
         if not evaluations.is_file():
             raise FileNotFoundError(f"no file {evaluations}")
         try:
-            mine = read_evaluations(space, evaluations.read_text(encoding="utf-8-sig"))
+            mine = read_evaluations(space, evaluations.read_bytes())
         except ValueError as error:
             raise ValueError(f"{evaluations}, {error}") from error
         measured = Prior.from_evaluations(space, *mine, task, top_k)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+QUOTED = 80  # characters that an error quotes of what was given
+LISTED = 600  # characters of allowed names that an error lists in full
+NEAREST = 5  # names that it lists of more than that
 
 
 class TooFew(ValueError):
@@ -19,9 +24,32 @@ class TooFew(ValueError):
         self.found = found
 
 
-def unknown(what: str, given: object, allowed: Iterable[str]) -> ValueError:
-    """A ValueError such as ``unknown task 'cifar1' ...: did you mean 'cifar10'? Allowed: cifar10, cifar100``."""
+def shortened(value: object, most: int = QUOTED) -> str:
+    """`value` as Python writes it, in at most `most` characters: of longer ones the middle is left out."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = most
+    text = short.repr(value)
+    return text if len(text) <= most else f"{text[: most - 23]}...{text[-20:]}"
+
+
+def unknown(what: str, given: object, allowed: Iterable[str], text: str | None = None) -> ValueError:
+    """A ValueError such as ``unknown task of darts: 'cifar1'. Did you mean 'cifar10'? Allowed: cifar10, imagenet1k.``
+
+    Of many allowed names the nearest are listed. `text` is the whole that `given` is a part of, quoted at the end.
+    """
     names = list(allowed)
-    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"unknown {what}: {given!r}.{hint} Allowed: {', '.join(names) or 'nothing'}.")
+    word = str(given)[:QUOTED]
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {shortened(near[0])}?" if near else ""
+    where = "" if text is None else f" It is in {shortened(text)}."
+    return ValueError(f"unknown {what}: {shortened(given)}.{hint} Allowed: {_listed(word, names)}.{where}")
+
+
+def _listed(word: str, names: list[str]) -> str:
+    """`names`, or if they are long those nearest to `word`, and how many more there are."""
+    short = [name if len(name) <= QUOTED and name.isprintable() else shortened(name) for name in names]
+    everything = ", ".join(short) or "nothing"
+    if len(everything) <= LISTED:
+        return everything
+    nearest = difflib.get_close_matches(word, short, n=NEAREST, cutoff=0.0)
+    return f"{', '.join(nearest)} and {len(names) - len(nearest):,} more"

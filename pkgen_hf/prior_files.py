@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from .errors import unknown
+from .errors import shortened, unknown
 from .priors import EVIDENCE, Prior, Subgraph
 from .spaces import SearchSpace, get_space, list_spaces
 
@@ -30,6 +31,10 @@ _COLUMNS = {
     "subgraph_contribution": pa.float32(),
     "frequency": pa.float32(),
 }
+_HEAD = ("evidence", "detail", "scale", "num_good", "labels_read")  # the same in all rows of a prior
+_MAY_BE_NULL = ("task", "contribution", "subgraph_contribution")
+_ROUNDING = 1e-3
+COMPONENTS = ("operation", "subgraph")
 
 
 def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
@@ -105,22 +110,48 @@ def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Pr
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a table of priors, is of a space or choice that is not known, or lacks choices of the space.
+        If the file is not a table of priors, is of a space or choice that is not known, lacks choices of the space, or
+        has values that no prior has, such as a frequency that is no share.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no prior file at {path}")
+    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for row in _read(path):
+        groups.setdefault((row["space"], row["task"]), []).append(row)
+    priors = []
+    for (name, task), rows in groups.items():
+        space = _find_space(name, spaces, path)
+        try:
+            priors.append(_from_rows(space, task, rows))
+        except ValueError as error:
+            raise ValueError(f"{error} It is in {path}, in the prior of {name}, {task or 'all tasks'}.") from error
+    return priors
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Rows of a file with columns of the right types."""
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
+        table = pq.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable Parquet file: {_line(error)}") from error
     missing = [name for name in _COLUMNS if name not in table.column_names]
     if missing:
         raise ValueError(f"{path} is not a table of priors: it lacks the columns {', '.join(missing)}")
-    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
-        groups.setdefault((row["space"], row["task"]), []).append(row)
-    return [_from_rows(_find_space(name, spaces, path), task, rows) for (name, task), rows in groups.items()]
+    try:
+        table = table.select(list(_COLUMNS)).cast(pa.schema(_COLUMNS))
+        rows = table.to_pylist()
+    except (pa.ArrowException, ValueError) as error:
+        raise ValueError(f"{path} is not a table of priors: a column is of another type: {_line(error)}") from error
+    for name in _COLUMNS:
+        if name not in _MAY_BE_NULL and table[name].null_count:
+            raise ValueError(f"{path} is not a table of priors: the column {name} has empty values")
+    return rows
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error, without what pyarrow writes below it."""
+    return (str(error).splitlines() or [""])[0][:200]
 
 
 def _find_space(name: str, own: Sequence[SearchSpace], path: Path) -> SearchSpace:
@@ -137,38 +168,36 @@ def _find_space(name: str, own: Sequence[SearchSpace], path: Path) -> SearchSpac
 
 
 def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]]) -> Prior:
-    slot_index = {slot.name: s for s, slot in enumerate(space.slots)}
     shape = (space.num_slots, space.num_choices)
     contributions, subgraph = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
     frequencies = torch.zeros(shape)
     missing = space.choice_mask.clone()
     graphs = []
+    head = _check_head(rows)
     for row in rows:
-        for name in row["slots"]:
-            if name not in slot_index:
-                raise unknown(f"slot of {space.name}", name, list(slot_index))
-        slots = [slot_index[name] for name in row["slots"]]
-        for s, name in zip(slots, row["choices"], strict=True):
-            if name not in space.choice_index[s]:
-                raise unknown(f"choice in slot {space.slots[s].name!r} of {space.name}", name, space.choice_index[s])
-        choices = [space.choice_index[s][name] for s, name in zip(slots, row["choices"], strict=True)]
-        if row["component"] == "operation":
-            at = (slots[0], choices[0])
-            contributions[at], subgraph[at] = row["contribution"], row["subgraph_contribution"]
-            frequencies[at] = row["frequency"]
-            missing[at] = False
-        else:
-            count = round(row["frequency"] * row["num_good"])
-            graphs.append(Subgraph(tuple(slots), tuple(choices), row["contribution"], count))
+        slots, choices = _check_row(space, row)
+        contribution, of_subgraphs = (
+            torch.nan if row[name] is None else row[name] for name in ("contribution", "subgraph_contribution")
+        )
+        if row["component"] == "subgraph":
+            count = round(row["frequency"] * head["num_good"])
+            graphs.append(Subgraph(tuple(slots), tuple(choices), contribution, count))
+            continue
+        at = (slots[0], choices[0])
+        if not missing[at]:
+            raise ValueError(f"choice {row['choices'][0]!r} in slot {row['slots'][0]!r} is there twice.")
+        contributions[at], subgraph[at], frequencies[at] = contribution, of_subgraphs, row["frequency"]
+        missing[at] = False
     if missing.any():
         s, k = missing.nonzero()[0].tolist()
         raise ValueError(
             f"this prior of {space.name} says nothing of choice {space.slots[s].choices[k].name!r} in slot "
-            f"{space.slots[s].name!r}: it was saved for a space of other choices"
+            f"{space.slots[s].name!r}: it was saved for a space of other choices."
         )
-    head = rows[0]
-    if head["evidence"] not in EVIDENCE:
-        raise unknown("evidence", head["evidence"], EVIDENCE)
+    total = frequencies.sum(1)
+    if ((total - 1).abs() > _ROUNDING).any():
+        s = int((total - 1).abs().argmax())
+        raise ValueError(f"frequencies in slot {space.slots[s].name!r} add up to {float(total[s]):g}, not to 1.")
     return Prior(
         space,
         task,
@@ -182,3 +211,47 @@ def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]])
         head["labels_read"],
         head["detail"],
     )
+
+
+def _check_head(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all rows of a prior have in common; ValueError if they differ, or for what no prior has."""
+    head = {name: rows[0][name] for name in _HEAD}
+    if head["evidence"] not in EVIDENCE:
+        raise unknown("evidence", head["evidence"], EVIDENCE)
+    if not 0 < head["scale"] < math.inf:
+        raise ValueError(f"scale must be a finite number above 0, got {head['scale']}.")
+    for name in ("num_good", "labels_read"):
+        if head[name] < 0:
+            raise ValueError(f"{name} is a number of architectures or labels, got {head[name]}.")
+    for row in rows:
+        for name, value in head.items():
+            if row[name] != value:
+                raise ValueError(f"{name} is {shortened(value)} in one row and {shortened(row[name])} in another.")
+    return head
+
+
+def _check_row(space: SearchSpace, row: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """Numbers of the slots and choices of a component; ValueError if they are not of the space, or for its values."""
+    if row["component"] not in COMPONENTS:
+        raise unknown("component", row["component"], COMPONENTS)
+    names, chosen = row["slots"], row["choices"]
+    slot_index = {slot.name: s for s, slot in enumerate(space.slots)}
+    for name in names:
+        if name not in slot_index:
+            raise unknown(f"slot of {space.name}", name, list(slot_index))
+    slots = [slot_index[name] for name in names]
+    is_one = len(names) == 1 or row["component"] == "subgraph"
+    if not names or len(names) != len(chosen) or len(set(names)) < len(names) or not is_one:
+        raise ValueError(
+            f"an operation has one slot and choice, a subgraph as many choices as slots: a {row['component']} has "
+            f"{shortened(names)} and {shortened(chosen)}."
+        )
+    for s, name in zip(slots, chosen, strict=True):
+        if name not in space.choice_index[s]:
+            raise unknown(f"choice in slot {space.slots[s].name!r} of {space.name}", name, space.choice_index[s])
+    if not 0 <= row["frequency"] <= 1 + _ROUNDING:
+        raise ValueError(f"a frequency is a share from 0 to 1, that of {shortened(chosen)} is {row['frequency']}.")
+    for name in ("contribution", "subgraph_contribution"):
+        if row[name] is not None and math.isinf(row[name]):
+            raise ValueError(f"a {name} is a finite number or none, that of {shortened(chosen)} is {row[name]}.")
+    return slots, [space.choice_index[s][name] for s, name in zip(slots, chosen, strict=True)]

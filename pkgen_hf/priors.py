@@ -191,7 +191,7 @@ class Prior:
         architectures
             `Architecture` objects, the benchmark's strings, or indices ``(n, slots)``; see `pkgen_hf.inputs`.
         scores
-            One for each, higher is better, in percent.
+            One for each, higher is better, in percent; NaN (or None) of a run that failed, which is left out.
         task
             A task of the space, for its score of guessing, or a kind of task; there and without one the lowest score
             stands for guessing.
@@ -199,20 +199,25 @@ class Prior:
         Raises
         ------
         ValueError
-            For fewer than 5 architectures, lengths that differ, scores that are NaN, infinite or all equal, or an
+            For fewer than 5 architectures, lengths that differ, scores that are infinite or all equal, or an
             architecture of another space.
         """
         space = get_space(space)
         indices, values = to_indices(space, architectures), to_scores(scores).float()
         if len(values) != len(indices):
             raise ValueError(f"{len(indices)} architectures but {len(values)} scores")
+        finished = ~values.isnan()
+        num_failed = int((~finished).sum())
+        indices, values = indices[finished], values[finished]
         if len(values) < MIN_EVALUATIONS:
-            raise ValueError(f"a prior needs at least {MIN_EVALUATIONS} evaluations, got {len(values)}")
+            failed = f", and {num_failed} failed" if num_failed else ""
+            raise ValueError(f"a prior needs at least {MIN_EVALUATIONS} evaluations, got {len(values)}{failed}")
         top_k = whole_number("top_k", top_k)
         space.data_set(task)
         if not values.isfinite().all():
             at = int((~values.isfinite()).nonzero()[0])
-            raise ValueError(f"scores must be finite numbers; score {at} is {float(values[at])}")
+            place = int(finished.nonzero()[at])
+            raise ValueError(f"scores must be finite numbers; score {place} is {float(values[at])}")
         if values.max() == values.min():
             raise ValueError(
                 f"all {len(values)} scores are {float(values[0])}: they say nothing about what contributes"
@@ -235,7 +240,7 @@ class Prior:
             f"{estimate.num_asked:,} reduced networks evaluated"
             f"{'' if evidence == 'measured' else ', the others from an additive fit'}"
         )
-        detail += _restricted(space)
+        detail += (f"; {num_failed} failed left out" if num_failed else "") + _restricted(space)
         return replace(prior, evidence=evidence, labels_read=num_evaluations, detail=detail)
 
     @classmethod

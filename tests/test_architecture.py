@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pkgen_hf.architecture import Architecture, Cost
+from pkgen_hf.errors import shortened
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space
 
 SPACES = ["nas-bench-201", "nas-bench-graph"]
@@ -67,7 +68,7 @@ def test_json_may_be_of_an_own_space(own: SearchSpace) -> None:
 def test_json_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match='expected JSON like {"space": ..., "architecture": ...}, got') as caught:
         Architecture.from_json(text)
-    assert repr(text) in str(caught.value)
+    assert shortened(text) in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -212,3 +212,21 @@ def test_errors_of_evaluations_name_file_and_line_as_they_are(tmp_path: Path) ->
     result = runner.invoke(app, ["prior", "--evaluations", str(path)])
     assert result.exit_code == 1
     assert f"{path}, line 2: the score '[bold]' is not a finite number" in result.stderr  # not taken for markup
+
+
+def test_evaluations_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
+    path, space = tmp_path / "own.csv", get_space("nas-bench-201")
+    strings = space.to_strings(space.all_indices()[-6:])
+    lines = [f"{text};{90 + k},5" for k, text in enumerate(strings)]
+    path.write_text("\r\n".join(["architecture;score", *lines]), encoding="utf-8-sig")
+    out = json.loads(run("prior", "--evaluations", str(path), "--json"))
+    assert out["labels_read"] == 6
+
+
+@pytest.mark.parametrize(("encoding", "named"), [("utf-16", "UTF-16"), ("latin-1", "of another encoding")])
+def test_evaluations_of_another_encoding_give_one_line(tmp_path: Path, encoding: str, named: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("architecture,score,größe\n|none~0|,90,1\n", encoding=encoding)
+    result = runner.invoke(app, ["prior", "--evaluations", str(path)])
+    assert result.exit_code == 1
+    assert f"error: {path}, the text is {named}, not UTF-8" in result.stderr and result.stderr.count("\n") == 1

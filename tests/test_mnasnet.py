@@ -101,9 +101,8 @@ def test_spacing_and_order_do_not_matter() -> None:
     ["", "{}", "[]", "7", "null", "{", "[" * 100_000, SPACE.example[:-1], SPACE.example.replace("block3", "block7")],
 )
 def test_malformed_string_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a mnasnet string; one looks like") as caught:
+    with pytest.raises(ValueError, match="^[^:].*: .* is not a mnasnet string; one looks like"):
         SPACE.from_strings([SPACE.example, text])
-    assert SPACE.example in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_widths_are_described_by_their_place() -> None:
         ("8:8:8:8:8:8", "one looks like '64:64:64:64:64'"),
         ("8:8:12:8:8", "'stage 2'.*Allowed: 8, 16, 24, 32, 40, 48, 56, 64"),
         ("8:8:8:8:08", "'stage 3'.*Allowed: 8, 16"),
-        ("8: 8:8:8:8", "'reduction 1'.*Did you mean '8'"),
+        ("8:8,8:8:8", "got 4"),
         ("0:8:8:8:8", "'stage 1'"),
     ],
 )

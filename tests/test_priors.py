@@ -29,6 +29,7 @@ from pkgen_hf.contributions import (
     subgraph_players,
 )
 from pkgen_hf.inputs import to_indices
+from pkgen_hf.own_evaluations import read_evaluations
 from pkgen_hf.prior_files import load_priors, save_priors
 from pkgen_hf.priors import EVIDENCE, PRIOR_FEATURES, Estimate, Prior
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space, list_spaces
@@ -487,6 +488,23 @@ def test_an_architecture_evaluated_twice_counts_once(evaluations: tuple[torch.Te
     assert "10 best of 40 architectures in 80 evaluations" in first.detail
 
 
+def test_failed_runs_are_left_out(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    rows, scores = evaluations
+    holes = scores.clone()
+    holes[[3, 17]] = torch.nan
+    prior = Prior.from_evaluations(CELLS, rows, holes)
+    there = ~holes.isnan()
+    expected = Prior.from_evaluations(CELLS, rows[there], scores[there])
+    assert prior.labels_read == 38 and prior.detail == f"{expected.detail}; 2 failed left out"
+    assert_same_prior(replace(prior, detail=expected.detail), expected)
+    lines = [
+        f"{string},{'' if score != score else score}"
+        for string, score in zip(CELLS.to_strings(rows), holes.tolist(), strict=True)
+    ]
+    read = Prior.from_evaluations(CELLS, *read_evaluations(CELLS, "\n".join(lines)))
+    assert_same_prior(replace(read, detail=prior.detail), prior)
+
+
 def test_copies_of_the_best_do_not_fill_the_good_set(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
     rows, scores = evaluations[0].clone(), evaluations[1].clone()
     rows[0] = torch.tensor([1, 2, 0, 3, 3, 4])  # may exchange its inner nodes
@@ -557,7 +575,7 @@ def test_evaluations_as_people_hold_them(
         ([(0, 1, 2, 3, 4, 5)] * 6, range(6), "slot '2->3' has choices 0..4, got 5"),
         ([(k, 1, 2, 3, 4, 4) for k in range(5)], list("abcde"), "scores must be numbers: could not convert string"),
         ([(k, 1, 2, 3, 4, 4) for k in range(5)], [[1, 2]] * 5, "one number for each architecture, got an array of"),
-        ([(k, 1, 2, 3, 4, 4) for k in range(5)], [1, 2, 3, 4, None], "finite numbers; score 4 is nan"),
+        ([(k, 1, 2, 3, 4, 4) for k in range(5)], [1, 2, 3, 4, None], "at least 5 evaluations, got 4, and 1 failed"),
     ],
 )
 def test_evaluations_of_another_form_are_refused(architectures: object, scores: object, message: str) -> None:
@@ -666,7 +684,7 @@ def test_evaluations_that_say_nothing_are_refused(evaluations: tuple[torch.Tenso
     for num in (0, 1, 4):
         with pytest.raises(ValueError, match=f"at least 5 evaluations, got {num}"):
             Prior.from_evaluations(CELLS, rows[:num], scores[:num])
-    for bad in (torch.nan, torch.inf, -torch.inf):
+    for bad in (torch.inf, -torch.inf):
         wrong = scores.clone()
         wrong[3] = bad
         with pytest.raises(ValueError, match=f"finite numbers; score 3 is {bad}"):
@@ -825,6 +843,7 @@ def test_files_that_are_no_priors_are_refused(tmp_path: Path) -> None:
         ("slots", ["0->9"], "0->9.*Did you mean.*0->1, 0->2"),
         ("space", "nas-bench-209", "Did you mean 'nas-bench-201'"),
         ("evidence", "mesured", "'mesured'.*Did you mean 'measured'"),
+        ("component", "operations", "'operations'.*Did you mean 'operation'.*subgraph"),
     ],
 )
 def test_unknown_words_in_a_file_are_refused(
@@ -838,3 +857,84 @@ def test_unknown_words_in_a_file_are_refused(
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     with pytest.raises(ValueError, match=message):
         load_priors(path)
+    with pytest.raises(ValueError, match="prior.parquet"):
+        load_priors(path)
+
+
+def rewritten(prior: Prior, path: Path, column: str, value: object, which: slice, type_: pa.DataType | None) -> Path:
+    """The file of a prior with a value of a column in some rows, the column of another type."""
+    table = pq.read_table(prior.save(path))
+    values = table[column].to_pylist()
+    values[which] = [value] * len(values[which])
+    at = table.column_names.index(column)
+    pq.write_table(table.set_column(at, column, pa.array(values, type_ or table.schema.field(at).type)), path)
+    return path
+
+
+ALL, ONE, LAST = slice(None), slice(3, 4), slice(-1, None)  # the last is a subgraph
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "which", "type_", "message"),
+    [
+        ("frequency", float("nan"), ONE, None, "a frequency is a share from 0 to 1"),
+        ("frequency", float("inf"), ONE, None, "a frequency is a share from 0 to 1"),
+        ("frequency", -0.25, ONE, None, "a frequency is a share from 0 to 1.*is -0.25"),
+        ("frequency", 1.5, LAST, None, "a frequency is a share from 0 to 1.*is 1.5"),
+        ("frequency", None, ONE, None, "the column frequency has empty values"),
+        ("frequency", 0.0, ALL, None, "frequencies in slot '0->1' add up to 0, not to 1"),
+        ("frequency", "often", ALL, pa.string(), "a column is of another type.*often"),
+        ("contribution", float("inf"), ONE, None, "a contribution is a finite number or none"),
+        ("subgraph_contribution", -float("inf"), ONE, None, "a subgraph_contribution is a finite number or none"),
+        ("scale", float("nan"), ALL, None, "scale must be a finite number above 0, got nan"),
+        ("scale", 0.0, ALL, None, "scale must be a finite number above 0, got 0"),
+        ("scale", -1.0, ALL, None, "scale must be a finite number above 0, got -1"),
+        ("scale", 2.0, ONE, None, "scale is .* in one row and 2.0 in another"),
+        ("evidence", None, ALL, None, "the column evidence has empty values"),
+        ("evidence", "absent", ONE, None, "evidence is 'measured' in one row and 'absent' in another"),
+        ("num_good", -1, ALL, None, "num_good is a number of architectures or labels, got -1"),
+        ("labels_read", 1.5, ALL, pa.float64(), "a column is of another type.*1.5"),
+        ("space", None, ALL, None, "the column space has empty values"),
+        ("slots", [], ONE, None, r"an operation has one slot and choice.*\[\] and "),
+        ("slots", ["0->1", "0->2"], ONE, None, "an operation has one slot and choice.*'0->1', '0->2'"),
+        ("slots", ["2->3", "2->3"], LAST, None, "a subgraph as many choices as slots"),
+        ("slots", None, ONE, None, "the column slots has empty values"),
+        ("slots", [None], ONE, None, "unknown slot of nas-bench-201: None"),
+        ("slots", 3, ALL, pa.int64(), "a column is of another type"),
+        ("choices", [], LAST, None, "a subgraph as many choices as slots"),
+        ("choices", [None], ONE, None, "unknown choice in slot '0->1' of nas-bench-201: None"),
+        ("choices", ["none"], ONE, None, "choice 'none' in slot '0->1' is there twice"),
+        ("component", None, ONE, None, "the column component has empty values"),
+        ("component", "subgraph", ONE, None, "says nothing of choice 'nor_conv_3x3' in slot '0->1'"),
+    ],
+)
+def test_values_that_no_prior_has_are_refused(
+    priors: dict[str, Prior],
+    tmp_path: Path,
+    column: str,
+    value: object,
+    which: slice,
+    type_: pa.DataType | None,
+    message: str,
+) -> None:
+    path = rewritten(priors["cells"], tmp_path / "prior.parquet", column, value, which, type_)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_priors(path)
+    assert str(path) in str(caught.value) and len(str(caught.value)) < 1000
+
+
+def test_a_column_twice_is_refused(priors: dict[str, Prior], tmp_path: Path) -> None:
+    path = priors["cells"].save(tmp_path / "prior.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("scale", table["scale"]), path)
+    with pytest.raises(ValueError, match="prior.parquet is not a readable Parquet file: .*scale") as caught:
+        load_priors(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_file_that_pandas_wrote_is_read(priors: dict[str, Prior], tmp_path: Path) -> None:
+    """It has nulls where a contribution is not known, and wider types."""
+    path = priors["cells"].save(tmp_path / "prior.parquet")
+    pq.read_table(path).to_pandas().astype({"contribution": "float64", "num_good": "int32"}).to_parquet(path)
+    assert pq.read_table(path)["contribution"].null_count > 0
+    assert_same_prior(Prior.load(path), priors["cells"])

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pkgen_hf.benchmarks import ScoreTable
+from pkgen_hf.errors import shortened
 from pkgen_hf.spaces import CHOICE_KINDS, RELATIONS, Choice, SearchSpace, Slot, Task, get_space, list_spaces
 from pkgen_hf.spaces.nas_bench_201 import EDGES, NONE
 from pkgen_hf.spaces.nas_bench_graph import SKIP, NASBenchGraphSpace
@@ -191,6 +192,10 @@ def test_check_refuses_what_is_no_architecture(space: SearchSpace) -> None:
             ) as caught:
                 space.check(bad)
             assert repr(slot.name) in str(caught.value)
+    assert torch.equal(space.check(good.double()), good)
+    for fraction in (0.5, float("nan")):
+        with pytest.raises(ValueError, match=f"{space.name} takes whole numbers as indices, got {fraction}"):
+            space.check(torch.full(good.shape, fraction))
 
 
 # ---------------------------------------------------------------------- laws of every registered space
@@ -486,7 +491,6 @@ GRAPH_WRONG_OPERATION = GRAPH.replace("cheb", "chebb")
         (CELLS, CELL.replace("skip_connect", "x"), ["Allowed: none, skip_connect"]),
         (CELLS, CELL[:-1], [CELLS.example]),
         (CELLS, CELL + "+", [CELLS.example]),
-        (CELLS, CELL + "\n", [CELLS.example]),
         (CELLS, CELL.replace("~2", "~1"), [CELLS.example]),
         (CELLS, CELL.replace("+", ""), [CELLS.example]),
         (CELLS, CELL.replace("avg_pool_3x3", ""), [CELLS.example]),
@@ -499,18 +503,17 @@ GRAPH_WRONG_OPERATION = GRAPH.replace("cheb", "chebb")
         (GRAPHS, GRAPH.replace("0112", "0١١2"), ["'input of 2'", "Allowed: 0, 1."]),
         (GRAPHS, GRAPH + ",fc", [GRAPHS.example]),
         (GRAPHS, GRAPH.replace(",fc", ""), [GRAPHS.example]),
-        (GRAPHS, GRAPH.replace(",", ", "), ["Did you mean 'gin'"]),
         (GRAPHS, CELL, [GRAPHS.example]),
         (GRAPHS, "", [GRAPHS.example]),
     ],
 )
 def test_malformed_string_says_what_is_wrong(space: SearchSpace, text: str, hints: list[str]) -> None:
-    """Also among good ones, and the message holds the string, so that it can be found."""
+    """Also among good ones, and the message quotes the string, so that it can be found."""
     good = CELL if space is CELLS else GRAPH
     with pytest.raises(ValueError) as caught:
         space.from_strings([good, text, good])
     message = str(caught.value)
-    for part in [repr(text), space.name, *hints]:
+    for part in [shortened(text), space.name, *hints]:
         assert part in message
 
 

@@ -96,7 +96,6 @@ def test_micro_cells_that_differ_by_exchanging_inner_nodes_are_equal() -> None:
         (MACRO, "64-123-basic"),
         (MACRO, "64-1234123-basic"),
         (MACRO, "64-1235-basic"),
-        (MACRO, "64-1234-basic\n"),
         (MACRO, "64-41414-1_02_333"),
     ],
 )

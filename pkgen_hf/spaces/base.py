@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import unknown
+from ..errors import shortened, unknown
 from .parts import (
     CHOICE_FEATURES,
     COST_FEATURES,
@@ -31,6 +31,7 @@ from .parts import (
     relation,
     repeated,
 )
+from .pasted import literal, read_bare
 
 FEW = 2**15  # encodings of a space that may be listed at every turn
 RESERVED: dict[str, type[SearchSpace]] = {}  # names of the spaces of this package, each with the one class that has it
@@ -392,7 +393,7 @@ class SearchSpace:
         return names
 
     def from_strings(self, strings: Sequence[str]) -> torch.Tensor:
-        """Read the benchmark's own strings.
+        """Read the benchmark's own strings, also with white space or quotes around them.
 
         Returns
         -------
@@ -401,18 +402,32 @@ class SearchSpace:
         Raises
         ------
         ValueError
-            For a string that this space does not write; it says which part is wrong and what is allowed.
+            For what is no text, or a string that is none of this space; it says which part is wrong and what is
+            allowed.
         """
-        rows = []
-        for text in strings:
-            names = self.split_string(text)
-            row = []
-            for slot, index, name in zip(self.slots, self.choice_index, names, strict=True):
-                if name not in index:
-                    raise unknown(f"choice in slot {slot.name!r} of {self.name} string {text!r}", name, list(index))
-                row.append(index[name])
-            rows.append(row)
+        rows = [read_bare(text, self._row) for text in self._as_texts(strings)]
         return torch.tensor(rows, dtype=torch.long, device="cpu").reshape(len(rows), self.num_slots)
+
+    def _as_texts(self, strings: Sequence[str]) -> list[str]:
+        """`strings` as a list; ValueError if they are not texts."""
+        if isinstance(strings, (str, bytes)) or not isinstance(strings, Iterable):
+            raise ValueError(f"{self.name} strings are read from a list of them, got {shortened(strings)}")
+        texts = list(strings)
+        for text in texts:
+            if not isinstance(text, str):
+                kind = type(text).__name__
+                raise ValueError(f"a {self.name} string is text (str), got {shortened(text)} of type {kind}")
+        return texts
+
+    def _row(self, text: str) -> list[int]:
+        """Choices of one string."""
+        row = []
+        for slot, index, name in zip(self.slots, self.choice_index, self.split_string(text), strict=True):
+            known = name if name in index else name.strip()
+            if known not in index:
+                raise unknown(f"choice in slot {slot.name!r} of {self.name}", name, index, text)
+            row.append(index[known])
+        return row
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         """Write the benchmark's own strings for ``LongTensor (batch, slots)``."""
@@ -423,7 +438,7 @@ class SearchSpace:
         """Choice names, one for each slot, of one string."""
         names = text.split("|")
         if len(names) != self.num_slots:
-            raise self.malformed(text)
+            raise self.malformed(text, f"{len(names)} choices between |, not {self.num_slots}")
         return names
 
     def join_names(self, names: np.ndarray) -> np.ndarray:
@@ -435,9 +450,26 @@ class SearchSpace:
         """A well-formed string, shown in error messages."""
         return self.to_strings(self.sizes[None] - 1)[0]
 
-    def malformed(self, text: str) -> ValueError:
-        """The error for a string that is not of this space's form."""
-        return ValueError(f"{text!r} is not a {self.name} string; one looks like {self.example!r}")
+    def malformed(self, text: str, reason: str = "") -> ValueError:
+        """The error for a string that is not of this space's form, with the reason first."""
+        start = f"{reason}: " if reason else ""
+        return ValueError(
+            f"{start}{shortened(text)} is not a {self.name} string; one looks like {shortened(self.example, 120)}"
+        )
+
+    def _literal(self, text: str) -> Any:
+        """The value that `text` writes, in JSON or as Python does; the error of `malformed` if it writes none."""
+        try:
+            return literal(text)
+        except ValueError as error:
+            raise self.malformed(text, str(error)) from error
+
+    def _numbers(self, text: str) -> list[str]:
+        """Decimals of a list of whole numbers."""
+        value = self._literal(text)
+        if not (isinstance(value, list) and all(type(number) is int for number in value)):
+            raise self.malformed(text, "it is no list of whole numbers")
+        return [str(number) for number in value]
 
     # ------------------------------------------------------------------ pictures
 

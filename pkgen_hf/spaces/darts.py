@@ -4,12 +4,12 @@ A network stacks two cells, one that keeps the resolution and one that halves it
 cells before it as nodes 0 and 1, and four nodes 2 to 5, each the sum of two operations on two earlier nodes; what it
 puts out is these four, concatenated. The string is what Python prints of the genotype in the authors' code:
 ``Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ...], normal_concat=range(2, 6), reduce=[...], ...)``.
+It may stand in a line of code or of a log, over several lines, and with lists or numpy's numbers.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ..errors import shortened
 from .base import SearchSpace, _join
 from .parts import Choice, Graph, Slot, Task, constant, moved_once
+from .pasted import arguments, literal
 
 OPERATIONS = (
     Choice("max_pool_3x3", "pooling", kernel=3, aggregation="max"),
@@ -49,7 +51,7 @@ _CONCAT = r"(?:range\(\s*2\s*,\s*6\s*\)|\[\s*2\s*,\s*3\s*,\s*4\s*,\s*5\s*\])"
 _FIELDS = [rf"{name}\s*=\s*{_LIST}\s*,\s*{name}_concat\s*=\s*{_CONCAT}" for name in CELLS]
 _GENOTYPE = re.compile(rf"\s*Genotype\(\s*{_FIELDS[0]}\s*,\s*{_FIELDS[1]}\s*\)\s*")
 _EDGE = re.compile(_PAIR.format("("))
-_NUMBERS = {str(number): choice.name for number, choice in enumerate(OPERATIONS)}
+_ARGUMENTS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _DIGITS = np.array([str(digit) for digit in range(10)], dtype=object)
 
 
@@ -223,6 +225,48 @@ def _cycles(moved: dict[tuple[int, int], tuple[int, int]]) -> int:
     return cycles
 
 
+# ---------------------------------------------------------------------- strings
+
+
+def _pasted_cells(text: str) -> list[list[tuple[str, str]]]:
+    """Operation and input of each edge of both cells, of a genotype or of a list ``[normal, reduce]``."""
+    if "Genotype" in text or not text.lstrip().startswith(("[", "(", "{")):
+        given = arguments(text, "Genotype", _ARGUMENTS)
+    else:
+        value = literal(text)
+        if isinstance(value, list):
+            if len(value) != len(CELLS):
+                raise ValueError(f"{len(value)} cells, not {len(CELLS)}")
+            value = dict(zip(CELLS, value, strict=True))
+        if not isinstance(value, dict):
+            raise ValueError("it is no pair of cells")
+        given = value
+    for name in CELLS:
+        if name not in given:
+            raise ValueError(f"there is no {name} cell")
+        concat = given.get(f"{name}_concat", list(NODES))
+        if concat != list(NODES):
+            raise ValueError(f"{name}_concat must be the nodes 2 to 5, got {shortened(concat)}")
+    return [[_edge(edge, name) for edge in _as_list(given[name], name)] for name in CELLS]
+
+
+def _as_list(cell: Any, name: str) -> list[Any]:
+    if not isinstance(cell, list):
+        raise ValueError(f"the {name} cell must be a list of edges, got {shortened(cell)}")
+    return cell
+
+
+def _edge(edge: Any, cell: str) -> tuple[str, str]:
+    """Operation and input of ``[operation, input]``, or of ``[input, operation number]`` as in the short form."""
+    match edge:
+        case [str() as operation, int() as source] if type(source) is int and source >= 0:
+            return operation, str(source)
+        case [int() as source, int() as number] if type(source) is int and source >= 0:
+            is_known = type(number) is int and 0 <= number < len(OPERATIONS)
+            return OPERATIONS[number].name if is_known else repr(number), str(source)
+    raise ValueError(f"an edge of the {cell} cell must be an operation and a node, got {shortened(edge)}")
+
+
 class DARTSSpace(SearchSpace):
     """Two cells of four nodes: for each node an ordered pair of different inputs, and the operations on the two.
 
@@ -292,30 +336,21 @@ class DARTSSpace(SearchSpace):
     # ------------------------------------------------------------------ strings
 
     def split_string(self, text: str) -> list[str]:
-        if text.lstrip().startswith("["):
-            pairs = self._split_compact(text)
+        match = _GENOTYPE.fullmatch(text)  # as it is written; anything else takes twenty times as long
+        if match is not None:
+            cells = [_EDGE.findall(part) for part in match.groups()]
         else:
-            match = _GENOTYPE.fullmatch(text)
-            if match is None:
-                raise self.malformed(text)
-            pairs = [_EDGE.findall(part) for part in match.groups()]
+            try:
+                cells = _pasted_cells(text)
+            except ValueError as error:
+                raise self.malformed(text, str(error)) from error
         names = []
-        for cell in pairs:
+        for name, cell in zip(CELLS, cells, strict=True):
             if len(cell) != 2 * len(NODES):
-                raise self.malformed(text)
+                raise self.malformed(text, f"the {name} cell has {len(cell)} edges, not {2 * len(NODES)}")
             for (first, a), (second, b) in zip(cell[::2], cell[1::2], strict=True):
                 names += [f"{a},{b}", first, second]
         return names
-
-    def _split_compact(self, text: str) -> list[list[tuple[str, str]]]:
-        """Operation and input of each edge, from a JSON list ``[normal, reduce]`` of ``[input, operation number]``."""
-        try:
-            cells = [[(repr(number), repr(source)) for source, number in cell] for cell in json.loads(text)]
-        except (ValueError, TypeError, RecursionError):
-            raise self.malformed(text) from None
-        if len(cells) != len(CELLS):
-            raise self.malformed(text)
-        return [[(_NUMBERS.get(number, number), source) for number, source in cell] for cell in cells]
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         sources, operations = (part.flatten(1).cpu().numpy() for part in self.edges(indices))

@@ -9,18 +9,20 @@ vertices 1 and 2, vertex 1 (``001``) the output, which is vertex 4, vertex 2 (``
 output. The operations are those of vertices 1, 2 and 3.
 
 Vertices may be numbered in any order in which edges lead upwards; what is written is numbered as in the benchmark.
+Read is also the benchmark's own record as Python writes it, ``ModelSpec(matrix=[[0, 1], [0, 0]], ops=[...])``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..errors import unknown
+from ..errors import shortened, unknown
 from .base import SearchSpace
 from .nas_bench_101_cells import (
     EDGES,
@@ -40,6 +42,7 @@ from .nas_bench_101_cells import (
     unpack,
 )
 from .parts import Choice, Graph, Slot, Task, constant
+from .pasted import arguments, bare, literal
 
 OPERATIONS = (
     Choice("none", "zero"),
@@ -268,21 +271,35 @@ class NASBench101Space(SearchSpace):
         ValueError
             For what is not such a string, an unknown operation, or more than 9 edges after dropping.
         """
+        texts = self._as_texts(strings)
         matrices: dict[str, tuple[int, int]] = {}
         operations: dict[str, tuple[int, int]] = {"": (0, 0)}
-        numbers = np.empty(len(strings), dtype=np.int64)
-        for i, text in enumerate(strings):
+        numbers = np.empty(len(texts), dtype=np.int64)
+        for i, text in enumerate(texts):
             bits, colon, names = text.partition(":")
             if bits not in matrices:
+                bits, colon, names = self._bare(text).partition(":")
                 matrices[bits] = _read_bits(bits)
             if names not in operations:
-                parts = names.split(",")
-                operations[names] = self._operations(parts, f"string {text!r}"), len(parts)
+                parts = [name.strip() for name in names.split(",")] if names.strip() else []
+                operations[names] = self._operations(parts, "", text), len(parts)
             (edges, inner), (labels, named) = matrices[bits], operations[names]
+            if inner < 0:
+                raise self.malformed(text, f"{shortened(bits)} is not the upper half of a matrix, row by row")
             if inner != named or not colon:
-                raise self.malformed(text)
+                raise self.malformed(text, f"the matrix has {inner} inner vertices, the list {named} operations")
             numbers[i] = edges | labels
-        return self._read(*unpack(torch.from_numpy(numbers)), lambda i: repr(strings[i]))
+        return self._read(*unpack(torch.from_numpy(numbers)), lambda i: shortened(texts[i]))
+
+    def _bare(self, text: str) -> str:
+        """A string without what stands around it; of a record ``ModelSpec(...)`` the string."""
+        inner = bare(text)
+        if "[" not in inner:
+            return inner
+        try:
+            return self.to_strings(self.from_matrices(*_record(inner)))[0]
+        except ValueError as error:
+            raise self.malformed(text, str(error)) from error
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         """Canonical strings of ``LongTensor (batch, slots)``; that of rows which are not valid is ``"0:"``."""
@@ -340,7 +357,7 @@ class NASBench101Space(SearchSpace):
             if names not in labels:
                 if (names[0], names[-1]) != ("input", "output"):
                     raise ValueError(f"operations go from 'input' to 'output', those of cell {i} are {list(names)}")
-                labels[names] = self._operations(names[1:-1], f"cell {i}")
+                labels[names] = self._operations(names[1:-1], f" cell {i}")
             numbers[i] = labels[names]
         _, inner = unpack(torch.from_numpy(numbers))
         return self._read(torch.from_numpy(masks), inner, "cell {}".format)
@@ -373,10 +390,10 @@ class NASBench101Space(SearchSpace):
             )
         return (matrix.astype(np.int64) << np.arange(n)[:, None]).sum(1)
 
-    def _operations(self, names: Sequence[str], where: str) -> int:
+    def _operations(self, names: Sequence[str], where: str, text: str | None = None) -> int:
         for name in names:
             if name not in _ALL_NAMES:
-                raise unknown(f"operation in {self.name} {where}", name, list(_NAMES))
+                raise unknown(f"operation in {self.name}{where}", name, list(_NAMES), text)
         return pack(0, [_ALL_NAMES[name] for name in names])
 
     def _read(self, masks: torch.Tensor, operations: torch.Tensor, what: Callable[[int], str]) -> torch.Tensor:
@@ -413,6 +430,26 @@ class NASBench101Space(SearchSpace):
             weights, _ = _module_costs(masks, operations, inputs, outputs)
             total += alike * weights * (pixels // shrunk**2)
         return total
+
+
+def _record(text: str) -> tuple[Any, list[list[str]]]:
+    """The matrix and the operations of a record, each as a list of one, in any of the forms that the authors use."""
+    if "ModelSpec" in text:
+        given = arguments(text, "ModelSpec", ("matrix", "ops", "data_format"))
+    else:
+        value = literal(text)
+        if isinstance(value, list):
+            value = dict(zip(("matrix", "ops"), value, strict=True)) if len(value) == 2 else {}
+        if not isinstance(value, dict):
+            raise ValueError("no matrix and operations")
+        given = {name.removeprefix("module_").replace("adjacency", "matrix"): part for name, part in value.items()}
+        given = {name.replace("operations", "ops"): part for name, part in given.items()}
+    matrix, operations = given.get("matrix"), given.get("ops")
+    match matrix, operations:
+        case [[*rows], [*names]] if all(isinstance(row, list) for row in rows):
+            if all(type(bit) is int for row in rows for bit in row) and all(isinstance(name, str) for name in names):
+                return [rows], [names]
+    raise ValueError("no matrix of 0 and 1 with a list of operations")
 
 
 def _read_bits(bits: str) -> tuple[int, int]:

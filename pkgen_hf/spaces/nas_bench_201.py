@@ -1,7 +1,8 @@
 """NAS-Bench-201 (Dong and Yang, ICLR 2020), which is also NATS-Bench's topology space.
 
 A cell is a complete graph on 4 nodes; each of its 6 edges carries one of 5 operations; all 15,625 cells are trained.
-The string lists, for each node, its incoming edges: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+The string lists, for each node, its incoming edges: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``. It may be spaced, and
+stand in other text, as in ``Structure(4 nodes with |op~0|+...)``, which the authors' code prints.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 
 from .base import SearchSpace, _join
 from .parts import Choice, Slot, Task
+from .pasted import check_line
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATIONS = (
@@ -29,7 +31,18 @@ TASKS = {
     "cifar100": Task("image-classification", guess=1.0, num_classes=100, image_size=32),
     "ImageNet16-120": Task("image-classification", guess=100 / 120, num_classes=120, image_size=16),
 }
-_STRING = re.compile(r"\|([^|~]+)~0\|\+\|([^|~]+)~0\|([^|~]+)~1\|\+\|([^|~]+)~0\|([^|~]+)~1\|([^|~]+)~2\|")
+_EDGE = r"([^|~]+)~{}\|"
+_STRING = re.compile(rf"\|{_EDGE}\+\|{_EDGE}{_EDGE}\+\|{_EDGE}{_EDGE}{_EDGE}".format(0, 0, 1, 0, 1, 2))
+_SPACED = re.compile(_STRING.pattern.replace("|~]", r"|~\s]").replace(r"\|", r"\s*\|\s*")[3:-3])
+
+
+def _cell_within(text: str) -> re.Match[str] | None:
+    """The one cell that stands in a text, spaced or not; None if there is none, or if more follows of it."""
+    match = _SPACED.search(text)
+    if match is None:
+        return None
+    check_line(text, *match.span())
+    return None if set("|~+") & set(text[: match.start()] + text[match.end() :]) else match
 
 
 class FourNodeCellSpace(SearchSpace):
@@ -73,9 +86,12 @@ class NASBench201Space(FourNodeCellSpace):
         super().__init__("nas-bench-201", OPERATIONS, TASKS)
 
     def split_string(self, text: str) -> list[str]:
-        match = _STRING.fullmatch(text)
+        try:
+            match = _STRING.fullmatch(text) or _cell_within(text)
+        except ValueError as error:
+            raise self.malformed(text, str(error)) from error
         if match is None:
-            raise self.malformed(text)
+            raise self.malformed(text, "six operations are written |a~0|+|b~0|c~1|+|d~0|e~1|f~2|")
         return list(match.groups())
 
     def join_names(self, names: np.ndarray) -> np.ndarray:

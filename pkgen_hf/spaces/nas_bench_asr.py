@@ -2,18 +2,19 @@
 
 Node 0 of a cell is its input. Each of the nodes 1, 2 and 3 is an operation on the node before it plus skip connections
 from any of the earlier nodes; node 3 is the output. The string is a nested list of numbers, one list for each node:
-``[[operation, skip from 0], [operation, skip from 0, from 1], [operation, skip from 0, from 1, from 2]]``.
+``[[operation, skip from 0], [operation, skip from 0, from 1], [operation, skip from 0, from 1, from 2]]``; operations
+are also read by their names.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
+from ..errors import shortened
 from .base import SearchSpace
 from .parts import Choice, Slot, Task, constant
 
@@ -32,7 +33,6 @@ SKIP_SLOTS = (1, 3, 4, 6, 7, 8)
 # 48 phonemes and the blank of CTC; a score is 100 less the phoneme error rate in percent, which is 100 of no phonemes.
 TASKS = {"timit": Task("speech-recognition", guess=0.0, num_classes=49, num_features=80)}
 FRAMES = 300  # of 10 ms: an utterance of TIMIT lasts three seconds in the mean
-_STRING = re.compile(r"\[\[([0-5]),([01])\],\[([0-5]),([01]),([01])\],\[([0-5]),([01]),([01]),([01])\]\]")
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,19 @@ class NASBenchASRSpace(SearchSpace):
     # ------------------------------------------------------------------ strings
 
     def split_string(self, text: str) -> list[str]:
-        match = _STRING.fullmatch("".join(text.split()))  # any spacing
-        if match is None:
-            raise self.malformed(text)
-        return [slot.choices[int(digit)].name for slot, digit in zip(self.slots, match.groups(), strict=True)]
+        nodes = self._literal(text)
+        if not (isinstance(nodes, list) and [isinstance(node, list) and len(node) for node in nodes] == [2, 3, 4]):
+            raise self.malformed(text, "it is no list of three nodes, of 2, 3 and 4 numbers")
+        names = []
+        for slot, value in zip(self.slots, itertools.chain(*nodes), strict=True):
+            if type(value) is int and 0 <= value < len(slot.choices):
+                names.append(slot.choices[value].name)
+            elif isinstance(value, str) and slot.kind == "operation":
+                names.append(value)
+            else:
+                last = len(slot.choices) - 1
+                raise self.malformed(text, f"slot {slot.name!r} is a number from 0 to {last}, not {shortened(value)}")
+        return names
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         return ["[[{}, {}], [{}, {}, {}], [{}, {}, {}, {}]]".format(*row) for row in indices.tolist()]

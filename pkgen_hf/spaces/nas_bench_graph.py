@@ -3,7 +3,7 @@
 Four computing nodes; node 1 reads the input (0), each later node reads the input or an earlier node, and carries one
 of 9 operations. Nodes that nobody reads are concatenated into the output. Up to isomorphism there are 9 topologies and
 26,206 measured networks. The string is the predecessors of the four nodes and their operations:
-``0112:gcn,gin,fc,cheb``.
+``0112:gcn,gin,fc,cheb``. Read is also what makes one in the authors' code, ``Arch([0, 1, 1, 2], ["gcn", ...])``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 
 from .base import SearchSpace
 from .parts import Choice, Slot, Task, constant
+from .pasted import arguments, literal
 
 OPERATIONS = (
     Choice("gat", "graph-convolution", kernel=1, aggregation="attention"),
@@ -114,6 +115,18 @@ _COSTS = {
 }
 COSTS = torch.tensor([_COSTS[choice.name] for choice in OPERATIONS], device="cpu")
 _STRING = re.compile(r"(\d)(\d)(\d)(\d):([^,]+),([^,]+),([^,]+),([^,]+)")
+
+
+def _record(text: str) -> tuple[list[str], list[str]]:
+    """Predecessors and operations of ``Arch([...], [...])``, or of just the two lists."""
+    if "[" not in text:
+        raise ValueError("four digits, a colon and four operations are needed")
+    value = list(arguments(text, "Arch", ("lk", "op")).values()) if "Arch" in text else literal(text)
+    match value:
+        case [[_, _, _, _] as links, [str(), str(), str(), str()] as names]:
+            if all(type(link) is int and link >= 0 for link in links):
+                return [str(link) for link in links], names
+    raise ValueError("four numbers and four operations are needed")
 
 
 def _reduce(parents: tuple[int, ...], skips: tuple[bool, ...]) -> list[tuple[int, ...]]:
@@ -290,9 +303,15 @@ class NASBenchGraphSpace(SearchSpace):
 
     def split_string(self, text: str) -> list[str]:
         match = _STRING.fullmatch(text)
-        if match is None or match[1] != "0":
-            raise self.malformed(text)
-        links, names = match.groups()[:4], match.groups()[4:]
+        if match is not None:
+            links, names = list(match.groups()[:4]), list(match.groups()[4:])
+        else:
+            try:
+                links, names = _record(text)
+            except ValueError as error:
+                raise self.malformed(text, str(error)) from error
+        if links[0] != "0":
+            raise self.malformed(text, f"node 1 reads the input, which is 0, not {links[0]}")
         return [names[0], links[1], names[1], links[2], names[2], links[3], names[3]]
 
     def join_names(self, names: np.ndarray) -> np.ndarray:

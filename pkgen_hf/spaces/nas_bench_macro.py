@@ -73,9 +73,13 @@ class NASBenchMacroSpace(SearchSpace):
         return rows
 
     def split_string(self, text: str) -> list[str]:
-        if len(text) != self.num_slots or set(text) - set("012"):
-            raise self.malformed(text)
-        return list(text)
+        digits = self._numbers(text) if set(text) & set("[(") else list(text)
+        if len(digits) != self.num_slots:
+            zeros = " (a spreadsheet drops zeros at the start)" if len(digits) < self.num_slots else ""
+            raise self.malformed(text, f"eight digits are needed, got {len(digits)}{zeros}")
+        if set(digits) - set("012"):
+            raise self.malformed(text, "all digits are 0, 1 or 2")
+        return digits
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         return ["".join(map(str, row)) for row in indices.tolist()]

@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
-from ..errors import unknown
+from ..errors import shortened, unknown
 from .base import SearchSpace
 from .parts import Choice, Graph, Slot, Task
+from .pasted import read_bare
 from .recipes import (
     ARITY,
     BLEND,
@@ -182,47 +182,48 @@ class NASBenchNLPSpace(SearchSpace):
         ValueError
             For what is no recipe of this space; it says which part is wrong and what is allowed.
         """
-        rows = torch.tensor([self._read(text) for text in strings], dtype=torch.long).reshape(-1, self.num_slots)
+        texts = self._as_texts(strings)
+        rows = torch.tensor([read_bare(text, self._read) for text in texts], dtype=torch.long).reshape(
+            -1, self.num_slots
+        )
         recipes = resolve(rows)
         lost = ~recipes.reached_over_time()[:, X] & self.is_valid(rows)
         if lost.any():
-            raise ValueError(
-                f"x does not reach h_new_0 in the {self.name} string {strings[int(lost.int().argmax())]!r}"
-            )
+            text = shortened(texts[int(lost.int().argmax())])
+            raise ValueError(f"x does not reach h_new_0 in the {self.name} string {text}")
         return rows
 
     def _read(self, text: str) -> list[int]:
         """The choices of one recipe."""
-        try:
-            recipe: dict[str, Any] = json.loads(text)
-            given = {name: (str(node["op"]), [str(k) for k in node["input"]]) for name, node in recipe.items()}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise self.malformed(text) from error
+        given = self._nodes(text)
         states = sorted(name for name in given if name.startswith("h_new_") and name[6:].isdigit())
         number = {name: k for k, name in enumerate(SOURCES[:FIRST_NODE])}
-        if states != [f"h_new_{k}" for k in range(len(states))] or not number.keys().isdisjoint(given):
-            raise self.malformed(text)
+        if not number.keys().isdisjoint(given):
+            raise self.malformed(text, f"no node can be called as what all nodes read: {', '.join(number)}")
+        if states != [f"h_new_{k}" for k in range(len(states))]:
+            raise self.malformed(text, f"new hidden states are numbered from 0, not {shortened(', '.join(states))}")
         if not bool(given) <= len(states) <= STATES or len(given) > NODES:
             raise ValueError(
                 f"a {self.name} string has 1 to {STATES} new hidden states among at most {NODES} nodes, "
-                f"got {len(states)} among {len(given)} in {text!r}"
+                f"got {len(states)} among {len(given)} in {shortened(text)}"
             )
         base = ["x", *(name.replace("new", "prev") for name in states)]
         row = [0] * self.num_slots
         for name in _computing_order(given):
             operation, inputs = given[name]
-            where = f"of node {name!r} in {self.name} string {text!r}"
+            where = f"of node {shortened(name)}"
             if operation not in self.choice_index[0] or operation == "none":
-                raise unknown(f"operation {where}", operation, list(self.choice_index[0])[1:])
+                raise unknown(f"operation {where}", operation, list(self.choice_index[0])[1:], text)
             index = self.choice_index[0][operation]
             arity = int(ARITY[index])
             if len(inputs) != arity and (index, len(inputs)) != (LINEAR, 2):
                 wanted = "2 or 3" if index == LINEAR else arity
-                raise ValueError(f"{operation} takes {wanted} inputs, got {len(inputs)} {where}")
+                found = f"{operation} takes {wanted} inputs, got {len(inputs)} {where}"
+                raise ValueError(f"{found} in the {self.name} string {shortened(text)}")
             allowed = [k for k in (*base, *given) if k in number and (index == LINEAR or k != "x")]
             for k in inputs:
                 if k not in allowed:
-                    raise unknown(f"input (of what is computed before) {where}", k, allowed)
+                    raise unknown(f"input (of what is computed before) {where}", k, allowed, text)
             node = len(number) - FIRST_NODE
             slot = node * (1 + INPUTS)
             row[slot] = index
@@ -232,6 +233,20 @@ class NASBenchNLPSpace(SearchSpace):
         for state, name in enumerate(states):
             row[NODES * (1 + INPUTS) + state] = number[name] - FIRST_NODE + (state > 0)
         return row
+
+    def _nodes(self, text: str) -> dict[str, tuple[str, list[str]]]:
+        """Operation and inputs of each node of a recipe."""
+        recipe = self._literal(text)
+        if not isinstance(recipe, dict):
+            raise self.malformed(text, "it is no object of nodes")
+        given = {}
+        for name, node in recipe.items():
+            match node:
+                case {"op": str() as operation, "input": [*inputs]} if all(isinstance(k, str) for k in inputs):
+                    given[name] = operation, inputs
+                case _:
+                    raise self.malformed(text, f"node {shortened(name)} has no op with a list of inputs")
+        return given
 
     # ------------------------------------------------------------------ costs
 

@@ -1,7 +1,8 @@
 """The size space of NATS-Bench (Dong et al., TPAMI 2021): the widths of five layers, each one of eight; all 32,768.
 
 The layers are a cell, a residual block that halves the resolution, a cell, another such block and a cell. The cell is
-always the same: `CELL`, a cell of NAS-Bench-201. The string lists the channels: ``8:16:24:32:40``.
+always the same: `CELL`, a cell of NAS-Bench-201. The string lists the channels: ``8:16:24:32:40``;
+a list ``[8, 16, 24, 32, 40]`` is read, too.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class NATSSizeSpace(SearchSpace):
         super().__init__("nats-bench-size", slots, TASKS, null_choice=str(WIDTHS[0]))
 
     def split_string(self, text: str) -> list[str]:
-        names = text.split(":")
+        names = self._numbers(text) if set(text) & set("[(") else text.split(":")
         if len(names) != self.num_slots:
-            raise self.malformed(text)
+            raise self.malformed(text, f"five widths with colons between them are needed, got {len(names)}")
         return names
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:

@@ -179,7 +179,7 @@ class TransNASMicroSpace(TransNASSpace, FourNodeCellSpace):
     def split_string(self, text: str) -> list[str]:
         match = _MICRO.fullmatch(text)
         if match is None:
-            raise self.malformed(text)
+            raise self.malformed(text, "six digits from 0 to 3 are written 64-41414-a_bc_def")
         return [OPERATIONS[int(digit)].name for digit in match.groups()]
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:
@@ -234,7 +234,7 @@ class TransNASMacroSpace(TransNASSpace):
     def split_string(self, text: str) -> list[str]:
         match = _MACRO.fullmatch(text)
         if match is None:
-            raise self.malformed(text)
+            raise self.malformed(text, "four to six digits from 1 to 4 are written 64-abcd-basic")
         return list(match[1].ljust(6, "-"))
 
     def join_names(self, names: np.ndarray) -> np.ndarray:
