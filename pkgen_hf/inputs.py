@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .architecture import Architecture
+from .errors import shortened
 from .scheduling_prior_discrete import GeneratorArg
 from .spaces import SearchSpace
 
@@ -37,7 +38,7 @@ def on_cpu(function: Callable[P, T]) -> Callable[P, T]:
 def whole_number(name: str, value: Any, least: int = 1, most: float = math.inf) -> int:
     """A count: an int, or an integer of numpy or torch; not a bool."""
     upto = "" if most == math.inf else f" to {most}"
-    problem = ValueError(f"{name} must be a whole number from {least}{upto}, got {value!r}")
+    problem = ValueError(f"{name} must be a whole number from {least}{upto}, got {shortened(value)}")
     if _is_bool(value):
         raise problem
     try:
@@ -51,7 +52,7 @@ def whole_number(name: str, value: Any, least: int = 1, most: float = math.inf) 
 
 def real_number(name: str, value: Any, allowed: str, least: float = -math.inf, most: float = math.inf) -> float:
     """A number from `least` to `most`, which `allowed` says in words; ints and scalars of numpy and torch as well."""
-    problem = ValueError(f"{name} must be {allowed}, got {value!r}")
+    problem = ValueError(f"{name} must be {allowed}, got {shortened(value)}")
     if _is_bool(value) or isinstance(value, (str, bytes)):
         raise problem
     try:
@@ -73,7 +74,7 @@ def generators(value: Any, num_architectures: int) -> GeneratorArg:
         return value
     if not isinstance(value, (list, tuple)) or not all(isinstance(one, torch.Generator) for one in value):
         raise ValueError(
-            f"generator must be a torch.Generator or a list of them, got {value!r}; of a seed make "
+            f"generator must be a torch.Generator or a list of them, got {shortened(value)}; of a seed make "
             f"torch.Generator().manual_seed(seed)"
         )
     if len(value) != num_architectures:
@@ -120,7 +121,7 @@ def to_indices(space: SearchSpace, architectures: Architectures) -> torch.Tensor
     if isinstance(architectures, np.ndarray) and architectures.dtype.kind in "iuf":
         return space.check(torch.as_tensor(architectures, device="cpu"))
     if isinstance(architectures, (str, bytes, Architecture)) or not isinstance(architectures, Iterable):
-        raise ValueError(f"architectures must be a list of them, got {str(architectures)[:80]!r}")
+        raise ValueError(f"architectures must be a list of them, got {shortened(architectures)}")
     rows = [_row(space, number, given) for number, given in enumerate(architectures)]
     return torch.tensor(rows, dtype=torch.long, device="cpu").reshape(len(rows), space.num_slots)
 
@@ -129,8 +130,8 @@ def to_architecture(space: SearchSpace, given: Any, number: int = 0) -> Architec
     """One architecture of the space, of any form that `to_indices` takes; `number` is its place in a list."""
     if isinstance(given, Architecture):
         if given.space.name != space.name:
-            raise ValueError(f"{given!r} is not of the space {space.name}")
-        space.check_same(given.space, repr(given))
+            raise ValueError(f"{shortened(given)} is not of the space {space.name}")
+        space.check_same(given.space, shortened(given))
         return given
     if isinstance(given, str):
         return Architecture.from_string(space, given)
@@ -139,7 +140,7 @@ def to_architecture(space: SearchSpace, given: Any, number: int = 0) -> Architec
     except TypeError:
         raise ValueError(
             f"architecture {number} is neither an Architecture, nor a string of {space.name}, nor {space.num_slots} "
-            f"whole numbers: {str(given)[:80]!r}"
+            f"whole numbers: {shortened(given)}"
         ) from None
 
 

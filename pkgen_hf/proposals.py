@@ -25,7 +25,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from .architecture import Architecture
-from .errors import TooFew, unknown
+from .errors import TooFew, shortened, unknown
 from .inputs import on_cpu, to_architecture, to_scores, whole_number
 from .pipeline_pkgen import PKGenPipeline
 from .priors import MIN_EVALUATIONS, Prior
@@ -153,7 +153,9 @@ class Proposer:
 
     def _checked(self, architectures: Sequence[Any], scores: Sequence[Any]) -> list[tuple[Architecture, float]]:
         if isinstance(architectures, (str, Architecture)):
-            raise ValueError(f"tell takes a list of architectures and one of scores, got {architectures!r} alone")
+            raise ValueError(
+                f"tell takes a list of architectures and one of scores, got {shortened(architectures)} alone"
+            )
         given, values = list(architectures), to_scores(scores).tolist()
         if len(given) != len(values):
             raise ValueError(f"{len(given)} architectures but {len(values)} scores")
@@ -162,8 +164,8 @@ class Proposer:
             architecture = to_architecture(self.space, one, number)
             if math.isinf(score):
                 raise ValueError(
-                    f"scores must be finite numbers, or NaN of a training that failed; that of {architecture} is "
-                    f"{score}"
+                    f"scores must be finite numbers, or NaN of a training that failed; that of "
+                    f"{shortened(str(architecture))} is {score}"
                 )
             told.append((architecture, score))
         return told
@@ -371,7 +373,7 @@ class Proposer:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"expected the string of an architecture, got {value!r}")
+        raise TypeError(f"expected the string of an architecture, got {shortened(value)}")
     return value
 
 
@@ -379,5 +381,5 @@ def _score(value: Any) -> float:
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"expected a score, got {value!r}")
+        raise TypeError(f"expected a score, got {shortened(value)}")
     return float(value)
