@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from .errors import unknown
+from .files import atomic_write, user_path
+from .hub import PRIORS_FOLDER
 from .priors import EVIDENCE, Prior, Subgraph
 from .spaces import SearchSpace, get_space, list_spaces
 
@@ -76,15 +78,9 @@ def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
                     "frequency": graph.count / max(1, prior.num_good),
                 }
             )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)), temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    with atomic_write(path) as unfinished:
+        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)), unfinished)
+    return user_path(path)
 
 
 def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Prior]:
@@ -104,7 +100,70 @@ def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Pr
     ValueError
         If the file is not a table of priors, is of a space or choice that is not known, or lacks choices of the space.
     """
-    path = Path(path)
+    path = user_path(path)
+    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for row in _read_table(path).to_pylist():
+        groups.setdefault((row["space"], row["task"]), []).append(row)
+    found = {name: _find_space(name, spaces, path) for name, _ in groups}
+    try:
+        return [_from_rows(found[name], task, rows) for (name, task), rows in groups.items()]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged, or of another form: {error}") from error
+
+
+class FolderPriors(NamedTuple):
+    """The priors of a checkpoint.
+
+    Attributes
+    ----------
+    priors
+        Those of spaces that are known.
+    unread
+        By the name of its space, each file of a space that is not known here: how many priors, and its content. What
+        is saved again takes them along.
+    """
+
+    priors: list[Prior]
+    unread: dict[str, tuple[int, bytes]]
+
+
+def load_folder(folder: str | Path, spaces: Sequence[SearchSpace] = ()) -> FolderPriors:
+    """Read the priors of a checkpoint, with a warning for files of spaces that are not known here.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+    spaces
+        Spaces of your own that it may have priors of.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, or `spaces` holds something else.
+    """
+    if isinstance(spaces, SearchSpace | str) or not all(isinstance(space, SearchSpace) for space in spaces):
+        raise ValueError(f"spaces must be a list of SearchSpace objects, got {str(spaces)[:80]!r}")
+    known = {*list_spaces(), *(space.name for space in spaces)}
+    priors: list[Prior] = []
+    unread: dict[str, tuple[int, bytes]] = {}
+    for path in sorted((Path(folder) / PRIORS_FOLDER).glob("*.parquet")):
+        table = _read_table(path)
+        names = [name for name in table["space"].unique().to_pylist() if name is not None and name not in known]
+        if names:
+            unread[names[0]] = (table.group_by(["space", "task"]).aggregate([]).num_rows, path.read_bytes())
+        else:
+            priors += load_priors(path, spaces)
+    if unread:
+        warnings.warn(
+            f"{folder} has priors of search spaces that are not known here, which are left out: {', '.join(unread)}. "
+            f"If they are spaces of your own, pass them: PKGenPipeline.from_pretrained(..., spaces=[...])",
+            stacklevel=3,
+        )
+    return FolderPriors(priors, unread)
+
+
+def _read_table(path: Path) -> pa.Table:
     if not path.is_file():
         raise FileNotFoundError(f"no prior file at {path}")
     try:
@@ -114,10 +173,7 @@ def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Pr
     missing = [name for name in _COLUMNS if name not in table.column_names]
     if missing:
         raise ValueError(f"{path} is not a table of priors: it lacks the columns {', '.join(missing)}")
-    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
-        groups.setdefault((row["space"], row["task"]), []).append(row)
-    return [_from_rows(_find_space(name, spaces, path), task, rows) for (name, task), rows in groups.items()]
+    return table
 
 
 def _find_space(name: str, own: Sequence[SearchSpace], path: Path) -> SearchSpace:

@@ -26,7 +26,7 @@ from image_streams import ImageStream
 from images import LabelledImages
 from parallel import Plan, RunningStatistics, has_idle_weights, make_accelerator
 from pkgen_hf.errors import unknown
-from pkgen_hf.hub import replace_folder
+from pkgen_hf.files import replace_folder
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
 from pkgen_hf.training import RECORD, write_json
 from presets import Settings

@@ -45,7 +45,7 @@ def test_every_space_of_images_saves_and_loads(name: str, tmp_path: Path) -> Non
     pixels = torch.randn(2, 3, size, size)
     model.train()(pixels, labels=torch.tensor([0, 4])).loss.backward()  # running statistics of its own
     model.eval().save_pretrained(tmp_path)
-    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors", ".md"}
     again, loading = AutoModelForImageClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(loading.values())
     assert not again.training and isinstance(again, PKGenNetworkForImageClassification)
