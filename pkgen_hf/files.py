@@ -164,13 +164,16 @@ def _exchange(new: Path, place: Path, former: Path, owned: Sequence[str]) -> Non
                     (place / folder).mkdir()
             placed.append(name)
             _put(new / name, place / name)
-    except BaseException:
+    except BaseException as error:
         for name in reversed(placed):
             with suppress(OSError):  # of a mounted file, whose content is put back below
                 (place / name).unlink()
         _remove_empty(place, made)
         for name in (name for name in reversed(moved) if os.path.lexists(former / name)):
-            _put(former / name, place / name)
+            with suppress(OSError):
+                _put(former / name, place / name)
+        if not is_empty(former):
+            raise OSError(f"{error}; what could not be put back is in {former}") from error
         shutil.rmtree(former, ignore_errors=True)
         raise
     _remove_empty(place, [folder for name in stale for folder in name.parents[:-1]])
@@ -196,16 +199,18 @@ def _put(source: Path, target: Path) -> None:
             raise
         content = target.read_bytes() if target.is_file() else None
         try:
-            shutil.copyfile(source, target)
+            shutil.copy(source, target)
+            try:
+                source.unlink()
+            except OSError as problem:
+                if problem.errno != errno.EBUSY:  # but a mounted file stays where it is
+                    raise
         except BaseException:
             if content is None:
                 target.unlink(missing_ok=True)
             else:
                 target.write_bytes(content)
             raise
-        shutil.copymode(source, target)
-        with suppress(OSError):
-            source.unlink()
 
 
 @contextmanager

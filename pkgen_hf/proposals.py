@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from .architecture import Architecture
 from .errors import unknown
+from .files import user_path, write_json
 from .pipeline_pkgen import PKGenPipeline
 from .priors import MIN_EVALUATIONS, Prior
 from .spaces import SearchSpace, get_space
@@ -79,7 +79,7 @@ class Proposer:
     ) -> None:
         self.pipe, self.space, self.task, self.seed = pipe, get_space(space), task, seed
         self.prior = pipe.select_prior(self.space, task, prior)
-        self.state = None if state is None else Path(state)
+        self.state = None if state is None else user_path(state)
         self.architectures: list[Architecture] = []
         self.scores: list[float] = []
         self.pending: list[Architecture] = []
@@ -238,7 +238,7 @@ class Proposer:
     # ------------------------------------------------------------------ files
 
     def _save(self) -> None:
-        """Write the state under a temporary name, then rename."""
+        """Write the state."""
         if self.state is None:
             return
         content = {
@@ -248,10 +248,7 @@ class Proposer:
             "told": [[str(a), score] for a, score in zip(self.architectures, self.scores, strict=True)],
             "pending": [str(a) for a in self.pending],
         }
-        self.state.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.state.with_name(f".{self.state.name}.tmp")
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(temporary, self.state)
+        write_json(content, self.state, indent=1)
 
     def _load(self, path: Path) -> None:
         try:

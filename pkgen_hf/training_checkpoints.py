@@ -1,0 +1,166 @@
+"""Checkpoints of a training: written whole or not at all, and when it resumes, damaged files are named."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from .errors import unknown
+from .files import read_json, user_path, write_json
+from .loading import read_tensors
+
+PROGRESS = "progress.json"  # what a training keeps of its own beside Accelerate's files
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+def list_checkpoints(output_dir: str | Path) -> list[Path]:
+    """Finished checkpoints of a training, by step."""
+    return sorted(
+        (path for path in user_path(output_dir).glob("checkpoint-*") if _NAME.fullmatch(path.name)), key=step_of
+    )
+
+
+def step_of(checkpoint: Path) -> int:
+    """The number of steps done, which names the folder."""
+    found = _NAME.fullmatch(checkpoint.name)
+    if found is None:
+        raise ValueError(f"{checkpoint} is not named checkpoint-STEP")
+    return int(found[1])
+
+
+def save_checkpoint(
+    accelerator: Accelerator, output_dir: str | Path, step: int, limit: int, progress: dict[str, Any] | None = None
+) -> None:
+    """Save the state of every process and drop the oldest checkpoints.
+
+    Parameters
+    ----------
+    accelerator
+        With all that is prepared or registered.
+    output_dir, step
+        It will be the folder ``checkpoint-STEP`` in `output_dir`.
+    limit
+        How many are kept.
+    progress
+        Written beside it as `PROGRESS`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing of it is left then.
+    """
+    final = user_path(output_dir) / f"checkpoint-{step}"
+    temporary = final.with_name(f".{final.name}")
+    try:
+        if accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed here
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(temporary))
+        if accelerator.is_main_process and progress is not None:
+            write_json(progress, temporary / PROGRESS)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not isinstance(error, Exception):
+            raise
+        # safetensors and torch have errors of their own for a full disk
+        raise OSError(f"cannot write {final}: {_one_line(error)}") from error
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+        for old in list_checkpoints(output_dir)[:-limit]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+
+
+def find_checkpoint(output_dir: str | Path, wanted: str | None) -> Path | None:
+    """The checkpoint to resume from; None if none is wanted, or the latest and there is none yet.
+
+    Parameters
+    ----------
+    output_dir
+        Of the training.
+    wanted
+        ``"latest"``, or the name or the folder of a checkpoint.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint.
+    """
+    known = list_checkpoints(output_dir)
+    if not wanted or (wanted == "latest" and not known):
+        return None
+    if wanted == "latest":
+        return known[-1]
+    for path in (user_path(wanted), user_path(output_dir) / wanted):
+        if path.is_dir() and (_NAME.fullmatch(path.name) or (path / PROGRESS).is_file()):
+            return path
+    raise FileNotFoundError(str(unknown(f"checkpoint in {output_dir}", wanted, [path.name for path in known])))
+
+
+def load_state(accelerator: Accelerator, checkpoint: Path) -> None:
+    """Load the state of this process from a checkpoint, checking first that its files are whole.
+
+    Raises
+    ------
+    ValueError
+        For a damaged or missing file, naming it and the whole checkpoint before it, if there is one; and for a
+        checkpoint that does not fit what is trained.
+    """
+    damage = damage_of(checkpoint)
+    if damage is None:
+        try:
+            accelerator.load_state(str(checkpoint))
+            return
+        except FileNotFoundError as error:
+            damage = f"{Path(str(error.filename or checkpoint)).name} is missing in {checkpoint}"
+        except Exception as error:  # safetensors, torch and Accelerate have many for this
+            raise ValueError(f"{checkpoint} does not fit this training: {_one_line(error)}") from error
+    raise damaged(checkpoint, damage)
+
+
+def damaged(checkpoint: Path, damage: str) -> ValueError:
+    """An error that offers the whole checkpoint before a damaged one."""
+    known = list_checkpoints(checkpoint.parent)
+    earlier = known[: known.index(checkpoint)] if checkpoint in known else known
+    whole = next((path.name for path in reversed(earlier) if damage_of(path) is None), None)
+    if whole is None:
+        return ValueError(f"{damage}; there is no whole checkpoint before it, so start again without it")
+    return ValueError(f"{damage}; the checkpoint before it is whole: --resume_from_checkpoint {whole}")
+
+
+def damage_of(checkpoint: Path) -> str | None:
+    """What is wrong with the files of a checkpoint, naming the first damaged one; None if they are whole."""
+    for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
+        try:
+            if path.suffix == ".safetensors":
+                read_tensors(path)
+            elif path.suffix == ".json":
+                read_json(path)
+            elif path.suffix in (".bin", ".pkl") and not _is_whole_zip(path):
+                return f"{path} is truncated or damaged"
+        except ValueError as error:
+            return str(error)
+    if not any(checkpoint.glob("random_states_*.pkl")):  # Accelerate goes on without, and not as it would have been
+        return f"random_states_0.pkl is missing in {checkpoint}"
+    return None
+
+
+def _is_whole_zip(path: Path) -> bool:
+    """Whether a file that torch wrote, a zip archive, has the checksums that it says; nothing of it is unpickled."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError):
+        return False
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or repr(error)
