@@ -250,7 +250,7 @@ def _load_weights(model: torch.nn.Module, files: list[Path], dtype: torch.dtype 
         wrong += [] if same_kind and own[key].shape == state[key].shape else [key]
     if wrong:
         path = where.get(wrong[0], files[0])
-        raise ValueError(f"{path} does not fit its config; first of {len(wrong)} differing tensors: {wrong[0]}")
+        raise ValueError(f"{path} does not fit its config.json; first of {len(wrong)} differing tensors: {wrong[0]}")
     if dtype == AUTO:
         dtype = next(tensor.dtype for tensor in state.values() if tensor.is_floating_point())
     if isinstance(dtype, torch.dtype):
