@@ -148,6 +148,8 @@ def damage_of(checkpoint: Path) -> str | None:
                 return f"{path} is truncated or damaged"
         except ValueError as error:
             return str(error)
+    if not [*checkpoint.glob("model*.safetensors"), *checkpoint.glob("pytorch_model*")]:
+        return f"model.safetensors is missing in {checkpoint}"
     if not any(checkpoint.glob("random_states_*.pkl")):  # Accelerate goes on without, and not as it would have been
         return f"random_states_0.pkl is missing in {checkpoint}"
     return None

@@ -25,6 +25,7 @@ from image_loaders import EvaluationImages, TrainingImages, batches_of
 from image_streams import ImageStream
 from images import LabelledImages
 from parallel import Plan, RunningStatistics, has_idle_weights, make_accelerator
+from pkgen_hf.cards import network_card, write_card
 from pkgen_hf.errors import unknown
 from pkgen_hf.files import replace_folder
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
@@ -248,6 +249,7 @@ def train(
                 final.save_pretrained(new)
                 processor.save_pretrained(new)
                 write_json(result, new / RECORD)
+                write_card(new, network_card(new))  # once more, with the preprocessing and the training
         except Exception as error:  # safetensors has its own for a full disk
             raise OSError(f"cannot write {folder}: {(str(error) or repr(error)).splitlines()[0]}") from error
     if settings.report_to:
