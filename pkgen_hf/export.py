@@ -20,7 +20,7 @@ from torch import nn
 
 from .costs import count
 from .errors import unknown
-from .files import atomic_write, user_path
+from .files import atomic_write, read_json, user_path
 from .networks import build, plan
 from .networks.graph import GraphNetwork
 from .networks.inputs import input_shape, random_inputs
@@ -144,7 +144,7 @@ def saved_network(folder: str | Path) -> SavedNetwork:
     for file in (config, weights):
         if not file.is_file():
             raise FileNotFoundError(f"{folder} is no folder of a saved network: there is no {file.name}")
-    kind = json.loads(config.read_text()).get("model_type")
+    kind = read_json(config).get("model_type")
     if kind != MODEL_TYPE:
         raise ValueError(f"{config} is of a model of the type {kind!r}, not {MODEL_TYPE!r}")
     made = PKGenNetworkConfig.from_pretrained(folder)

@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
 
 from .errors import unknown
 from .files import read_json, user_path
+from .files import replace_folder as replace_folder  # under the name that it had here
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 PRIORS_FOLDER = "priors"  # of a checkpoint

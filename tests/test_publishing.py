@@ -75,6 +75,24 @@ def test_saving_and_export_leave_no_path_of_this_machine(tmp_path: Path) -> None
         export_pipeline("pkgen-base", tmp_path)
 
 
+def test_a_saved_folder_is_published_as_it_is(tmp_path: Path) -> None:
+    """Its card is written where it is, and export over it leaves what is not of the checkpoint."""
+    folder = tmp_path / "saved"
+    pipe = PKGenPipeline.from_pretrained("pkgen-base")
+    pipe.priors = pipe.priors[:1]
+    pipe.save_pretrained(folder)
+    before = contents(folder)
+    put("notes.txt")(folder)
+    export_pipeline(folder, folder)
+    assert contents(folder) == before | {"notes.txt": b"x"}
+    put("priors/stale.parquet")(folder)
+    export_pipeline("pkgen-base", folder)
+    assert "priors/stale.parquet" not in contents(folder) and "priors/darts.parquet" in contents(folder)
+    (folder / "notes.txt").unlink()
+    assert run("card", str(folder), "--repo-id", "org/mine")[0] == 0
+    assert publishing.plan(folder, "org/mine").kind == "pipeline"
+
+
 def test_checkpoint_without_one_of_its_priors_is_not_whole(copy: Callable[[str], Path]) -> None:
     folder = copy("pipeline")
     (folder / "priors" / "darts.parquet").unlink()
