@@ -21,7 +21,9 @@ _MOUNTED = (errno.EBUSY, errno.EXDEV)  # a mounted file, or a folder of another 
 
 
 def user_path(path: str | Path) -> Path:
-    """A path as users write it: ``~`` is the home folder."""
+    """A path as users write it: ``~`` is the home folder; FileNotFoundError for an empty one."""
+    if not os.fspath(path):
+        raise FileNotFoundError("the path is empty; the current folder is '.'")
     return Path(os.path.expanduser(path))
 
 

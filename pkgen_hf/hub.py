@@ -57,7 +57,7 @@ def checkpoint_folder(
     ValueError
         If the folder is not a checkpoint.
     """
-    text, folder = str(name), user_path(name)
+    text, folder = str(name), user_path(str(name))
     if folder.is_dir():
         return _checked(folder)
     if folder.is_file():

@@ -120,15 +120,17 @@ def device_of(device_map: Any) -> torch.device | None:
     except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device_map must be a device of this machine, such as 'cpu', 'cuda' or 'cuda:0', or 'balanced'; "
-            f"got {str(device_map)[:80]!r} ({_first_line(error)})"
+            f"got {str(device_map)[:80]!r} ({_first_line(error)[:80]})"
         ) from error
     return device
 
 
-def check_variant(variant: str | None) -> None:
-    """ValueError for a name of a variant that cannot be part of a file's."""
+def check_files(variant: Any, max_shard_size: Any = None) -> None:
+    """ValueError for a variant that cannot be part of a file's name, or what is no size of a file."""
     if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[A-Za-z0-9_]+", variant)):
         raise ValueError(f"variant must be a name of letters and digits such as 'fp16', got {str(variant)[:80]!r}")
+    if max_shard_size is not None and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?[KMGT]B", str(max_shard_size).upper()):
+        raise ValueError(f"max_shard_size must be bytes, or a size such as '5GB', got {str(max_shard_size)[:80]!r}")
 
 
 # ---------------------------------------------------------------------- files of weights

@@ -25,7 +25,7 @@ from .architecture import Architecture
 from .cards import may_write_card, network_card, write_card
 from .errors import unknown
 from .files import replace_folder, user_path
-from .loading import check_variant, weight_patterns
+from .loading import check_files, weight_patterns
 from .publishing import UPLOAD_OPTIONS, plan, push, upload_options
 from .spaces import get_space, list_spaces
 
@@ -164,7 +164,7 @@ class PKGenNetworkForImageClassification(_PreTrainedModel):
         """
         if kwargs.pop("safe_serialization", True) is False:
             raise ValueError("PKGen writes safetensors only; safe_serialization=False is not supported")
-        check_variant(variant)
+        check_files(variant, kwargs.get("max_shard_size"))
         given = {name: kwargs.pop(name) for name in (*UPLOAD_OPTIONS, "create_pr") if name in kwargs}
         upload = upload_options(True, given) if push_to_hub else None
         if not is_main_process:  # takes part in what processes do together, and writes nothing

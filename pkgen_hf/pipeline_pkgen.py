@@ -157,7 +157,7 @@ class PKGenPipeline(DiffusionPipeline):
             If it is not a checkpoint of this pipeline, or is damaged, and for an argument that cannot be.
         """
         loading.check_options(kwargs, list(inspect.signature(cls.from_pretrained).parameters)[:-1])
-        loading.check_variant(variant)
+        loading.check_files(variant)
         weights_dtype, device = loading.dtype_of(torch_dtype, dtype), loading.device_of(device_map)
         if use_safetensors is False:
             raise ValueError("use_safetensors=False is not possible: PKGen reads and writes safetensors only")
@@ -220,7 +220,7 @@ class PKGenPipeline(DiffusionPipeline):
         """
         if not safe_serialization:
             raise ValueError("PKGen writes safetensors only; safe_serialization=False is not supported")
-        loading.check_variant(variant)
+        loading.check_files(variant, max_shard_size)
         upload = publishing.upload_options(push_to_hub, kwargs)
         if user_path(save_directory).is_file():
             raise ValueError(f"{save_directory} is a file; save_pretrained needs a folder")

@@ -142,7 +142,7 @@ def load_folder(folder: str | Path, spaces: Sequence[SearchSpace] = ()) -> Folde
     ValueError
         If a file is damaged, or `spaces` holds something else.
     """
-    if isinstance(spaces, SearchSpace | str) or not all(isinstance(space, SearchSpace) for space in spaces):
+    if not isinstance(spaces, list | tuple) or not all(isinstance(space, SearchSpace) for space in spaces):
         raise ValueError(f"spaces must be a list of SearchSpace objects, got {str(spaces)[:80]!r}")
     known = {*list_spaces(), *(space.name for space in spaces)}
     priors: list[Prior] = []

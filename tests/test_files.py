@@ -308,14 +308,14 @@ def writers() -> dict[str, Callable[[Path], object]]:
 def test_every_writer_of_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Links stay links, ``~`` is the home folder, a folder is refused, and nothing is left of what failed."""
     save = writers()[name]
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "real").mkdir()
     (tmp_path / name).symlink_to(Path("real") / name)
     save(tmp_path / name)
     assert (tmp_path / name).is_symlink() and (tmp_path / "real" / name).stat().st_size > 0
     assert stat.S_IMODE((tmp_path / "real" / name).stat().st_mode) == 0o666 & ~umask()
     save(Path("~/new/deep") / name)
-    assert (tmp_path / "new/deep" / name).is_file()
+    assert (tmp_path / "home/new/deep" / name).is_file()
     (tmp_path / "folder" / name).mkdir(parents=True)
     with pytest.raises(IsADirectoryError, match="is a folder; name a file"):
         save(tmp_path / "folder" / name)
@@ -329,7 +329,7 @@ def test_every_writer_of_a_file(name: str, tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(OSError, match="No space left"):
             save(path)
     assert (tmp_path / "real" / name).read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {"real", "new", "folder", name}
+    assert {path.name for path in tmp_path.iterdir()} == {"real", "home", "folder", name}
     assert [path.name for path in (tmp_path / "real").iterdir()] == [name]
 
 

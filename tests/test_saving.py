@@ -136,6 +136,7 @@ def test_generation_in_other_types(dtype: torch.dtype) -> None:
         ({"denoiser": torch.nn.Linear(1, 1)}, "denoiser must be of the class ArchitectureDenoiser, got Linear"),
         ({"scheduler": DDPMScheduler()}, "scheduler must be of the class PriorDiscreteScheduler, got DDPMScheduler"),
         ({"spaces": own_space()}, "spaces must be a list of SearchSpace objects"),
+        ({"spaces": None}, "spaces must be a list of SearchSpace objects"),
         ({"spaces": ["nas-bench-201"]}, "spaces must be a list of SearchSpace objects"),
     ],
 )
@@ -176,8 +177,13 @@ def test_a_variant_is_saved_beside_the_others_and_loaded_by_its_name(saved: Path
         load(saved)
     with pytest.raises(ValueError, match="model.ema.safetensors is missing; there is the variant 'fp16'"):
         load(saved, variant="ema")
-    with pytest.raises(ValueError, match="variant must be a name of letters and digits"):
-        small.save_pretrained(saved, variant="a/b")
+    for arguments, message in [
+        ({"variant": "a/b"}, "variant must be a name of letters and digits such as 'fp16', got 'a/b'"),
+        ({"max_shard_size": "lots"}, "max_shard_size must be bytes, or a size such as '5GB', got 'lots'"),
+        ({"max_shard_size": -1}, "max_shard_size must be bytes"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            small.save_pretrained(saved, **arguments)
 
 
 @pytest.mark.parametrize("variant", [None, "fp16"])
@@ -496,5 +502,12 @@ def test_an_index_without_a_class_is_of_no_pipeline(saved: Path) -> None:
     put(INDEX, _class_name=[])(saved)
     with pytest.raises(ValueError, match=r"is a checkpoint of \[\], not of PKGenPipeline"):
         load(saved)
-    with pytest.raises(FileNotFoundError, match="model_index.json is a file; name the folder of a checkpoint"):
-        load(saved / INDEX)
+    for name, message in [
+        (saved / INDEX, "model_index.json is a file; name the folder of a checkpoint"),
+        ("", "the path is empty; the current folder is '.'"),
+        (None, "unknown checkpoint: 'None'"),
+    ]:
+        with pytest.raises(FileNotFoundError, match=message):
+            load(name)
+    with pytest.raises(FileNotFoundError, match="the path is empty"):
+        PKGenPipeline(denoiser_of(), PriorDiscreteScheduler()).save_pretrained("")
