@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +24,7 @@ import torch
 from datasets.table import InMemoryTable
 
 from .errors import unknown
+from .files import atomic_write
 from .hub import download
 from .sources import read_source
 from .sources.pickles import read_plain
@@ -116,14 +115,8 @@ def _cached_parquet(name: str) -> Path:
     path = Path(datasets.config.HF_DATASETS_CACHE) / "pkgen_hf" / f"{name}-{version}.parquet"
     if not path.exists():
         table = pa.table(read())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".parquet.tmp")
-        os.close(handle)
-        try:
-            pq.write_table(table, temporary)
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with atomic_write(path) as unfinished:
+            pq.write_table(table, unfinished)
     return path
 
 

@@ -5,20 +5,19 @@ Numbers come from the checkpoint, its ``training.json`` and the files of ``recip
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CardData, DatasetCard, EvalResult, ModelCard, ModelCardData, RepoCard, SpaceCard
-from safetensors import safe_open
 
 from .card_rules import check_card
 from .dataset_origins import PAPER, Origin, origin
+from .errors import unknown
+from .files import atomic_write, read_json
 from .hub import PRIORS_FOLDER
-from .modeling_network import PKGenNetworkConfig
+from .loading import count_parameters
 from .spaces import TASK_KINDS, get_space, list_spaces
 
 PLACEHOLDER = "org/name"  # of a repository that is not known yet
@@ -50,23 +49,28 @@ def render(kind: type[RepoCard], template: Path, data: CardData, **values: Any) 
 # ---------------------------------------------------------------------- pipelines
 
 
-def pipeline_card(folder: str | Path, repo_id: str = PLACEHOLDER, results: str | Path | None = None) -> RepoCard:
-    """The card of an exported pipeline.
+def pipeline_card(
+    folder: str | Path, repo_id: str = PLACEHOLDER, results: str | Path | None = None, variant: str | None = None
+) -> RepoCard:
+    """The card of a checkpoint.
 
     Parameters
     ----------
     folder
-        From `publishing.export_pipeline`.
+        As `PKGenPipeline.save_pretrained` or `pipeline_folder.export_pipeline` writes it.
     repo_id
         Where it will be, for the examples.
     results
         Folder of the JSON files that ``recipes/reproduce.py`` writes; only those of a training that this checkpoint's
         ``training.json`` records, or of trainings that held something out, are told.
 
+    variant
+        Of the weights, if they were saved with one.
+
     Raises
     ------
     ValueError
-        If a file of results is not one.
+        If a file of results is not one, or weights are missing or damaged.
     """
     folder = Path(folder)
     spaces = sorted(path.stem for path in (folder / PRIORS_FOLDER).glob("*.parquet"))
@@ -82,10 +86,10 @@ def pipeline_card(folder: str | Path, repo_id: str = PLACEHOLDER, results: str |
         row["tasks"].append(task)
         row["labels"] += number
     own = tables[0]["rows"] if tables and tables[0]["title"] == _PROTOCOLS["same-benchmark"][0] else []
-    origins = origins_of([*spaces, *labels])
-    example = next((name for name in ("nas-bench-201", *spaces) if name in spaces), list_spaces()[0])
-    weights = folder / "denoiser" / "diffusion_pytorch_model.safetensors"
-    title = repo_id.split("/")[1] if repo_id != PLACEHOLDER else "PKGen"
+    known = [name for name in spaces if name in list_spaces()]  # others are spaces of the user's own
+    origins = origins_of([*known, *labels])
+    example = next((name for name in ("nas-bench-201", *known) if name in known), list_spaces()[0])
+    title = repo_id.split("/")[-1] if repo_id != PLACEHOLDER else "PKGen"
     data = ModelCardData(
         library_name="diffusers",
         license="apache-2.0",
@@ -100,7 +104,8 @@ def pipeline_card(folder: str | Path, repo_id: str = PLACEHOLDER, results: str |
         data,
         title=title,
         repo_id=repo_id,
-        parameters=_count_parameters(weights),
+        variant_argument=_argument(variant),
+        parameters=count_parameters(folder / "denoiser", variant=variant),
         spaces=spaces,
         example_space=example,
         example_task=next(iter(get_space(example).tasks)),
@@ -119,8 +124,13 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
     """The records of a folder of results, in the order of their names; ValueError for what is none."""
     records = []
     for path in sorted(Path(folder).glob("[!.]*.json")):
-        record = json.loads(path.read_text())
-        if not isinstance(record, dict) or not {"protocol", "space", "rows", "training", "command"} <= record.keys():
+        try:
+            record = read_json(path)
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is not a file of results as recipes/reproduce.py writes them: {error}"
+            ) from error
+        if not {"protocol", "space", "rows", "training", "command"} <= record.keys():
             raise ValueError(f"{path} is not a file of results as recipes/reproduce.py writes them")
         records.append(record)
     if not records:
@@ -197,14 +207,28 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
 # ---------------------------------------------------------------------- networks
 
 
-def network_card(folder: str | Path, repo_id: str = PLACEHOLDER) -> RepoCard:
+def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | None = None) -> RepoCard:
     """The card of a folder that `PKGenNetworkForImageClassification.save_pretrained` wrote.
 
     What ``recipes/train_network.py`` leaves beside the weights, ``training.json`` and the preprocessing, is told too.
+
+    Parameters
+    ----------
+    folder
+        With the configuration and the weights.
+    repo_id
+        Where it will be, for the examples.
+    variant
+        Of the weights, if they were saved with one.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or damaged, or the configuration is of another model.
     """
     folder = Path(folder)
-    config = PKGenNetworkConfig.from_pretrained(folder)
-    about, record = origin(config.space), _record(folder)
+    config = _network_config(folder / "config.json")
+    about, record = origin(config["space"]), _record(folder)
     training: dict[str, Any] = {}
     if record.get("history"):
         last = record["history"][-1]
@@ -216,7 +240,7 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER) -> RepoCard:
             "device": record["device"],
             "top_1": last.get("validation", {}).get("top_1"),
         }
-    title = repo_id.split("/")[1] if repo_id != PLACEHOLDER else f"Network of {config.space}"
+    title = repo_id.split("/")[-1] if repo_id != PLACEHOLDER else f"Network of {config['space']}"
     results = None
     if training and training["top_1"] is not None:
         results = [
@@ -234,7 +258,7 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER) -> RepoCard:
         pipeline_tag="image-classification",
         license="apache-2.0",
         model_name=title,
-        tags=["neural-architecture-search", config.space, TAG],
+        tags=["neural-architecture-search", config["space"], TAG],
         eval_results=results,
         ignore_metadata_errors=False,
     )
@@ -245,7 +269,9 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER) -> RepoCard:
         title=title,
         repo_id=repo_id,
         config=config,
-        parameters=_count_parameters(folder / "model.safetensors"),
+        variant_argument=_argument(variant),
+        placeholder=PLACEHOLDER,
+        parameters=count_parameters(folder, "model", variant),
         processor=(folder / "preprocessor_config.json").is_file(),
         training=training,
         about=about,
@@ -253,20 +279,29 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER) -> RepoCard:
     )
 
 
+def _network_config(path: Path) -> dict[str, Any]:
+    """What a card says of a network's configuration."""
+    content = read_json(path)
+    names = ("space", "architecture", "scale", "image_size")
+    if missing := [name for name in names if name not in content]:
+        raise ValueError(f"{path} is not the configuration of a network of pkgen: it lacks {', '.join(missing)}")
+    if content["space"] not in list_spaces():
+        raise unknown(f"search space in {path}", content["space"], list_spaces())
+    labels = content.get("id2label") or range(2)  # transformers leaves its own default out
+    return {name: content[name] for name in names} | {"num_labels": len(labels)}
+
+
 # ---------------------------------------------------------------------- what they share
 
 
-def _count_parameters(weights: Path) -> int:
-    """Parameters of a safetensors file, without what normalisations count while they train."""
-    buffers = ("running_mean", "running_var", "num_batches_tracked")
-    with safe_open(weights, framework="pt") as file:
-        names = [name for name in file.keys() if not name.endswith(buffers)]  # noqa: SIM118
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+def _argument(variant: str | None) -> str:
+    """In the examples of a card."""
+    return f', variant="{variant}"' if variant else ""
 
 
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def origins_of(spaces: Iterable[str]) -> list[Origin]:
@@ -300,16 +335,18 @@ def space_card(template: Path, model_id: str, datasets: Sequence[str], sdk_versi
     return render(SpaceCard, template, data, title="PKGen", model_id=model_id)
 
 
+def may_write_card(folder: str | Path) -> bool:
+    """Whether a folder has no card, or one that pkgen wrote."""
+    path = Path(folder) / "README.md"
+    return not path.exists() or (path.is_file() and f"- {TAG}\n" in path.read_text(errors="replace"))
+
+
 def write_card(folder: str | Path, card: RepoCard) -> Path:
     """Save a card as README.md, checked; FileExistsError for one that was not written here."""
     path = Path(folder) / "README.md"
-    if path.is_file() and f"- {TAG}\n" not in path.read_text(errors="replace"):
+    if not may_write_card(folder):
         raise FileExistsError(f"{path} is there and was not written by pkgen; move it away first")
     check_card(str(card), next(kind for kind, of in _CARDS.items() if isinstance(card, of)))
-    temporary = path.with_name(".README.md.tmp")
-    try:
-        temporary.write_text(str(card))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(str(card))
     return path

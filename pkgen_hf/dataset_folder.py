@@ -28,7 +28,8 @@ from .benchmarks import MEASURES, SPLITS, load_benchmark, package_of
 from .card_rules import check_card
 from .cards import PLACEHOLDER, TAG, TEMPLATES, citations_of, origins_of, render
 from .dataset_origins import LATENCIES, Origin, origin
-from .hub import PRIORS_FOLDER, checkpoint_folder, replace_folder
+from .files import is_empty, replace_folder, user_path
+from .hub import PRIORS_FOLDER, checkpoint_folder
 from .latency import SUFFIX, LatencyTable
 from .prior_files import load_priors
 from .sources import source_files
@@ -291,8 +292,8 @@ def _sources(space: SearchSpace, source: str | Path | None) -> str:
 
 def _may_write(folder: str | Path) -> Path:
     """The folder, if it is new, empty, or a data set that this module wrote; FileExistsError otherwise."""
-    folder = Path(folder)
-    if folder.is_dir() and not any(folder.iterdir()):
+    folder = user_path(folder)
+    if folder.is_dir() and is_empty(folder):
         return folder
     if folder.exists():
         card = folder / "README.md"

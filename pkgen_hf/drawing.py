@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import textwrap
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from matplotlib.path import Path as Outline
 
 from .drawing_layout import HEAD, LINE, TEXT, TEXT_SIZE, Diagram, label, lay_out, short_name, text_width
 from .errors import unknown
+from .files import atomic_write, user_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,23 +114,16 @@ def _write(on: Axes | Figure, x: float, y: float, text: str, size: float, ink: s
 
 
 def _checked(path: str | Path) -> Path:
-    path = Path(path)
+    path = user_path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise unknown("suffix of a picture", path.suffix, SUFFIXES)
     return path
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    """Write under another name first, so that no half-written picture ever stands at `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     form = path.suffix.lower()[1:]
-    try:
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pkgen"}):
-            figure.savefig(unfinished, format=form, dpi=DPI, metadata={"Date": None} if form == "svg" else None)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_write(path) as unfinished, matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pkgen"}):
+        figure.savefig(unfinished, format=form, dpi=DPI, metadata={"Date": None} if form == "svg" else None)
     return path
 
 

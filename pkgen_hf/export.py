@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import os
 import textwrap
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from torch import nn
 
 from .costs import count
 from .errors import unknown
+from .files import atomic_write, read_json, user_path
 from .networks import build, plan
 from .networks.graph import GraphNetwork
 from .networks.inputs import input_shape, random_inputs
@@ -63,7 +62,7 @@ def export_network(
     **scale: Any,
 ) -> Export:
     """Write the network of an architecture to one file; see `Architecture.export`."""
-    path = Path(path)
+    path = user_path(path)
     if format is None:
         if path.suffix not in SUFFIXES:
             raise unknown("suffix of a file to export to", path.suffix, SUFFIXES)
@@ -72,7 +71,7 @@ def export_network(
         raise unknown("format to export to", format, FORMATS)
     if format == "python":
         text = python_source(architecture, num_classes, image_size, **scale)
-        with _replaced(path) as unfinished:
+        with atomic_write(path) as unfinished:
             unfinished.write_text(text)
         return Export(path)
     shape: tuple[int, ...] = ()
@@ -91,7 +90,7 @@ def export_network(
     if num_classes is not None:
         facts["num_classes"] = str(num_classes)
     if format == "safetensors":
-        with _replaced(path) as unfinished:
+        with atomic_write(path) as unfinished:
             save_file(network.state_dict(), unfinished, {"format": "pt", **facts})
         return Export(path)
     return Export(path, _export_onnx(network, shape, path, facts))
@@ -145,7 +144,7 @@ def saved_network(folder: str | Path) -> SavedNetwork:
     for file in (config, weights):
         if not file.is_file():
             raise FileNotFoundError(f"{folder} is no folder of a saved network: there is no {file.name}")
-    kind = json.loads(config.read_text()).get("model_type")
+    kind = read_json(config).get("model_type")
     if kind != MODEL_TYPE:
         raise ValueError(f"{config} is of a model of the type {kind!r}, not {MODEL_TYPE!r}")
     made = PKGenNetworkConfig.from_pretrained(folder)
@@ -221,7 +220,7 @@ def _export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, facts: 
         )
     assert program is not None  # with dynamo=True
     program.model.metadata_props.update(facts)
-    with _replaced(path) as unfinished:
+    with atomic_write(path) as unfinished:
         program.save(unfinished, external_data=False)
         return _difference(network, unfinished, others)
 
@@ -256,19 +255,3 @@ def _silent(logger: str) -> Iterator[None]:
         yield
     finally:
         chosen.setLevel(level)
-
-
-# ---------------------------------------------------------------------- files
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """Write under another name first, so that no half-written file ever stands at `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
-    try:
-        yield unfinished
-        os.chmod(unfinished, 0o644)  # safetensors writes files that nobody else may read
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

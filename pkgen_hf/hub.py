@@ -1,16 +1,11 @@
-"""Where checkpoints and tables come from, and how folders are written; `pkgen_hf.publishing` uploads them."""
+"""Where checkpoints and tables come from; `pkgen_hf.publishing` uploads them."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from huggingface_hub import get_token, snapshot_download
 from huggingface_hub.errors import (
@@ -21,12 +16,14 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from safetensors import SafetensorError, safe_open
 
 from .errors import unknown
+from .files import read_json, user_path
+from .files import replace_folder as replace_folder  # under the name that it had here
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 PRIORS_FOLDER = "priors"  # of a checkpoint
+PIPELINE = "PKGenPipeline"
 _INDEX = "model_index.json"
 _PATTERNS = [
     _INDEX,
@@ -36,8 +33,6 @@ _PATTERNS = [
     "scheduler/*.json",
     "priors/*.parquet",
 ]
-
-T = TypeVar("T")
 
 
 def list_bundled() -> list[str]:
@@ -51,6 +46,7 @@ def checkpoint_folder(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     token: str | bool | None = None,
+    force_download: bool = False,
 ) -> Path:
     """The local folder of a checkpoint: given, bundled, or downloaded.
 
@@ -61,9 +57,11 @@ def checkpoint_folder(
     ValueError
         If the folder is not a checkpoint.
     """
-    text = str(name)
-    if Path(text).is_dir():
-        return _checked(Path(text))
+    text, folder = str(name), user_path(str(name))
+    if folder.is_dir():
+        return _checked(folder)
+    if folder.is_file():
+        raise FileNotFoundError(f"{text} is a file; name the folder of a checkpoint")
     if text in list_bundled():
         return CHECKPOINTS / text
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
@@ -71,6 +69,7 @@ def checkpoint_folder(
             str(unknown("checkpoint", text, list_bundled())) + " A folder or a Hub id such as org/name is taken too."
         )
     options: dict[str, Any] = {"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
+    options["force_download"] = force_download
     index = download(text, [_INDEX], revision=revision, **options)
     _check_index(index, text)  # before what may be the large files of something else
     return _checked(download(text, _PATTERNS, revision=index.name, **options), text)
@@ -84,11 +83,12 @@ def download(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     token: str | bool | None = None,
+    force_download: bool = False,
 ) -> Path:
     """The folder, in the cache, of those files of a Hub repository that fit patterns.
 
     Files that are in the cache are not downloaded again, so an interrupted download goes on where it was; without the
-    Hub, the cache alone serves.
+    Hub, the cache alone serves. With `force_download` they are downloaded even so.
 
     Raises
     ------
@@ -105,6 +105,7 @@ def download(
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=token,
+            force_download=force_download,
             allow_patterns=patterns,
         )
     except RevisionNotFoundError as error:
@@ -162,6 +163,11 @@ def whole_folder(name: str | None, part: str | None) -> Path | None:
         return Path(name)
     snapshot = Path(part or "").parent
     if snapshot.parent.name != "snapshots":
+        warnings.warn(
+            f"the priors of {name}, from which this pipeline was loaded, are not found from {Path.cwd()}: set them, "
+            f"pipe.priors = PKGenPipeline.from_pretrained({name!r}).priors",
+            stacklevel=3,
+        )
         return None
     return checkpoint_folder(name, revision=snapshot.name, cache_dir=snapshot.parents[2])
 
@@ -178,7 +184,10 @@ def folder_of_part(part: str | None) -> Path | None:
 
 def _checked(folder: Path, name: str | None = None) -> Path:
     """The folder, if it is a checkpoint and no prior is missing; `name` is what errors call it."""
-    for space in _check_index(folder, name or str(folder)).get("_priors", {}):
+    priors = _check_index(folder, name or str(folder)).get("_priors", {})
+    if not isinstance(priors, dict):
+        raise ValueError(f"{folder / _INDEX} is damaged: _priors should be numbers by space, not {str(priors)[:80]!r}")
+    for space in priors:
         if not (folder / PRIORS_FOLDER / f"{space}.parquet").is_file():
             raise ValueError(f"{name or folder} is not a whole checkpoint: {PRIORS_FOLDER}/{space}.parquet is missing")
     return folder
@@ -189,80 +198,8 @@ def _check_index(folder: Path, name: str) -> dict[str, Any]:
     index = folder / _INDEX
     if not index.is_file():
         raise ValueError(f"{name} is not a PKGen checkpoint: it has no {_INDEX}")
-    content = _read_json(index)
+    content = read_json(index)
     kind = content.get("_class_name")
-    if (kind[-1] if isinstance(kind, list) else kind) != "PKGenPipeline":
-        raise ValueError(f"{name} is a checkpoint of {kind}, not of PKGenPipeline")
+    if (kind[-1] if isinstance(kind, list) and kind else kind) != PIPELINE:
+        raise ValueError(f"{name} is a checkpoint of {kind}, not of {PIPELINE}")
     return content
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} should hold a JSON object, it holds a {type(content).__name__}")
-    return content
-
-
-def load_component(kind: type[T], folder: Path, name: str) -> T:
-    """Load one part of a checkpoint, checking first that it is whole and that it is of that kind.
-
-    Raises
-    ------
-    ValueError
-        For a missing file, a config of another class or without a key, and truncated or foreign weights.
-    """
-    part = folder / name
-    is_model = hasattr(kind, "forward")
-    config_path = part / ("config.json" if is_model else "scheduler_config.json")
-    if not config_path.is_file():
-        raise ValueError(f"{folder} is not a whole checkpoint: {config_path.relative_to(folder)} is missing")
-    config = _read_json(config_path)
-    if config.get("_class_name") != kind.__name__:
-        raise ValueError(f"{config_path} is the config of {config.get('_class_name')}, expected {kind.__name__}")
-    expected = [key for key in kind._get_init_keys(kind) if key not in ("self", "kwargs")]  # type: ignore[attr-defined]
-    missing = sorted(key for key in expected if key not in config)
-    if missing:
-        raise ValueError(f"{config_path} lacks {', '.join(missing)}")
-    if not is_model:
-        return kind.from_config(config)  # type: ignore[attr-defined]
-    weights = part / "diffusion_pytorch_model.safetensors"
-    if not weights.is_file():
-        raise ValueError(f"{folder} is not a whole checkpoint: {weights.relative_to(folder)} is missing")
-    model = kind.from_config(config)  # type: ignore[attr-defined]
-    own = model.state_dict()
-    try:
-        with safe_open(weights, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{weights} is truncated or not a safetensors file: {error}") from error
-    wrong = sorted(own.keys() ^ state.keys())
-    wrong += sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
-    if wrong:
-        raise ValueError(f"{weights} does not fit its config; first of {len(wrong)} differing tensors: {wrong[0]}")
-    broken = sorted(key for key, tensor in state.items() if not tensor.isfinite().all())
-    if broken:
-        raise ValueError(f"{weights} holds values that are not finite, in {broken[0]}")
-    model.load_state_dict(state)
-    return model
-
-
-@contextmanager
-def replace_folder(target: Path) -> Iterator[Path]:
-    """Fill a new folder beside `target`, then put it in its place; on any exception `target` stays as it was."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        yield new
-        os.chmod(new, 0o755)
-        if target.is_dir():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-            os.replace(target, old / "was")
-            os.replace(new, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(new, target)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)

@@ -1,15 +1,20 @@
-"""Checkpoints in the form in which both `PKGenPipeline` and `DiffusionPipeline` load them from the Hub."""
+"""The files of a checkpoint that both `PKGenPipeline` and `DiffusionPipeline` load, from a folder and from the Hub."""
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from .hub import PRIORS_FOLDER, checkpoint_folder, replace_folder
-from .pipeline_pkgen import PKGenPipeline
+from .files import is_empty, read_json, replace_folder, user_path, write_json
+from .hub import PIPELINE, PRIORS_FOLDER, checkpoint_folder
+from .loading import WEIGHTS, load_component, weight_patterns
+from .modeling_denoiser import ArchitectureDenoiser
+from .prior_files import load_folder
+from .scheduling_prior_discrete import PriorDiscreteScheduler
 
-# One-line modules of a published pipeline: diffusers looks for the classes in them, and finds those of this package.
+INDEX = "model_index.json"
+# One-line modules of a pipeline: diffusers looks for the classes in them, and finds those of this package.
 SHIMS = {
     "pipeline.py": "from pkgen_hf.pipeline_pkgen import ModelMixin, PKGenPipeline, SchedulerMixin  # noqa: F401\n",
     "denoiser/modeling_denoiser.py": (
@@ -19,21 +24,53 @@ SHIMS = {
         "from pkgen_hf.scheduling_prior_discrete import PriorDiscreteScheduler, SchedulerMixin  # noqa: F401\n"
     ),
 }
+_CONFIGS = {"denoiser": "denoiser/config.json", "scheduler": "scheduler/scheduler_config.json"}
+
+
+def owned_files(variant: str | None = None) -> list[str]:
+    """Patterns of the files that saving a checkpoint replaces, or removes where it has none; others stay."""
+    weights = [f"denoiser/{pattern}" for pattern in weight_patterns(WEIGHTS, variant)]
+    return [INDEX, *_CONFIGS.values(), *SHIMS, *weights, f"{PRIORS_FOLDER}/*.parquet"]
+
+
+def finish(folder: Path, priors: Mapping[str, int]) -> None:
+    """Complete what `DiffusionPipeline.save_pretrained` wrote.
+
+    `PKGenPipeline.from_pretrained` runs no code of a folder. The general `DiffusionPipeline.from_pretrained` does, if
+    its caller allows that: for it there are one-line modules, `SHIMS`, that import the classes of the installed
+    package and do nothing else; ``model_index.json`` names them. Paths of this machine are taken out.
+
+    Parameters
+    ----------
+    folder
+        With the index and the configs.
+    priors
+        How many there are of each space, so that a folder that lacks some, such as half a download, is told from one
+        that has none.
+    """
+    classes = {"denoiser": ArchitectureDenoiser.__name__, "scheduler": PriorDiscreteScheduler.__name__}
+    index = read_json(folder / INDEX)
+    shims = dict(zip(("_class_name", *classes), SHIMS.items(), strict=True))
+    for part, (name, text) in shims.items():
+        if part in classes and index[part][1] != classes[part]:
+            continue  # a class of the user's own, which the package has not
+        index[part] = [Path(name).stem, classes.get(part, PIPELINE)]
+        (folder / name).write_text(text)
+    index["_priors"] = dict(priors)
+    for name, content in {INDEX: index, **{name: read_json(folder / name) for name in _CONFIGS.values()}}.items():
+        content.pop("_name_or_path", None)
+        write_json(content, folder / name)
 
 
 def export_pipeline(checkpoint: str | Path, folder: str | Path) -> Path:
-    """Write a checkpoint in the form in which both pipelines load it from the Hub; its card is made by `cards`.
-
-    `PKGenPipeline.from_pretrained` reads the same files as ever and runs no code of the folder. The general
-    `DiffusionPipeline.from_pretrained` does, if its caller allows that: for it there are one-line modules, `SHIMS`,
-    that import the classes of the installed package and do nothing else; ``model_index.json`` names them.
+    """Copy a checkpoint to another folder, in the form in which both pipelines load it; its card is made by `cards`.
 
     Parameters
     ----------
     checkpoint
         Bundled name, folder or Hub id.
     folder
-        New, empty, or an earlier export, which is replaced (but for its card).
+        New, empty, or a checkpoint in that form, whose files are replaced; others, such as its card, stay.
 
     Raises
     ------
@@ -42,38 +79,19 @@ def export_pipeline(checkpoint: str | Path, folder: str | Path) -> Path:
     FileExistsError
         If the folder holds something else.
     """
-    source, folder = checkpoint_folder(checkpoint), Path(folder)
-    PKGenPipeline.from_pretrained(source)
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / "pipeline.py").is_file())):
+    source, target = checkpoint_folder(checkpoint), user_path(folder)
+    load_component(ArchitectureDenoiser, source, "denoiser")
+    load_component(PriorDiscreteScheduler, source, "scheduler")
+    load_folder(source)
+    if target.exists() and not (target.is_dir() and (is_empty(target) or (target / "pipeline.py").is_file())):
         raise FileExistsError(f"{folder} is there and is no exported pipeline; name another folder")
-    card = folder / "README.md"
-    with replace_folder(folder) as new:
-        names = ["denoiser/diffusion_pytorch_model.safetensors", "training.json"]
-        names += [path.relative_to(source).as_posix() for path in sorted(source.glob(f"{PRIORS_FOLDER}/*.parquet"))]
-        for name in names:
-            if (source / name).is_file():  # what was not trained here has no training.json
-                (new / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / name, new / name)
-        for name in ("model_index.json", "denoiser/config.json", "scheduler/scheduler_config.json"):
-            content = json.loads((source / name).read_text())
-            content.pop("_name_or_path", None)  # a path on the machine that saved it
-            if name == "model_index.json":
-                content |= _by_shims()
-            (new / name).parent.mkdir(parents=True, exist_ok=True)
-            (new / name).write_text(json.dumps(content, indent=2) + "\n")
-        for name, text in SHIMS.items():
-            (new / name).write_text(text)
-        if card.is_file():
-            shutil.copyfile(card, new / card.name)
-    return folder
-
-
-def _by_shims() -> dict[str, list[str]]:
-    """What ``model_index.json`` says of the pipeline and its parts."""
-    names = {"pipeline.py": "_class_name"} | {name: name.split("/")[0] for name in list(SHIMS)[1:]}
-    classes = {
-        "_class_name": "PKGenPipeline",
-        "denoiser": "ArchitectureDenoiser",
-        "scheduler": "PriorDiscreteScheduler",
-    }
-    return {part: [Path(name).stem, classes[part]] for name, part in names.items()}
+    index = read_json(source / INDEX)
+    with replace_folder(target, [*owned_files(), "training.json"]) as new:
+        for pattern in (*owned_files(), "training.json"):
+            for path in source.glob(pattern):
+                if path.suffix != ".py":
+                    name = path.relative_to(source)
+                    (new / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, new / name)
+        finish(new, index.get("_priors", {}))
+    return target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import shutil
+import inspect
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -19,15 +19,17 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401
 from diffusers.utils import BaseOutput
 
-from . import hub
+from . import hub, loading, publishing
 from .architecture import Architecture
 from .errors import TooFew, unknown
+from .files import replace_folder, user_path
 from .generation import MAX_BATCH, Callback, Sampler, first_of_each, scores_of, standardised
 from .inputs import Architectures, generators, on_cpu, real_number, to_indices, whole_number
 from .latency import LatencyTable
 from .limits import Limits
 from .modeling_denoiser import ArchitectureDenoiser
-from .prior_files import load_priors, save_priors
+from .pipeline_folder import finish, owned_files
+from .prior_files import load_folder, save_priors
 from .priors import Prior
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
 from .spaces import SearchSpace, get_space
@@ -96,6 +98,7 @@ class PKGenPipeline(DiffusionPipeline):
         super().__init__()
         self.register_modules(denoiser=denoiser, scheduler=scheduler)
         self._priors: list[Prior] | None = None if priors is None else list(priors)
+        self._unread_priors: dict[str, tuple[int, bytes]] = {}  # of spaces that are not known here
 
     # ------------------------------------------------------------------ loading and saving
 
@@ -105,8 +108,9 @@ class PKGenPipeline(DiffusionPipeline):
         if self._priors is None:
             part = self.denoiser.config.get("_name_or_path")
             folder = hub.whole_folder(self.config.get("_name_or_path"), part) or hub.folder_of_part(part)
-            files = [] if folder is None else sorted((folder / hub.PRIORS_FOLDER).glob("*.parquet"))
-            self._priors = [prior for file in files for prior in load_priors(file)]
+            self._priors = []
+            if folder is not None:
+                self._priors, self._unread_priors = load_folder(folder)
         return self._priors
 
     @priors.setter
@@ -137,9 +141,18 @@ class PKGenPipeline(DiffusionPipeline):
         *,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
+        local_files_only: bool | None = None,
         token: str | bool | None = None,
-        torch_dtype: torch.dtype | None = None,
+        force_download: bool = False,
+        torch_dtype: torch.dtype | str | dict[str, torch.dtype | str] | None = None,
+        dtype: torch.dtype | str | dict[str, torch.dtype | str] | None = None,
+        variant: str | None = None,
+        use_safetensors: bool | None = None,
+        device_map: str | torch.device | None = None,
+        denoiser: ArchitectureDenoiser | None = None,
+        scheduler: PriorDiscreteScheduler | None = None,
+        spaces: Sequence[SearchSpace] = (),
+        **kwargs: Any,
     ) -> PKGenPipeline:
         """Load a checkpoint. No code from it is run, and only safetensors, JSON and Parquet are read.
 
@@ -147,55 +160,117 @@ class PKGenPipeline(DiffusionPipeline):
         ----------
         pretrained_model_name_or_path
             The bundled name ``"pkgen-base"``, a folder, or a Hub id.
-        revision, cache_dir, local_files_only, token
+        revision, cache_dir, local_files_only, token, force_download
             For a Hub id, as in `huggingface_hub.snapshot_download`.
-        torch_dtype
-            Of the denoiser.
+        torch_dtype, dtype
+            Of the denoiser, by either name: a type or its name, ``"auto"`` for that of the saved weights, or a
+            dictionary with the key ``"denoiser"`` or ``"default"``; float32 by default.
+        variant
+            Of the files of weights, such as ``"fp16"``, as given to `save_pretrained`.
+        use_safetensors
+            Only safetensors are read, so False is refused.
+        device_map
+            Device of the whole pipeline, such as ``"cuda"``; ``"balanced"`` and ``"auto"`` take the accelerator if
+            there is one.
+        denoiser, scheduler
+            To use in place of the checkpoint's, which is then not read.
+        spaces
+            Search spaces of your own that the checkpoint has priors of. Priors of a space that is not known are left
+            out, with a warning; saving the pipeline writes them again.
+        **kwargs
+            Other arguments of diffusers' `from_pretrained`: those without effect here are taken, such as
+            ``trust_remote_code`` and ``low_cpu_mem_usage``, the others refused.
 
         Raises
         ------
         FileNotFoundError
             If there is no such checkpoint.
         ValueError
-            If it is not a checkpoint of this pipeline, or is damaged.
+            If it is not a checkpoint of this pipeline, or is damaged, and for an argument that cannot be.
         """
+        loading.check_options(kwargs, list(inspect.signature(cls.from_pretrained).parameters)[:-1])
+        loading.check_files(variant)
+        weights_dtype, device = loading.dtype_of(torch_dtype, dtype), loading.device_of(device_map)
+        if use_safetensors is False:
+            raise ValueError("use_safetensors=False is not possible: PKGen reads and writes safetensors only")
+        for name, given, kind in (
+            ("denoiser", denoiser, ArchitectureDenoiser),
+            ("scheduler", scheduler, PriorDiscreteScheduler),
+        ):
+            if given is not None and not isinstance(given, kind):
+                raise ValueError(f"{name} must be of the class {kind.__name__}, got {type(given).__name__}")
         folder = hub.checkpoint_folder(
             pretrained_model_name_or_path,
             revision=revision,
             cache_dir=cache_dir,
-            local_files_only=local_files_only,
+            local_files_only=bool(local_files_only),
             token=token,
+            force_download=force_download,
         )
-        denoiser = hub.load_component(ArchitectureDenoiser, folder, "denoiser")
-        scheduler = hub.load_component(PriorDiscreteScheduler, folder, "scheduler")
-        if torch_dtype is not None:
-            torch.nn.Module.to(denoiser, torch_dtype)
-        pipeline = cls(denoiser.eval(), scheduler)
+        if denoiser is None:
+            denoiser = loading.load_component(ArchitectureDenoiser, folder, "denoiser", weights_dtype, variant).eval()
+        if scheduler is None:
+            scheduler = loading.load_component(PriorDiscreteScheduler, folder, "scheduler")
+        pipeline = cls(denoiser, scheduler)
         pipeline.register_to_config(_name_or_path=str(folder))
-        files = sorted((folder / hub.PRIORS_FOLDER).glob("*.parquet"))
-        pipeline.priors = [prior for file in files for prior in load_priors(file)]
-        return pipeline
+        pipeline.priors, pipeline._unread_priors = load_folder(folder, spaces)
+        return pipeline if device is None else pipeline.to(device)
 
     def save_pretrained(  # type: ignore[override]
-        self, save_directory: str | Path, safe_serialization: bool = True, **kwargs: Any
+        self,
+        save_directory: str | Path,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
     ) -> None:
-        """Write the checkpoint, priors included, to a folder: all of it, or nothing if the write is interrupted."""
+        """Write the checkpoint, priors included, to a folder: all of it, or nothing if the write is interrupted.
+
+        Both `PKGenPipeline.from_pretrained` and ``DiffusionPipeline.from_pretrained(..., trust_remote_code=True)``
+        load it. What else the folder holds stays.
+
+        Parameters
+        ----------
+        save_directory
+            Folder, new or not.
+        safe_serialization
+            Only safetensors are written, so False is refused.
+        variant
+            Part of the name of the file of weights; `from_pretrained` takes the same.
+        max_shard_size
+            Of a file of weights, such as ``"5GB"``; beyond that, several are written.
+        push_to_hub
+            Upload the folder too, as ``pkgen push`` does, with a card if it has none.
+        **kwargs
+            For the upload: ``repo_id`` (needed), ``commit_message``, ``private`` and ``token``.
+
+        Raises
+        ------
+        ValueError
+            For an argument that cannot be, or `save_directory` being a file.
+        """
         if not safe_serialization:
             raise ValueError("PKGen writes safetensors only; safe_serialization=False is not supported")
-        target = Path(save_directory)
-        if target.exists() and not target.is_dir():
-            raise ValueError(f"{target} is a file; save_pretrained needs a folder")
+        loading.check_files(variant, max_shard_size)
+        upload = publishing.upload_options(push_to_hub, kwargs)
+        if user_path(save_directory).is_file():
+            raise ValueError(f"{save_directory} is a file; save_pretrained needs a folder")
         priors = self.priors
-        with hub.replace_folder(target) as folder:
-            if target.is_dir():  # keep what else the folder holds, such as a README
-                shutil.copytree(target, folder, dirs_exist_ok=True)
-                shutil.rmtree(folder / hub.PRIORS_FOLDER, ignore_errors=True)
-            # so that a folder that lacks one of them, such as half a download, is told from one that has none
-            self.register_to_config(_priors=dict(Counter(prior.space.name for prior in priors)))
-            super().save_pretrained(str(folder), safe_serialization=True, **kwargs)
-            for name in dict.fromkeys(prior.space.name for prior in priors):
+        counts = dict(Counter(prior.space.name for prior in priors))
+        with replace_folder(save_directory, owned_files(variant)) as folder:
+            super().save_pretrained(str(folder), variant=variant, max_shard_size=max_shard_size)
+            for name in counts:
                 here = [prior for prior in priors if prior.space.name == name]
                 save_priors(here, folder / hub.PRIORS_FOLDER / f"{name}.parquet")
+            for name, (number, content) in self._unread_priors.items():
+                if name not in counts:
+                    counts[name] = number
+                    (folder / hub.PRIORS_FOLDER).mkdir(exist_ok=True)
+                    (folder / hub.PRIORS_FOLDER / f"{name}.parquet").write_bytes(content)
+            finish(folder, counts)
+        if upload is not None:
+            publishing.push_checkpoint(user_path(save_directory), variant, **upload)
 
     # ------------------------------------------------------------------ generation
 

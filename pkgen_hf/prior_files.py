@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from .errors import shortened, unknown
+from .files import atomic_write, user_path
+from .hub import PRIORS_FOLDER
 from .priors import EVIDENCE, Prior, Subgraph
 from .spaces import SearchSpace, get_space, list_spaces
 
@@ -84,15 +86,9 @@ def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
                     "frequency": graph.count / max(1, prior.num_good),
                 }
             )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)), temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    with atomic_write(path) as unfinished:
+        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)), unfinished)
+    return user_path(path)
 
 
 def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Prior]:
@@ -113,11 +109,9 @@ def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Pr
         If the file is not a table of priors, is of a space or choice that is not known, lacks choices of the space, or
         has values that no prior has, such as a frequency that is no share.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no prior file at {path}")
+    path = user_path(path)
     groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
-    for row in _read(path):
+    for row in _read_table(path).to_pylist():
         groups.setdefault((row["space"], row["task"]), []).append(row)
     priors = []
     for (name, task), rows in groups.items():
@@ -125,12 +119,67 @@ def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Pr
         try:
             priors.append(_from_rows(space, task, rows))
         except ValueError as error:
-            raise ValueError(f"{error} It is in {path}, in the prior of {name}, {task or 'all tasks'}.") from error
+            where = f"the prior of {name}, {task or 'all tasks'}"
+            raise ValueError(f"{path} is damaged, or of another form: {error} It is in {where}.") from error
     return priors
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """Rows of a file with columns of the right types."""
+class FolderPriors(NamedTuple):
+    """The priors of a checkpoint.
+
+    Attributes
+    ----------
+    priors
+        Those of spaces that are known.
+    unread
+        By the name of its space, each file of a space that is not known here: how many priors, and its content. What
+        is saved again takes them along.
+    """
+
+    priors: list[Prior]
+    unread: dict[str, tuple[int, bytes]]
+
+
+def load_folder(folder: str | Path, spaces: Sequence[SearchSpace] = ()) -> FolderPriors:
+    """Read the priors of a checkpoint, with a warning for files of spaces that are not known here.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+    spaces
+        Spaces of your own that it may have priors of.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, or `spaces` holds something else.
+    """
+    if not isinstance(spaces, list | tuple) or not all(isinstance(space, SearchSpace) for space in spaces):
+        raise ValueError(f"spaces must be a list of SearchSpace objects, got {str(spaces)[:80]!r}")
+    known = {*list_spaces(), *(space.name for space in spaces)}
+    priors: list[Prior] = []
+    unread: dict[str, tuple[int, bytes]] = {}
+    for path in sorted((Path(folder) / PRIORS_FOLDER).glob("*.parquet")):
+        table = _read_table(path)
+        names = [name for name in table["space"].unique().to_pylist() if name is not None and name not in known]
+        if names:
+            unread[names[0]] = (table.group_by(["space", "task"]).aggregate([]).num_rows, path.read_bytes())
+        else:
+            priors += load_priors(path, spaces)
+    if unread:
+        warnings.warn(
+            f"{folder} has priors of search spaces that are not known here, which are left out: {', '.join(unread)}. "
+            f"If they are spaces of your own, pass them: PKGenPipeline.from_pretrained(..., spaces=[...])",
+            stacklevel=3,
+        )
+    return FolderPriors(priors, unread)
+
+
+def _read_table(path: Path) -> pa.Table:
+    """A file with columns of the right types."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no prior file at {path}")
     try:
         table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -140,13 +189,13 @@ def _read(path: Path) -> list[dict[str, Any]]:
         raise ValueError(f"{path} is not a table of priors: it lacks the columns {', '.join(missing)}")
     try:
         table = table.select(list(_COLUMNS)).cast(pa.schema(_COLUMNS))
-        rows = table.to_pylist()
+        table.to_pylist()  # texts that are no UTF-8 show only here
     except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"{path} is not a table of priors: a column is of another type: {_line(error)}") from error
     for name in _COLUMNS:
         if name not in _MAY_BE_NULL and table[name].null_count:
             raise ValueError(f"{path} is not a table of priors: the column {name} has empty values")
-    return rows
+    return table
 
 
 def _line(error: Exception) -> str:
@@ -169,8 +218,8 @@ def _find_space(name: str, own: Sequence[SearchSpace], path: Path) -> SearchSpac
 
 def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]]) -> Prior:
     shape = (space.num_slots, space.num_choices)
-    contributions, subgraph = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
-    frequencies = torch.zeros(shape)
+    frequencies = torch.zeros(shape, dtype=torch.float32, device="cpu")
+    contributions, subgraph = (torch.full_like(frequencies, torch.nan) for _ in range(2))
     missing = space.choice_mask.clone()
     graphs = []
     head = _check_head(rows)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from .architecture import Architecture
 from .errors import TooFew, shortened, unknown
+from .files import user_path, write_json
 from .inputs import on_cpu, to_architecture, to_scores, whole_number
 from .pipeline_pkgen import PKGenPipeline
 from .priors import MIN_EVALUATIONS, Prior
@@ -88,7 +88,7 @@ class Proposer:
     ) -> None:
         self.pipe, self.space, self.task, self.seed = pipe, get_space(space), task, seed
         self.prior = pipe.select_prior(self.space, task, prior)
-        self.state = None if state is None else Path(state)
+        self.state = None if state is None else user_path(state)
         self.pending: list[Architecture] = []
         self._told: list[tuple[Architecture, float]] = []  # all that was told, in order; NaN is a failure
         self._first: torch.Tensor | None = None
@@ -325,9 +325,7 @@ class Proposer:
             "told": [[str(a), None if math.isnan(score) else score] for a, score in self._told],
             "pending": [str(a) for a in self.pending],
         }
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(temporary, path)
+        write_json(content, path, indent=1)
 
     def _read(self, path: Path) -> None:
         """Take over what the file holds, which must begin with all that is known here."""

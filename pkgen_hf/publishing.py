@@ -7,11 +7,10 @@ again as it was.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,11 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HFValidationError
 
 from .card_rules import check_card
-from .cards import PLACEHOLDER
+from .cards import PLACEHOLDER, pipeline_card, write_card
 from .errors import unknown
+from .files import read_json
 from .hub import PRIORS_FOLDER, checkpoint_folder, failures
+from .loading import weight_files
 from .pipeline_folder import SHIMS
 
 
@@ -119,11 +120,10 @@ def kind_of(folder: str | Path) -> str:
             )
         return "pipeline"
     if (folder / "config.json").is_file():
-        model_type = _json(folder / "config.json").get("model_type")
+        model_type = read_json(folder / "config.json").get("model_type")
         if model_type != "pkgen-network":
             raise ValueError(f"{folder} is a model of type {model_type!r}, expected 'pkgen-network'")
-        if not (folder / "model.safetensors").is_file():
-            raise ValueError(f"{folder} is a network without weights: model.safetensors is missing")
+        weight_files(folder, "model")
         return "network"
     if (folder / "app.py").is_file():
         return "space"
@@ -133,14 +133,6 @@ def kind_of(folder: str | Path) -> str:
         f"{folder} is nothing that can be published: expected a pipeline (model_index.json), a network (config.json), "
         f"a data set (CONFIG/*.parquet) or a Space (app.py)"
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON: {error}") from error
-    return content if isinstance(content, dict) else {}
 
 
 def check_folder(folder: str | Path, kind: str) -> dict[str, int]:
@@ -311,6 +303,39 @@ def push(
             print(f"{upload.kind} {upload.folder} -> {commit}")
         addresses.append(str(commit))
     return addresses
+
+
+# Of save_pretrained and push_to_hub, and what `push` calls them.
+UPLOAD_OPTIONS = {
+    "repo_id": "repo_id", "commit_message": "message", "private": "private", "revision": "revision", "token": "token",
+}  # fmt: skip
+
+
+def upload_options(push_to_hub: bool, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `save_pretrained` is to hand on to `push_checkpoint`; None where nothing is to be uploaded.
+
+    Raises
+    ------
+    ValueError
+        For an argument that there is not, one without `push_to_hub`, or no `repo_id` with it.
+    """
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    for name in given:
+        if name not in UPLOAD_OPTIONS:
+            taken = ("safe_serialization", "variant", "max_shard_size", "push_to_hub", *UPLOAD_OPTIONS)
+            raise unknown("argument of save_pretrained", name, taken)
+        if not push_to_hub:
+            raise ValueError(f"{name} is for an upload: pass push_to_hub=True too, or leave it out")
+    if push_to_hub and "repo_id" not in given:
+        raise ValueError("push_to_hub=True needs the name of the Hub repository: repo_id='ORG/NAME'")
+    return {UPLOAD_OPTIONS[name]: value for name, value in given.items()} if push_to_hub else None
+
+
+def push_checkpoint(folder: Path, variant: str | None, repo_id: str, **options: Any) -> None:
+    """Upload a checkpoint that was saved, with a card if it has none; options and errors as of `push`."""
+    if not (folder / "README.md").is_file():
+        write_card(folder, pipeline_card(folder, repo_id, variant=variant))
+    push(plan(folder, repo_id), quiet=True, **options)
 
 
 def _short(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Checkpoints of the denoiser's training: written whole or not at all, and resumed exactly or not at all."""
+"""Checkpoints of a training: written whole or not at all, and when it resumes, damaged files are named."""
 
 from __future__ import annotations
 
@@ -6,37 +6,56 @@ import json
 import os
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
 from .errors import unknown
+from .files import read_json, user_path, write_json
+from .loading import read_tensors
 
-PROGRESS = "progress.json"
-
-
-def list_checkpoints(output_dir: str) -> list[Path]:
-    """Checkpoints of a training, by step."""
-    found = [path for path in Path(output_dir).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+PROGRESS = "progress.json"  # what a training keeps of its own beside Accelerate's files
+_NAME = re.compile(r"checkpoint-(\d+)")
 
 
-def save_checkpoint(accelerator: Accelerator, output_dir: str, progress: dict[str, Any], limit: int) -> None:
-    """Save the state of every process, and `progress`, and drop the oldest checkpoints beyond `limit`.
+def list_checkpoints(output_dir: str | Path) -> list[Path]:
+    """Finished checkpoints of a training, by step."""
+    return sorted(
+        (path for path in user_path(output_dir).glob("checkpoint-*") if _NAME.fullmatch(path.name)), key=step_of
+    )
+
+
+def step_of(checkpoint: Path) -> int:
+    """The number of steps done, which names the folder."""
+    found = _NAME.fullmatch(checkpoint.name)
+    if found is None:
+        raise ValueError(f"{checkpoint} is not named checkpoint-STEP")
+    return int(found[1])
+
+
+def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, progress: dict[str, Any], limit: int) -> None:
+    """Save the state of every process and drop the oldest checkpoints.
 
     Parameters
     ----------
+    accelerator
+        With all that is prepared or registered.
+    output_dir
+        Where the folder ``checkpoint-STEP`` is made.
     progress
-        JSON values: the ``step``, which names the folder, the ``seconds`` so far, and the ``settings`` that decide the
-        result.
+        Written beside the state as `PROGRESS`: the ``step``, the ``seconds`` so far, the ``settings`` that decide the
+        result, and what else a training keeps, in values that JSON has.
+    limit
+        How many are kept.
 
     Raises
     ------
     OSError
         If it cannot be written; nothing of it is left then.
     """
-    final = Path(output_dir) / f"checkpoint-{progress['step']}"
+    final = user_path(output_dir) / f"checkpoint-{progress['step']}"
     temporary = final.with_name(f".{final.name}")
     try:
         if accelerator.is_main_process:
@@ -44,10 +63,13 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str, progress: dict[st
         accelerator.wait_for_everyone()
         accelerator.save_state(str(temporary))
         if accelerator.is_main_process:
-            (temporary / PROGRESS).write_text(json.dumps(progress))
-    except Exception as error:  # safetensors and torch have their own for a full disk
+            write_json(progress, temporary / PROGRESS)
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise OSError(f"cannot write {final}: {_first_line(error)}") from error
+        if not isinstance(error, Exception):
+            raise
+        # safetensors and torch have errors of their own for a full disk
+        raise OSError(f"cannot write {final}: {_one_line(error)}") from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         shutil.rmtree(final, ignore_errors=True)
@@ -58,14 +80,16 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str, progress: dict[st
 
 
 def load_checkpoint(
-    accelerator: Accelerator, output_dir: str, wanted: str | None, settings: dict[str, Any]
+    accelerator: Accelerator, output_dir: str | Path, wanted: str | None, settings: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Load the state to resume from and return its progress; None if none is wanted, or there is no latest yet.
+    """Load the state to go on from and return its progress; None if none is wanted, or there is no latest yet.
 
     Parameters
     ----------
+    accelerator, output_dir
+        As of `save_checkpoint`.
     wanted
-        ``"latest"``, or a checkpoint's name or folder.
+        ``"latest"``, or the name or the folder of a checkpoint.
     settings
         Those of this training that decide the result.
 
@@ -74,43 +98,119 @@ def load_checkpoint(
     FileNotFoundError
         If there is no such checkpoint.
     ValueError
-        If it is damaged, which names the one before it, or of a training with other `settings`, which names the first
-        that differs.
+        If it is damaged, which names the whole one before it, or of a training with other `settings`, the first of
+        which is named.
+    """
+    path = find_checkpoint(output_dir, wanted)
+    if path is None:
+        return None
+    if not (path / PROGRESS).is_file():
+        raise damaged(path, f"{PROGRESS} is missing in {path}")
+    try:
+        progress = read_json(path / PROGRESS)
+    except ValueError as error:
+        raise damaged(path, str(error)) from error
+    for name, kind in (("step", int), ("seconds", int | float), ("settings", dict)):
+        if not isinstance(progress.get(name), kind):
+            raise damaged(path, f"{path / PROGRESS} says nothing of the training's {name}")
+    was, now = progress["settings"], json.loads(json.dumps(settings))
+    for name in {**now, **was}:
+        if was.get(name) != now.get(name):
+            raise ValueError(
+                f"{path} is of a training with {name} {was.get(name)!r}, not {now.get(name)!r}; resume with its "
+                f"settings, or name another --output_dir"
+            )
+    load_state(accelerator, path)
+    return progress
+
+
+def find_checkpoint(output_dir: str | Path, wanted: str | None) -> Path | None:
+    """The checkpoint to resume from; None if none is wanted, or the latest and there is none yet.
+
+    Parameters
+    ----------
+    output_dir
+        Of the training.
+    wanted
+        ``"latest"``, or the name or the folder of a checkpoint.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint.
     """
     known = list_checkpoints(output_dir)
     if not wanted or (wanted == "latest" and not known):
         return None
-    path = known[-1] if wanted == "latest" else Path(wanted)
-    if not path.is_dir():
-        path = Path(output_dir) / wanted
-    if not path.is_dir():
-        raise FileNotFoundError(str(unknown(f"checkpoint in {output_dir}", wanted, [here.name for here in known])))
+    if wanted == "latest":
+        return known[-1]
+    for path in (user_path(wanted), user_path(output_dir) / wanted):
+        if path.is_dir() and (_NAME.fullmatch(path.name) or (path / PROGRESS).is_file()):
+            return path
+    raise FileNotFoundError(str(unknown(f"checkpoint in {output_dir}", wanted, [path.name for path in known])))
+
+
+def load_state(accelerator: Accelerator, checkpoint: Path) -> None:
+    """Load the state of this process from a checkpoint, checking first that its files are whole.
+
+    Raises
+    ------
+    ValueError
+        For a damaged or missing file, naming it and the whole checkpoint before it, if there is one; and for a
+        checkpoint that does not fit what is trained.
+    """
+    damage = damage_of(checkpoint)
+    for number in range(len(getattr(accelerator, "_custom_objects", []))):
+        if not (checkpoint / f"custom_checkpoint_{number}.pkl").is_file():
+            damage = damage or f"custom_checkpoint_{number}.pkl is missing in {checkpoint}"
+    if damage is None:
+        try:
+            accelerator.load_state(str(checkpoint))
+            return
+        except FileNotFoundError as error:
+            damage = f"{Path(str(error.filename or checkpoint)).name} is missing in {checkpoint}"
+        except Exception as error:  # safetensors, torch and Accelerate have many for this
+            raise ValueError(f"{checkpoint} does not fit this training: {_one_line(error)}") from error
+    raise damaged(checkpoint, damage)
+
+
+def damaged(checkpoint: Path, damage: str) -> ValueError:
+    """An error that offers the whole checkpoint before a damaged one."""
+    known = list_checkpoints(checkpoint.parent)
+    earlier = known[: known.index(checkpoint)] if checkpoint in known else known
+    whole = next((path.name for path in reversed(earlier) if damage_of(path) is None), None)
+    if whole is None:
+        return ValueError(f"{damage}; there is no whole checkpoint before it, so start again without it")
+    return ValueError(f"{damage}; the checkpoint before it is whole: --resume_from_checkpoint {whole}")
+
+
+def damage_of(checkpoint: Path) -> str | None:
+    """What is wrong with the files of a checkpoint, naming the first damaged one; None if they are whole."""
+    for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
+        try:
+            if path.suffix == ".safetensors":
+                read_tensors(path)
+            elif path.suffix == ".json":
+                read_json(path)
+            elif path.suffix in (".bin", ".pkl") and not _is_whole_zip(path):
+                return f"{path} is truncated or damaged"
+        except ValueError as error:
+            return str(error)
+    if not [*checkpoint.glob("model*.safetensors"), *checkpoint.glob("pytorch_model*")]:
+        return f"model.safetensors is missing in {checkpoint}"
+    if not any(checkpoint.glob("random_states_*.pkl")):  # Accelerate goes on without, and not as it would have been
+        return f"random_states_0.pkl is missing in {checkpoint}"
+    return None
+
+
+def _is_whole_zip(path: Path) -> bool:
+    """Whether a file that torch wrote, a zip archive, has the checksums that it says; nothing of it is unpickled."""
     try:
-        progress: dict[str, Any] = json.loads((path / PROGRESS).read_text())
-        was = dict(progress["settings"])
-        progress = {"step": int(progress["step"]), "seconds": float(progress["seconds"]), "settings": was}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, f"{PROGRESS} is missing, or not as it was written") from error
-    now = json.loads(json.dumps(settings))
-    for name in {**now, **was}:
-        if was.get(name) != now.get(name):
-            raise ValueError(
-                f"{path} is of a training with {name} {was.get(name)!r}, not {now.get(name)!r}; "
-                "resume with its settings, or train in another output_dir"
-            )
-    try:
-        accelerator.load_state(str(path))
-    except Exception as error:  # each of the libraries that read it has its own
-        raise _damaged(path, _first_line(error)) from error
-    return progress
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError):
+        return False
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or repr(error)).splitlines()[0]
-
-
-def _damaged(path: Path, reason: str) -> ValueError:
-    names = [other.name for other in list_checkpoints(str(path.parent))]
-    at = names.index(path.name) if path.name in names else 0
-    rest = f"the one before it is {names[at - 1]}" if at else "there is none before it"
-    return ValueError(f"{path} is damaged: {reason}; {rest}")
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or repr(error)

@@ -22,16 +22,17 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from accuracy import accuracy, cost, everywhere
-from checkpoints import load_checkpoint, save_checkpoint
 from classes import classes_of, has_names, name_classes
 from image_loaders import EvaluationImages, TrainingImages, batches_of
 from image_streams import ImageStream
 from images import LabelledImages
 from parallel import Plan, RunningStatistics, has_idle_weights, make_accelerator
+from pkgen_hf.cards import network_card, write_card
 from pkgen_hf.errors import unknown
-from pkgen_hf.hub import replace_folder
+from pkgen_hf.files import replace_folder
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
 from pkgen_hf.training import RECORD, write_json
+from pkgen_hf.training_checkpoints import load_checkpoint, save_checkpoint
 from presets import Settings
 
 # What may differ between a run and the one that goes on with it.
@@ -253,6 +254,7 @@ def train(
                 final.save_pretrained(new)
                 processor.save_pretrained(new)
                 write_json(result, new / RECORD)
+                write_card(new, network_card(new))  # once more, with the preprocessing and the training
         except Exception as error:  # safetensors has its own for a full disk
             raise OSError(f"cannot write {folder}: {(str(error) or repr(error)).splitlines()[0]}") from error
     if settings.report_to:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from hub_stub import TOKEN, HubStub
 from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments, pipeline
 
-from pkgen_hf import Architecture, get_space
+from pkgen_hf import Architecture, get_space, modeling_network
+from pkgen_hf.cards import network_card
 from pkgen_hf.modeling_network import (
     PKGenNetworkConfig,
     PKGenNetworkForImageClassification,
@@ -45,7 +48,7 @@ def test_every_space_of_images_saves_and_loads(name: str, tmp_path: Path) -> Non
     pixels = torch.randn(2, 3, size, size)
     model.train()(pixels, labels=torch.tensor([0, 4])).loss.backward()  # running statistics of its own
     model.eval().save_pretrained(tmp_path)
-    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors", ".md"}
     again, loading = AutoModelForImageClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(loading.values())
     assert not again.training and isinstance(again, PKGenNetworkForImageClassification)
@@ -93,6 +96,94 @@ def test_same_logits_in_a_fresh_process(tmp_path: Path) -> None:
     with torch.no_grad():
         logits = model(torch.linspace(-1, 1, 3 * 32 * 32).view(1, 3, 32, 32)).logits
     torch.testing.assert_close(torch.tensor(eval(done.stdout)), logits)
+
+
+def test_the_card_of_a_saved_network_runs_in_a_fresh_process(tmp_path: Path) -> None:
+    """As it stands in the folder, with the folder's name where it stands for it; in another order it would not."""
+    model = PKGenNetworkForImageClassification.from_architecture(CELL, 3, channels=4, cells=1)
+    model.save_pretrained(tmp_path, variant="ema")
+    card = (tmp_path / "README.md").read_text()
+    assert card == str(network_card(tmp_path, variant="ema")) and "pip install pkgen-hf" in card
+    assert f"{model.num_parameters():,} parameters" in card and str(CELL) in card and "3 classes" in card
+    assert "`org/name` stands for the folder of these files" in card
+    (code,) = re.findall(r"```python\n(.*?)```", card.replace("org/name", str(tmp_path)), flags=re.DOTALL)
+    assert code.index("import pkgen_hf") < code.index("from_pretrained(")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("LABEL_"), done.stderr[-3000:]
+    without = code.replace("import pkgen_hf", "")
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True)
+    assert done.returncode and "pkgen-network" in done.stderr  # as the card says
+
+
+def test_a_network_is_saved_whole_and_leaves_other_files_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = PKGenNetworkForImageClassification.from_architecture(CELL, 3, channels=4, cells=1).eval()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("three years of work")
+    (tmp_path / "notes.txt").write_text("mine")
+    for _ in range(2):
+        model.save_pretrained(".", max_shard_size="5KB")
+        model.save_pretrained(".", is_main_process=False)
+    names = {path.name for path in Path.cwd().iterdir()}
+    assert len(names) > 6 and "model.safetensors.index.json" in names and "model.safetensors" not in names
+    assert network_card(tmp_path).content.count(f"{model.num_parameters():,} parameters") == 1
+    model.save_pretrained(".")  # in one file, and no stale part of it
+    assert {path.name for path in Path.cwd().iterdir()} == {
+        "README.md", "notes.txt", "config.json", "model.safetensors",
+    }  # fmt: skip
+    assert (tmp_path / "README.md").read_text() == "three years of work"
+    pixels = torch.linspace(-1, 1, 3 * 32 * 32).view(1, 3, 32, 32)
+    again = AutoModelForImageClassification.from_pretrained(".")
+    torch.testing.assert_close(again(pixels).logits, model(pixels).logits)
+    before = {path.name: path.read_bytes() for path in Path.cwd().iterdir()}
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(modeling_network, "may_write_card", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        PKGenNetworkForImageClassification.from_architecture(CELL, 5, channels=4, cells=1).save_pretrained(".")
+    assert {path.name: path.read_bytes() for path in Path.cwd().iterdir()} == before
+    with pytest.raises(ValueError, match="safe_serialization=False is not supported"):
+        model.save_pretrained(".", safe_serialization=False)
+    with pytest.raises(NotADirectoryError, match="notes.txt is a file; name a folder"):
+        model.save_pretrained("notes.txt")
+
+
+def test_a_network_goes_to_the_hub_with_its_own_card(hub: HubStub, tmp_path: Path) -> None:
+    model = PKGenNetworkForImageClassification.from_architecture(CELL, 3, channels=4, cells=1)
+    address = model.push_to_hub("org/net", token=TOKEN, private=True, commit_message="First")
+    repository = hub.repositories["model", "org/net"]
+    assert "org/net/commit" in address and repository.private
+    model.save_pretrained(tmp_path / "net", push_to_hub=True, repo_id="org/other", token=TOKEN)
+    for name in ("org/net", "org/other"):
+        files = hub.repositories["model", name].commits[-1]
+        assert f'from_pretrained("{name}").eval()'.encode() in files["README.md"]
+        assert b"org/name" not in files["README.md"] and b"More Information Needed" not in files["README.md"]
+        assert files["model.safetensors"] == (tmp_path / "net" / "model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="push_to_hub=True needs the name of the Hub repository"):
+        model.save_pretrained(tmp_path / "new", push_to_hub=True)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", "{", "config.json is not readable JSON"),
+        ("config.json", '{"model_type": "bert"}', "config.json is not the configuration of a network of pkgen"),
+        ("model.safetensors", "x", "model.safetensors is truncated"),
+        ("model.safetensors", None, "is not whole: model.safetensors is missing"),
+        ("training.json", "{", "training.json is not readable JSON"),
+    ],
+)
+def test_the_card_names_a_damaged_file(tmp_path: Path, name: str, content: str | None, message: str) -> None:
+    PKGenNetworkForImageClassification.from_architecture(CELL, 3, channels=4, cells=1).save_pretrained(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        network_card(tmp_path)
 
 
 def test_pipeline_labels_an_image(tmp_path: Path) -> None:

@@ -302,7 +302,8 @@ def test_save_and_load_give_identical_samples(request: pytest.FixtureRequest, we
     again.set_progress_bar_config(disable=True)
     call = {"space": SPACE, "task": "cifar10", "num_architectures": 10}
     assert strings(again(**call, generator=seeded(0))) == strings(pipe(**call, generator=seeded(0)))
-    assert {p.suffix for p in (tmp_path / "saved").rglob("*") if p.is_file()} == {".json", ".safetensors", ".parquet"}
+    suffixes = {p.suffix for p in (tmp_path / "saved").rglob("*") if p.is_file()}
+    assert suffixes == {".json", ".safetensors", ".parquet", ".py"}
 
 
 def test_loading_in_a_fresh_process_gives_the_same(pipe: PKGenPipeline) -> None:

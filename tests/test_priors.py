@@ -566,7 +566,7 @@ def test_evaluations_as_people_hold_them(
     ("architectures", "scores", "message"),
     [
         ("|none~0|", [1.0], "architectures must be a list of them, got '|none~0|'"),
-        (5, [1.0], "architectures must be a list of them, got '5'"),
+        (5, [1.0], "architectures must be a list of them, got 5"),
         ([3.5] * 6, range(6), "architecture 0 is neither an Architecture, nor a string of nas-bench-201, nor 6 whole"),
         ([(0.5,) * 6] * 6, range(6), "architecture 0 is neither"),
         (np.full((6, 6), 0.5), range(6), "slot '0->1' has choices 0..4, got 0.5 in row 0"),

@@ -60,11 +60,11 @@ def test_exported_pipeline_is_the_same_pipeline(made: Path) -> None:
     assert samples[0] == samples[1]
 
 
-def test_export_leaves_no_path_of_this_machine(tmp_path: Path) -> None:
+def test_saving_and_export_leave_no_path_of_this_machine(tmp_path: Path) -> None:
     pipe = PKGenPipeline.from_pretrained("pkgen-base")
     pipe.save_pretrained(tmp_path / "saved")
-    assert "_name_or_path" in json.loads((tmp_path / "saved" / "model_index.json").read_text())
     folder = export_pipeline(tmp_path / "saved", tmp_path / "exported")
+    assert contents(folder) == contents(tmp_path / "saved")
     for name, content in contents(folder).items():
         assert str(tmp_path).encode() not in content and str(CHECKPOINTS).encode() not in content, name
     assert "no record of its training" in str(pipeline_card(folder))
@@ -73,6 +73,24 @@ def test_export_leaves_no_path_of_this_machine(tmp_path: Path) -> None:
     assert (folder / "README.md").read_text() == "a card\n"
     with pytest.raises(FileExistsError, match="no exported pipeline"):
         export_pipeline("pkgen-base", tmp_path)
+
+
+def test_a_saved_folder_is_published_as_it_is(tmp_path: Path) -> None:
+    """Its card is written where it is, and export over it leaves what is not of the checkpoint."""
+    folder = tmp_path / "saved"
+    pipe = PKGenPipeline.from_pretrained("pkgen-base")
+    pipe.priors = pipe.priors[:1]
+    pipe.save_pretrained(folder)
+    before = contents(folder)
+    put("notes.txt")(folder)
+    export_pipeline(folder, folder)
+    assert contents(folder) == before | {"notes.txt": b"x"}
+    put("priors/stale.parquet")(folder)
+    export_pipeline("pkgen-base", folder)
+    assert "priors/stale.parquet" not in contents(folder) and "priors/darts.parquet" in contents(folder)
+    (folder / "notes.txt").unlink()
+    assert run("card", str(folder), "--repo-id", "org/mine")[0] == 0
+    assert publishing.plan(folder, "org/mine").kind == "pipeline"
 
 
 def test_checkpoint_without_one_of_its_priors_is_not_whole(copy: Callable[[str], Path]) -> None:

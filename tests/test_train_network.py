@@ -28,6 +28,7 @@ from image_training import train
 from images import load_images
 from parallel import Plan, has_idle_weights
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
+from pkgen_hf.cards import network_card
 from presets import PRESETS, Settings, get_preset
 from train_network import main, parse_arguments
 
@@ -139,7 +140,10 @@ def test_it_learns_and_what_is_saved_classifies(folder: Path, tmp_path: Path) ->
     assert all(values["images/s"] > 0 for _, _, values in steps)
     saved = tmp_path / "network"
     assert json.loads((saved / "training.json").read_text()) == json.loads(json.dumps(result))
-    assert {path.suffix for path in saved.iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in saved.iterdir()} == {".json", ".safetensors", ".md"}
+    card = (saved / "README.md").read_text()
+    told = f"{result['history'][-1]['epoch']} epochs on {len(images)} images of"
+    assert card == str(network_card(saved)) and told in card and "AutoImageProcessor" in card
     # The saved preprocessing and network give the accuracy that was recorded.
     classify = pipeline("image-classification", model=str(saved))
     hits = sum(

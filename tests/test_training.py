@@ -426,17 +426,17 @@ def test_a_damaged_checkpoint_is_named_with_the_one_before_it(
     with pytest.raises(ValueError) as refused:
         resumed(stopped, tables)
     message = str(refused.value)
-    assert message.startswith(f"{stopped}/checkpoint-4 is damaged: ") and "\n" not in message
-    assert message.endswith("; the one before it is checkpoint-3")
+    assert file in message and f"{stopped}/checkpoint-4" in message and "\n" not in message
+    assert message.endswith("; the checkpoint before it is whole: --resume_from_checkpoint checkpoint-3")
 
 
 def test_damage_of_another_form(stopped: Path, tables: list[ScoreTable]) -> None:
     (stopped / "checkpoint-2" / "progress.json").write_text('{"step": 2, "seconds": null, "settings": {}}')
-    with pytest.raises(ValueError, match="checkpoint-2 is damaged: progress.json .*; there is none before it"):
+    with pytest.raises(ValueError, match="checkpoint-2/progress.json says nothing of .* seconds; there is no whole"):
         resumed(stopped, tables, "checkpoint-2")
     shutil.copytree(stopped / "checkpoint-3", stopped / "checkpoint-3-copy")  # no checkpoint of the training
     (stopped / "checkpoint-9").mkdir()
-    with pytest.raises(ValueError, match="checkpoint-9 is damaged: .*; the one before it is checkpoint-4"):
+    with pytest.raises(ValueError, match="is missing in .*checkpoint-9; .*resume_from_checkpoint checkpoint-4"):
         resumed(stopped, tables)
 
 
@@ -510,7 +510,7 @@ def test_the_recipe_reports_a_damaged_checkpoint_in_one_line(
 ) -> None:
     (stopped / "checkpoint-4" / "model.safetensors").write_bytes(b"")
     options = [*options_of(stopped), "--cpu", "--resume_from_checkpoint", "latest"]
-    with pytest.raises(SystemExit, match="^error: .*checkpoint-4 is damaged: .*the one before it is checkpoint-3$"):
+    with pytest.raises(SystemExit, match="^error: .*checkpoint-4/model.*resume_from_checkpoint checkpoint-3$"):
         recipe(monkeypatch, *options)
     recipe(monkeypatch, *options[:-1], "checkpoint-3")
     assert "saved in" in capsys.readouterr().out

@@ -1,0 +1,258 @@
+"""How files and folders are written: under another name first, so that no half-written one stands at a path."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+# Without its index a folder does not load: the index of the former files goes first, that of the new ones comes last.
+INDEXES = ("README.md", "config.json", "model_index.json")
+_PREFIX = ".unfinished-"
+_MOUNTED = (errno.EBUSY, errno.EXDEV)  # a mounted file, or a folder of another file system
+
+
+def user_path(path: str | Path) -> Path:
+    """A path as users write it: ``~`` is the home folder; FileNotFoundError for an empty one."""
+    if not os.fspath(path):
+        raise FileNotFoundError("the path is empty; the current folder is '.'")
+    return Path(os.path.expanduser(path))
+
+
+def real_path(path: str | Path) -> Path:
+    """The absolute path that one stands for: ``~`` is the home folder, and links are followed."""
+    return Path(os.path.realpath(user_path(path)))
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds no file; a new file system may hold folders of its own."""
+    return all(path.is_dir() for path in folder.rglob("*"))
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Write a file under another name in the same folder, then rename it.
+
+    On any exception, Ctrl-C included, what was at `path` stays, and nothing else does. Folders that are missing are
+    made, a link stays a link, and a file that is replaced keeps its permissions.
+
+    Parameters
+    ----------
+    path
+        The file to write; ``~`` is the home folder.
+
+    Yields
+    ------
+    Path
+        An empty file with the suffix of `path`, to be written.
+
+    Raises
+    ------
+    OSError
+        If `path` is a folder or a device, or cannot be written.
+    """
+    target = real_path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file")
+    given = user_path(path)
+    if given.exists() and not given.is_file():
+        raise OSError(f"{path} is not a plain file, so it cannot be replaced by one; name another")
+    with _parents(target):
+        with _named(path):
+            unfinished, mode = _new_file(target.parent, target.suffix)
+        try:
+            yield unfinished
+            with _named(path):
+                os.chmod(unfinished, stat.S_IMODE(target.stat().st_mode) if target.exists() else mode)
+                _put(unfinished, target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def write_json(content: Any, path: str | Path, indent: int = 2) -> None:
+    """Write JSON to a file, see `atomic_write`."""
+    text = json.dumps(content, indent=indent) + "\n"
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(text)
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read the JSON object that a file holds; ValueError, naming the file, for anything else."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} should hold a JSON object, it holds a {type(content).__name__}")
+    return content
+
+
+@contextmanager
+def replace_folder(target: str | Path, owned: Sequence[str] = ("**/*",)) -> Iterator[Path]:
+    """Fill a new folder, then put its files in the place of those of `target`.
+
+    On any exception, Ctrl-C included, `target` stays as it was, and nothing is left beside or in it. A folder that
+    is there already stays itself, whether it is a mount point, the current directory or open elsewhere, and a link
+    to a folder stays a link: its files are moved one by one, of the former ones those of `INDEXES` first, of the new
+    ones last. So a process that is killed meanwhile leaves no mixture that loads.
+
+    Parameters
+    ----------
+    target
+        Folder, new or not; ``~`` is the home folder.
+    owned
+        Patterns of files that go if the new folder lacks them; by default all.
+
+    Yields
+    ------
+    Path
+        An empty folder to fill.
+
+    Raises
+    ------
+    OSError
+        If `target` is a file or cannot be written.
+    """
+    place = real_path(target)
+    if place.exists() and not place.is_dir():
+        raise NotADirectoryError(f"{target} is a file; name a folder")
+    with _parents(place):
+        with _named(target):
+            work = Path(tempfile.mkdtemp(dir=place if place.is_dir() else place.parent, prefix=_PREFIX))
+        new, former = work / (place.name or "new"), work / ".former"
+        try:
+            new.mkdir()
+            yield new
+            _make_readable(new)
+            with _named(target):
+                if place.is_dir():
+                    _exchange(new, place, former, owned)
+                else:
+                    os.replace(new, place)
+            shutil.rmtree(former, ignore_errors=True)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+            if not former.exists():  # else they could not be put back, and are all there is
+                shutil.rmtree(work, ignore_errors=True)
+
+
+def _exchange(new: Path, place: Path, former: Path, owned: Sequence[str]) -> None:
+    """Move the files of `new` into `place`, and those that they replace, or that are owned, from there to `former`."""
+    fresh = sorted((path.relative_to(new) for path in new.rglob("*") if not path.is_dir()), key=_order)
+    there = [place / name for name in fresh if os.path.lexists(place / name)]
+    there += [path for pattern in owned for path in place.glob(pattern)]
+    files = {path.relative_to(place) for path in there if path.is_symlink() or not path.is_dir()}
+    stale = [name for name in files if not name.parts[0].startswith(_PREFIX)]
+    moved: list[Path] = []
+    placed: list[Path] = []
+    made: list[Path] = []
+    try:
+        for name in sorted(stale, key=_order, reverse=True):
+            (former / name).parent.mkdir(parents=True, exist_ok=True)
+            moved.append(name)
+            _put(place / name, former / name)
+        for name in fresh:
+            for folder in reversed(name.parents[:-1]):
+                if not (place / folder).is_dir():
+                    made.append(folder)
+                    (place / folder).mkdir()
+            placed.append(name)
+            _put(new / name, place / name)
+    except BaseException as error:
+        for name in reversed(placed):
+            with suppress(OSError):  # of a mounted file, whose content is put back below
+                (place / name).unlink()
+        _remove_empty(place, made)
+        for name in (name for name in reversed(moved) if os.path.lexists(former / name)):
+            with suppress(OSError):
+                _put(former / name, place / name)
+        if not is_empty(former):
+            raise OSError(f"{error}; what could not be put back is in {former}") from error
+        shutil.rmtree(former, ignore_errors=True)
+        raise
+    _remove_empty(place, [folder for name in stale for folder in name.parents[:-1]])
+
+
+def _remove_empty(place: Path, folders: Iterable[Path]) -> None:
+    for folder in sorted(set(folders), key=lambda folder: -len(folder.parts)):
+        with suppress(OSError):  # it is not empty, or a mount point
+            (place / folder).rmdir()
+
+
+def _order(name: Path) -> tuple[int, str]:
+    text = name.as_posix()
+    return (INDEXES.index(text) + 1 if text in INDEXES else 0, text)
+
+
+def _put(source: Path, target: Path) -> None:
+    """Move a file; where its name is a mount point, or the other folder a file system of its own, move the content."""
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno not in _MOUNTED:
+            raise
+        content = target.read_bytes() if target.is_file() else None
+        try:
+            shutil.copy(source, target)
+            try:
+                source.unlink()
+            except OSError as problem:
+                if problem.errno != errno.EBUSY:  # but a mounted file stays where it is
+                    raise
+        except BaseException:
+            if content is None:
+                target.unlink(missing_ok=True)
+            else:
+                target.write_bytes(content)
+            raise
+
+
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Make the folders above a path; on an exception those that were made go again."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    try:
+        with _named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Errors of the system that name the path that was given, and no temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _new_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
+    """Make an empty file with a name of its own; the file, and the permissions that new files have here."""
+    path = folder / f"{_PREFIX}{uuid.uuid4().hex[:16]}{suffix}"
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return path, stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
+
+
+def _make_readable(folder: Path) -> None:
+    """Give files the permissions that new files have: safetensors makes some that nobody else may read."""
+    probe, mode = _new_file(folder)
+    probe.unlink()
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            os.chmod(path, mode)
