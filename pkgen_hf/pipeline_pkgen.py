@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -271,6 +272,11 @@ class PKGenPipeline(DiffusionPipeline):
             finish(folder, counts)
         if upload is not None:
             publishing.push_checkpoint(user_path(save_directory), variant, **upload)
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> None:  # type: ignore[override]
+        """Upload the checkpoint, priors included, with a card; `kwargs` as of an upload by `save_pretrained`."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, push_to_hub=True, repo_id=repo_id, **kwargs)
 
     # ------------------------------------------------------------------ generation
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import math
 import os
 import time
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator, skip_first_batches
@@ -22,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from .benchmarks import ScoreTable
 from .episodes import EpisodeDataset, labels_read, make_episodes, priors_of
+from .files import write_json
 from .modeling_denoiser import TRUST, ArchitectureDenoiser, Condition
 from .pipeline_pkgen import PKGenPipeline
 from .priors import LOG_FREQUENCY, Prior
@@ -328,11 +327,3 @@ def train(
         accelerator.end_training()
     accelerator.wait_for_everyone()
     return pipeline
-
-
-def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write JSON by way of a temporary file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)

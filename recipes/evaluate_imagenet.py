@@ -31,8 +31,9 @@ from accuracy import accuracy, cost
 from classes import classes_of
 from image_loaders import EvaluationImages
 from parallel import make_accelerator
+from pkgen_hf.files import write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
-from pkgen_hf.training import is_main_process, write_json
+from pkgen_hf.training import is_main_process
 from presets import Settings
 from train_network import (
     HELP,

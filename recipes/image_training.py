@@ -29,9 +29,9 @@ from images import LabelledImages
 from parallel import Plan, RunningStatistics, has_idle_weights, make_accelerator
 from pkgen_hf.cards import network_card, write_card
 from pkgen_hf.errors import unknown
-from pkgen_hf.files import replace_folder
+from pkgen_hf.files import replace_folder, write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
-from pkgen_hf.training import RECORD, write_json
+from pkgen_hf.training import RECORD
 from pkgen_hf.training_checkpoints import load_checkpoint, save_checkpoint
 from presets import Settings
 

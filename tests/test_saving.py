@@ -366,6 +366,11 @@ def test_push_to_hub_sends_the_whole_checkpoint(saved: Path, hub: HubStub, small
     assert sent == bytes_of(saved) and repository.private and f"priors/{SPACE}.parquet" in sent
     assert b'PKGenPipeline.from_pretrained("org/mine")' in sent["README.md"]
     assert samples(load("org/mine", token=TOKEN)) == samples(small)
+    pipe.push_to_hub("org/again", token=TOKEN)
+    again = hub.repositories["model", "org/again"].commits[-1]
+    assert {name for name in again if name != ".gitattributes"} == set(sent) and b"license: apache" in again[
+        "README.md"
+    ]
     hub.sent.clear()
     load("org/mine", token=TOKEN)
     assert not hub.sent
