@@ -31,7 +31,7 @@ lint: $(BIN)/.dev
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations=10
 
 $(LOWEST)/.done: pyproject.toml .ci/lowest.py
 	$(PYTHON) -m venv $(LOWEST)

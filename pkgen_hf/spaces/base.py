@@ -262,16 +262,18 @@ class SearchSpace:
         """
         given = indices if isinstance(indices, torch.Tensor) else torch.as_tensor(indices, device="cpu")
         indices = given.long()
+        if given.is_floating_point() and (broken := given[given != indices]).numel():
+            raise ValueError(f"{self.name} takes whole numbers as indices, got {float(broken.flatten()[0])}")
         if indices.ndim != 2 or indices.shape[1] != self.num_slots:
             raise ValueError(
                 f"{self.name} takes indices of shape (batch, {self.num_slots}), got {tuple(indices.shape)}"
             )
-        wrong = (indices < 0) | (indices >= self.sizes.to(indices.device)) | (indices != given)
+        wrong = (indices < 0) | (indices >= self.sizes.to(indices.device))
         if wrong.any():
             row, slot = wrong.nonzero()[0].tolist()
             raise ValueError(
                 f"{self.name}: slot {self.slots[slot].name!r} has choices 0..{len(self.slots[slot].choices) - 1}, "
-                f"got {given[row, slot].item()} in row {row}"
+                f"got {int(indices[row, slot])} in row {row}"
             )
         return indices
 
