@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import torch
 from datasets.table import InMemoryTable
 
-from .errors import unknown
+from .errors import shortened, unknown
 from .files import atomic_write
 from .hub import download
 from .sources import read_source
@@ -234,6 +234,10 @@ class ScoreTable:
             for name in table.column_names
             if name.endswith(MEASURES)
         }
+        for name, column in self._columns.items():
+            if column.isinf().any():
+                where = self.space.to_strings(self.indices[column.isinf()][:1])[0]
+                raise ValueError(f"the column {name} has an infinite score, of {shortened(where)}")
         self._merge_rows()
         self.tasks = [name for name in self.space.tasks if self.has(name, self.split(name))]
         self._codes = self.space.codes(self.indices).sort(stable=True)
@@ -333,7 +337,10 @@ class ScoreTable:
         return self._means[task, split]
 
     def distinct_rows(self, column: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The first row of each distinct valid architecture that has a score, and the mean score of its class.
+        """A row of each distinct valid architecture that has a score, and the mean score of its class.
+
+        They are in the order of the architectures' keys, and of a class the row of the smallest code stands for it, so
+        that the order of the table makes no difference, also where scores are equal.
 
         Parameters
         ----------
@@ -345,10 +352,10 @@ class ScoreTable:
         LongTensor (classes,), FloatTensor (classes,)
         """
         rows = (~column.isnan() & self.space.is_valid(self.indices)).nonzero()[:, 0]
-        keys, which = self.space.keys(self.indices[rows]).unique(return_inverse=True)
-        first = torch.full((len(keys),), len(column)).scatter_reduce_(0, which, rows, "amin")
-        first, order = first.sort()
-        return first, _group_means(column[rows], which, len(keys))[order]
+        representatives, which = self.space.classes(self.indices[rows])
+        return find_rows(self._codes, self.space.codes(representatives)), _group_means(
+            column[rows], which, len(representatives)
+        )
 
     def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
         """Scores of a batch, a network that is disconnected or was not measured being worth a guess."""

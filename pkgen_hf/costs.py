@@ -225,7 +225,8 @@ def measure(
     scale = space.scale(task) | scale
     shape = input_shape(space, task, image_size, stem=scale.get("stem"))
     with torch.device("meta"):
-        network, inputs = build(architecture, num_classes, **scale), random_inputs(shape)
+        network, inputs = build(architecture, num_classes, **scale).float(), random_inputs(shape)
+        inputs = inputs.float() if inputs.is_floating_point() else inputs
     cost = count(network, inputs, f"{space.name}/{task}")
     if not latency:
         return cost

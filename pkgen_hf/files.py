@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 # Without its index a folder does not load: the index of the former files goes first, that of the new ones comes last.
 INDEXES = ("README.md", "config.json", "model_index.json")
 _PREFIX = ".unfinished-"
@@ -69,7 +71,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         with _named(path):
             unfinished, mode = _new_file(target.parent, target.suffix)
         try:
-            yield unfinished
+            with _without_space(path):
+                yield unfinished
             with _named(path):
                 os.chmod(unfinished, stat.S_IMODE(target.stat().st_mode) if target.exists() else mode)
                 _put(unfinished, target)
@@ -130,7 +133,8 @@ def replace_folder(target: str | Path, owned: Sequence[str] = ("**/*",)) -> Iter
         new, former = work / (place.name or "new"), work / ".former"
         try:
             new.mkdir()
-            yield new
+            with _without_space(target):
+                yield new
             _make_readable(new)
             with _named(target):
                 if place.is_dir():
@@ -237,6 +241,19 @@ def _named(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise type(error)(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _without_space(path: str | Path) -> Iterator[None]:
+    """An error of one kind, which names the path, where a disk is full or safetensors cannot write."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(errno.ENOSPC, f"cannot write {path}: no space is left on the device") from error
 
 
 def _new_file(folder: Path, suffix: str = "") -> tuple[Path, int]:

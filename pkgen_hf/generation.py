@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .errors import TooFew
+from .errors import TooFew, shortened
 from .limits import Limits, Steering
 from .modeling_denoiser import ArchitectureDenoiser, EncodedCondition
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
@@ -17,6 +17,7 @@ from .spaces import SearchSpace
 MAX_BATCH = 4096
 MAX_ROUNDS = 50  # without one more architecture
 FIRST_BATCH, GROWN_BATCH = 64, 1024  # samples of a round at least, and up to which it grows where nothing new is found
+PATIENCE = 10  # rounds without anything new before it grows
 COLDEST = 1e-6  # temperature: below it nothing changes any more
 FLATTEN = 1.5  # by what the temperature is multiplied where hardly anything new is found
 
@@ -119,7 +120,7 @@ class Sampler:
                 which = torch.arange(start, min(start + MAX_BATCH // self.num_candidates, len(self.generator)))
                 start = (int(which[-1]) + 1) % len(self.generator)
             else:
-                least = min(FIRST_BATCH * 2**rounds, GROWN_BATCH) // self.num_candidates
+                least = _grown(FIRST_BATCH, rounds) // self.num_candidates
                 groups = min(MAX_BATCH // self.num_candidates, max(missing, least))
                 which = torch.zeros(groups, dtype=torch.long)
             sample, accepted = self._round(which, drawn)
@@ -130,6 +131,7 @@ class Sampler:
             drawn.rows, drawn.counts = rows[first], self._no_counts(len(first)).index_add(0, same, again)
             found = len(drawn.rows) - before
             rounds = 0 if found else rounds + 1
+            self._fall_back(rounds)
             if rounds == MAX_ROUNDS:
                 raise self._give_up(number, drawn, "distinct architectures")
             if found < len(sample) / 20 and found < missing:
@@ -155,14 +157,18 @@ class Sampler:
         while len(pending) and not self.interrupted:
             most = MAX_BATCH // self.num_candidates
             now, later = pending[:most], pending[most:]
+            if not own and rounds > PATIENCE:
+                groups = max(len(pending), _grown(FIRST_BATCH, rounds) // self.num_candidates)
+                now, later = torch.zeros(min(groups, most), dtype=torch.long), pending[:0]
             sample, accepted = self._round(now, drawn)
             scores = self.scores(sample, self.encoded).masked_fill(~accepted, -torch.inf)
             best = scores.view(len(now), -1).argmax(1) + self.num_candidates * torch.arange(len(now), device=place)
             found = accepted[best]
-            drawn.rows = torch.cat([drawn.rows, sample[best[found]]])
+            drawn.rows = torch.cat([drawn.rows, sample[best[found]]])[:number]
             found = found.cpu()
-            pending = torch.cat([now[~found], later])
+            pending = torch.cat([now[~found], later]) if own else pending[: number - len(drawn.rows)]
             rounds = 0 if found.any() else rounds + 1
+            self._fall_back(rounds)
             if rounds == MAX_ROUNDS:
                 raise self._give_up(number, drawn, "architectures")
             if own:
@@ -186,10 +192,15 @@ class Sampler:
         self.steering.learn(sample[valid], items[valid])
         return sample, valid & self.limits.within(sample)
 
+    def _fall_back(self, rounds: int) -> None:
+        """Where nothing within the limits is drawn, draw among those that are known to be."""
+        if rounds > PATIENCE and self.rows is None and self.limits is not None and self.limits.known is not None:
+            self.rows = self.limits.known.to(self.stationary.device)
+
     def _give_up(self, wanted: int, drawn: Drawn, kind: str) -> TooFew:
         found = len(drawn.rows)
         if self.limits is not None:
-            return self.limits.too_few(wanted, found)
+            return self.limits.too_few(wanted, found, kind)
         return TooFew(
             f"{wanted:,} {kind} of {self.space.name} were asked for, but {found:,} could be had: {drawn.num_valid:,} "
             f"of {drawn.num_raw:,} samples were valid; ask for fewer",
@@ -276,25 +287,33 @@ class Sampler:
             return sample
         given = {name: sample for name in self.callback_inputs}
         returned = self.callback(self.view, step, int(timestep), given)
-        if returned is None:
-            return sample
-        if not isinstance(returned, dict):
-            raise ValueError(f"callback_on_step_end must return a dict or None, got {returned!r}")
-        changed = returned.pop("sample", sample)
-        return sample if changed is sample else self.space.check(changed).to(sample.device)
+        if returned is not None and not isinstance(returned, dict):
+            raise ValueError(f"callback_on_step_end must return a dict or None, got {shortened(returned)}")
+        changed = (returned or {}).get("sample", sample)
+        if not isinstance(changed, torch.Tensor) or changed.shape != sample.shape:
+            what = tuple(changed.shape) if isinstance(changed, torch.Tensor) else shortened(changed)
+            raise ValueError(f"callback_on_step_end must return a sample of shape {tuple(sample.shape)}, got {what}")
+        return self.space.check(changed).to(sample.device)
 
     def scores(self, indices: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
         """The model's ranking under a condition, ``FloatTensor (batch,)``; isomorphic architectures score alike."""
         return scores_of(self.denoiser, self.space, indices, encoded)
 
 
+def _grown(batch: int, rounds: int) -> int:
+    """Samples of a round after some without anything new."""
+    return min(batch * 2 ** max(0, rounds - PATIENCE), GROWN_BATCH)
+
+
 def scores_of(
     denoiser: ArchitectureDenoiser, space: SearchSpace, indices: torch.Tensor, encoded: EncodedCondition
 ) -> torch.Tensor:
     """The denoiser's scores of architectures, ``FloatTensor (batch,)``; isomorphic ones score alike."""
+    if not len(indices):
+        return torch.zeros(0, dtype=torch.float32, device=indices.device)
     rows, inverse = distinct_rows(space, indices)
     scores = [denoiser(part, 0.0, encoded)[1] for part in space.canonical(rows).split(MAX_BATCH)]
-    return torch.cat(scores).float()[inverse] if scores else torch.zeros(0, dtype=torch.float32)
+    return torch.cat(scores).float()[inverse]
 
 
 def distinct_rows(space: SearchSpace, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -57,7 +57,7 @@ def real_number(name: str, value: Any, allowed: str, least: float = -math.inf, m
         raise problem
     try:
         number = float(value)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise problem from None
     if not least <= number <= most:
         raise problem
@@ -87,11 +87,13 @@ def to_scores(values: Any) -> torch.Tensor:
 
     None is NaN.
     """
+    if isinstance(values, (Set, dict)):
+        raise ValueError(f"scores must be in the order of the architectures, got a {type(values).__name__}")
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().numpy() if values.dtype != torch.bfloat16 else values.detach().cpu().float()
     try:
         numbers = np.asarray(list(values) if isinstance(values, Iterable) else values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"scores must be numbers: {error}") from None
     if numbers.ndim == 2 and 1 in numbers.shape:  # a column of a table
         numbers = numbers.reshape(-1)
@@ -120,8 +122,8 @@ def to_indices(space: SearchSpace, architectures: Architectures) -> torch.Tensor
         return space.check(architectures.detach()).cpu()
     if isinstance(architectures, np.ndarray) and architectures.dtype.kind in "iuf":
         return space.check(torch.as_tensor(architectures, device="cpu"))
-    if isinstance(architectures, (str, bytes, Architecture)) or not isinstance(architectures, Iterable):
-        raise ValueError(f"architectures must be a list of them, got {shortened(architectures)}")
+    if isinstance(architectures, (str, bytes, Architecture, Set, dict)) or not isinstance(architectures, Iterable):
+        raise ValueError(f"architectures must be a list of them, in an order, got {shortened(architectures)}")
     rows = [_row(space, number, given) for number, given in enumerate(architectures)]
     return torch.tensor(rows, dtype=torch.long, device="cpu").reshape(len(rows), space.num_slots)
 

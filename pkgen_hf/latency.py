@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 
 from .benchmarks import find_rows
-from .errors import unknown
+from .errors import shortened, unknown
 from .hub import download
 from .spaces import SearchSpace, get_space
 
@@ -53,6 +53,20 @@ class LatencyTable:
             name.removesuffix(SUFFIX): torch.from_numpy(table[name].to_numpy(zero_copy_only=False).astype(np.float64))
             for name in names
         }
+        codes, which = self.space.codes(self.indices).unique(return_inverse=True)
+        if len(codes) < len(which):  # one row for each architecture, with the mean of its latencies
+            first = torch.full((len(codes),), len(which)).scatter_reduce_(0, which, torch.arange(len(which)), "amin")
+            self.indices = self.indices[first]
+            for name, column in self._columns.items():
+                known = ~column.isnan()
+                total = torch.zeros(len(codes), dtype=torch.double).index_add_(0, which[known], column[known])
+                self._columns[name] = total / which[known].bincount(minlength=len(codes))
+        for name, column in self._columns.items():
+            if (wrong := (column <= 0) | column.isinf()).any():
+                where = self.space.to_strings(self.indices[wrong][:1])[0]
+                raise ValueError(
+                    f"latencies are above 0, but {name}{SUFFIX} of {shortened(where)} is {column[wrong][0]}"
+                )
         devices = {name: name for name in self._columns}
         for name in self._columns:
             for task in self.space.tasks:

@@ -57,6 +57,8 @@ class Limits:
     costs : list, each limit with its cost function and the effects of choices on it
     rows : LongTensor (rows, slots) or None
         All architectures within the limits, where the space or those within are few enough to be listed.
+    known : LongTensor (rows, slots)
+        Some of them, at least one.
 
     Raises
     ------
@@ -105,11 +107,12 @@ class Limits:
         elif device is not None or latencies is not None:
             raise ValueError("device= and latency_table= say what max_latency is about, which was not given")
         self.costs = [self._limit(name, most, costs[name], known) for name, most in limits.items()]
-        self.rows = None if known is None else known[self.within(known)]
+        self.rows = self.known = None if known is None else known[self.within(known)]
         if known is None:
             cheap = self._cheap_rows()
             self._check_possible(cheap)
-            self.rows = self._all_near(cheap[self.within(cheap)])
+            self.known = self._near(cheap[self.within(cheap)])
+            self.rows = self.known if len(self.known) <= _LISTED else None
         elif not len(self.rows):  # type: ignore[arg-type]
             self._check_possible(known)
 
@@ -124,11 +127,12 @@ class Limits:
         if self.rows is not None and (left := len(self.space.keys(self.rows).unique())) < num:
             raise self.too_few(num, left)
 
-    def too_few(self, wanted: int, found: int) -> TooFew:
-        """The error that says how few distinct architectures of those wanted are within the limits."""
+    def too_few(self, wanted: int, found: int, kind: str = "distinct architectures") -> TooFew:
+        """The error that says how few architectures of those wanted were found within the limits."""
+        advice = "raise a limit or pass distinct=False" if kind.startswith("distinct") else "or raise a limit"
         return TooFew(
-            f"{wanted:,} distinct architectures of {self.space.name} were asked for, but {found:,} could be had "
-            f"within {self}; ask for fewer, raise a limit or pass distinct=False",
+            f"{wanted:,} {kind} of {self.space.name} were asked for, but {found:,} could be had within {self}; ask "
+            f"for fewer, {advice}",
             found,
         )
 
@@ -163,8 +167,8 @@ class Limits:
             found.append(best)
         return torch.cat(found)
 
-    def _all_near(self, rows: torch.Tensor) -> torch.Tensor | None:
-        """All within the limits that steps of one slot lead to from those given; None if they are more than a few."""
+    def _near(self, rows: torch.Tensor) -> torch.Tensor:
+        """Those within the limits that steps of one slot lead to from those given: all, or more than `_LISTED`."""
         space = self.space
         found = new = _distinct(space, rows)
         while len(new) and len(found) <= _LISTED:
@@ -173,7 +177,7 @@ class Limits:
             near = near[~torch.isin(space.keys(near), space.keys(found))]
             new = near[self.within(near)]
             found = torch.cat([found, new])
-        return found if len(found) <= _LISTED else None
+        return found
 
     def _check_possible(self, rows: torch.Tensor) -> None:
         """One clear error, with the least of each cost among rows, if none of them is within the limits."""

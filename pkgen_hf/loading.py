@@ -122,6 +122,8 @@ def device_of(device_map: Any) -> torch.device | None:
             f"device_map must be a device of this machine, such as 'cpu', 'cuda' or 'cuda:0', or 'balanced'; "
             f"got {str(device_map)[:80]!r} ({_first_line(error)[:80]})"
         ) from error
+    if device.type == "meta":
+        raise ValueError("device_map='meta' has no numbers to generate with; use 'cpu' or 'cuda'")
     return device
 
 

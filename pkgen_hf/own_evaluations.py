@@ -163,12 +163,17 @@ def _entries(space: SearchSpace, text: str) -> Iterator[tuple[str, str, Any]]:
     if header == list(COLUMNS):
         yield from _line_entries(lines[1:])
     else:  # of other columns only the CSV format tells where they end
-        yield from _csv_entries(lines[1:], separator, header)
+        below = [(number, line) for number, line in enumerate(text.splitlines(), 1) if number > lines[0][0]]
+        yield from _csv_entries(below, separator, header, _has_comments(space))
+
+
+def _has_comments(space: SearchSpace) -> bool:
+    return not any(name.startswith("#") for name in space.choice_index[0])
 
 
 def _lines(space: SearchSpace, text: str) -> list[tuple[int, str]]:
     """Number and text of each line that is neither empty nor a comment, nor the hint ``sep=;`` to a spreadsheet."""
-    has_comments = not any(name.startswith("#") for name in space.choice_index[0])
+    has_comments = _has_comments(space)
     lines = [(number, line.lstrip(" ")) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if lines and re.fullmatch(r'"?sep=.?"?\s*', lines[0][1]):
         lines = lines[1:]
@@ -248,15 +253,25 @@ def _pointed(score: str, separator: str) -> str:
     return score.replace(",", ".") if separator != "," and _DECIMAL_COMMA.fullmatch(score) else score
 
 
-def _csv_entries(lines: list[tuple[int, str]], separator: str, header: list[str]) -> Iterator[tuple[str, str, str]]:
-    numbers = [number for number, _ in lines]
-    reader = csv.reader((line + "\n" for _, line in lines), delimiter=separator, skipinitialspace=True)
-    while reader.line_num < len(lines):
-        place = f"line {numbers[reader.line_num]}"
+def _csv_entries(
+    lines: list[tuple[int, str]], separator: str, header: list[str], has_comments: bool
+) -> Iterator[tuple[str, str, str]]:
+    at = 0
+    while at < len(lines):
+        number, line = lines[at]
+        if not line.strip() or (has_comments and _COMMENT.match(line.lstrip())):  # between rows, not within quotes
+            at += 1
+            continue
+        place = f"line {number}"
+        reader = csv.reader((line + "\n" for _, line in lines[at:]), delimiter=separator, skipinitialspace=True)
         try:
             fields = next(reader)
         except csv.Error as error:
             raise ValueError(f"{place}: {error}") from error
+        row_text = "".join(line for _, line in lines[at : at + reader.line_num])
+        at += reader.line_num
+        if at == len(lines) and reader.line_num > 1 and row_text.count('"') % 2:
+            raise ValueError(f"{place}: the double quotes that a field of this row begins with are never closed")
         if len(fields) < len(header) or any(field.strip() for field in fields[len(header) :]):
             raise ValueError(
                 f"{place}: {len(fields)} fields where the header names {len(header)}; a field with "

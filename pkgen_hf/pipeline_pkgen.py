@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import tempfile
+import threading
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from .latency import LatencyTable
 from .limits import Limits
 from .modeling_denoiser import ArchitectureDenoiser
 from .pipeline_folder import finish, owned_files
-from .prior_files import load_folder, save_priors
+from .prior_files import Priors, load_folder, save_priors
 from .priors import Prior
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
 from .spaces import SearchSpace, get_space
@@ -89,6 +91,8 @@ class PKGenPipeline(DiffusionPipeline):
     model_cpu_offload_seq: Any = "denoiser"
     _callback_tensor_inputs = ["sample"]
     _interrupt = False
+    _lock = threading.RLock()  # of what calls in several threads change: priors read late, and how many calls run
+    _running = 0
 
     def __init__(
         self,
@@ -98,25 +102,23 @@ class PKGenPipeline(DiffusionPipeline):
     ) -> None:
         super().__init__()
         self.register_modules(denoiser=denoiser, scheduler=scheduler)
-        self._priors: list[Prior] | None = None if priors is None else list(priors)
-        self._unread_priors: dict[str, tuple[int, bytes]] = {}  # of spaces that are not known here
+        self._priors: Priors | None = None if priors is None else Priors(priors)
 
     # ------------------------------------------------------------------ loading and saving
 
     @property
-    def priors(self) -> list[Prior]:
+    def priors(self) -> Priors:
         """The priors of the checkpoint; read from its folder when first asked for."""
-        if self._priors is None:
-            part = self.denoiser.config.get("_name_or_path")
-            folder = hub.whole_folder(self.config.get("_name_or_path"), part) or hub.folder_of_part(part)
-            self._priors = []
-            if folder is not None:
-                self._priors, self._unread_priors = load_folder(folder)
-        return self._priors
+        with self._lock:  # a file that is damaged is an error each time
+            if self._priors is None:
+                part = self.denoiser.config.get("_name_or_path")
+                folder = hub.whole_folder(self.config.get("_name_or_path"), part) or hub.folder_of_part(part)
+                self._priors = Priors() if folder is None else Priors(*load_folder(folder))
+            return self._priors
 
     @priors.setter
     def priors(self, priors: Sequence[Prior]) -> None:
-        self._priors = list(priors)
+        self._priors = Priors(priors)
 
     @property
     def components(self) -> dict[str, Any]:
@@ -210,11 +212,11 @@ class PKGenPipeline(DiffusionPipeline):
         )
         if denoiser is None:
             denoiser = loading.load_component(ArchitectureDenoiser, folder, "denoiser", weights_dtype, variant).eval()
+            denoiser.register_to_config(_name_or_path=str(folder / "denoiser"))
         if scheduler is None:
             scheduler = loading.load_component(PriorDiscreteScheduler, folder, "scheduler")
-        pipeline = cls(denoiser, scheduler)
+        pipeline = cls(denoiser, scheduler, Priors(*load_folder(folder, spaces)))
         pipeline.register_to_config(_name_or_path=str(folder))
-        pipeline.priors, pipeline._unread_priors = load_folder(folder, spaces)
         return pipeline if device is None else pipeline.to(device)
 
     def save_pretrained(  # type: ignore[override]
@@ -264,7 +266,7 @@ class PKGenPipeline(DiffusionPipeline):
             for name in counts:
                 here = [prior for prior in priors if prior.space.name == name]
                 save_priors(here, folder / hub.PRIORS_FOLDER / f"{name}.parquet")
-            for name, (number, content) in self._unread_priors.items():
+            for name, (number, content) in priors.unread.items():
                 if name not in counts:
                     counts[name] = number
                     (folder / hub.PRIORS_FOLDER).mkdir(exist_ok=True)
@@ -279,6 +281,19 @@ class PKGenPipeline(DiffusionPipeline):
             self.save_pretrained(folder, push_to_hub=True, repo_id=repo_id, **kwargs)
 
     # ------------------------------------------------------------------ generation
+
+    @contextlib.contextmanager
+    def _running_call(self) -> Iterator[None]:
+        """What asks to stop counts for the calls that run; the first of new ones begins without it."""
+        with self._lock:
+            if not self._running:
+                self._interrupt = False
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
 
     def check_inputs(
         self, space: SearchSpace, num_architectures: int, distinct: bool, callback_inputs: Sequence[str]
@@ -425,8 +440,8 @@ class PKGenPipeline(DiffusionPipeline):
             limits = Limits(space, task, max_parameters, max_flops, max_latency, device, latency_table)
             if distinct:
                 limits.check_number(num_architectures)
-        self._interrupt = False
         view = copy.copy(self)  # all that a call changes is its own
+        view._interrupt = False
         view.scheduler = copy.copy(self.scheduler)
         view.scheduler.set_timesteps(num_inference_steps)
 
@@ -435,7 +450,7 @@ class PKGenPipeline(DiffusionPipeline):
         encoded = self.denoiser.encode(condition)
         without_prior = self.denoiser.encode(condition.unconditional())
         rows = space.valid_rows if limits is None else limits.rows
-        with self.progress_bar(total=num_architectures) as progress:
+        with self._running_call(), self.progress_bar(total=num_architectures) as progress:
             sampler = Sampler(
                 view=view,
                 pipeline=self,

@@ -140,6 +140,17 @@ class FolderPriors(NamedTuple):
     unread: dict[str, tuple[int, bytes]]
 
 
+class Priors(list[Prior]):
+    """Priors of a pipeline, with the files of its checkpoint that are of spaces not known here; see `FolderPriors`."""
+
+    def __init__(self, priors: Sequence[Prior] = (), unread: dict[str, tuple[int, bytes]] | None = None) -> None:
+        super().__init__(priors)
+        for prior in self:
+            if not isinstance(prior, Prior):
+                raise ValueError(f"priors are a list of Prior objects, got {shortened(prior)}")
+        self.unread = dict(unread or getattr(priors, "unread", {}))
+
+
 def load_folder(folder: str | Path, spaces: Sequence[SearchSpace] = ()) -> FolderPriors:
     """Read the priors of a checkpoint, with a warning for files of spaces that are not known here.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ ELITE, OFFSPRING = 8, 128  # best architectures that are noised, and how often e
 ANYTHING = 64  # uniform random ones, for where the prior is wrong
 FIRST = 10  # scores before which the denoiser's own ranking proposes
 FAVOURITES, FAMILIAR = 4, 0.5  # of these so many the pipeline's own favourites, in a space at least so familiar
+LARGEST_SEED, LARGEST_SCORE = 2**40, 1e30  # scores are computed with in 32 bits
 FILLED = 100  # draws of random architectures, in a space that is nearly used up, before it counts as used up
 CURIOSITY = 0.5  # standard deviations that count beside the mean: more tries what is uncertain
 
@@ -86,9 +88,11 @@ class Proposer:
         seed: int = 0,
         state: str | Path | None = None,
     ) -> None:
-        self.pipe, self.space, self.task, self.seed = pipe, get_space(space), task, seed
+        self.pipe, self.space, self.task = pipe, get_space(space), task
+        self.seed = whole_number("seed", seed, 0, LARGEST_SEED)
+        self._lock = threading.RLock()
         self.prior = pipe.select_prior(self.space, task, prior)
-        self.state = None if state is None else user_path(state)
+        self.state = None if state is None else user_path(state).absolute()
         self.pending: list[Architecture] = []
         self._told: list[tuple[Architecture, float]] = []  # all that was told, in order; NaN is a failure
         self._first: torch.Tensor | None = None
@@ -162,7 +166,7 @@ class Proposer:
         told = []
         for number, (one, score) in enumerate(zip(given, values, strict=True)):
             architecture = to_architecture(self.space, one, number)
-            if math.isinf(score):
+            if abs(score) > LARGEST_SCORE:
                 raise ValueError(
                     f"scores must be finite numbers, or NaN of a training that failed; that of "
                     f"{shortened(str(architecture))} is {score}"
@@ -226,7 +230,7 @@ class Proposer:
         parts = [first]
         if 2 * num > POOL:
             parts.append(self._write(self.prior, 2 * num, generator))
-        if len(self._known) >= MIN_EVALUATIONS and len(set(self.scores)) > 1:
+        if len(self._known) >= MIN_EVALUATIONS and len(np.unique(np.asarray(self.scores, np.float32))) > 1:
             known = self.task if self.task in self.space.tasks else None
             values = np.maximum(self._values(), min(self.scores))  # a failure is as bad as the worst
             prior = Prior.from_evaluations(self.space, self._rows(), values, known)
@@ -299,8 +303,7 @@ class Proposer:
 
         If something fails, nothing is written, and what is held here stays as it was.
         """
-        before = (list(self._told), list(self.pending))
-        try:
+        with self._lock, self._unchanged_on_failure():
             if self.state is None or not (writes or self.state.exists()):
                 yield
                 return
@@ -310,6 +313,12 @@ class Proposer:
                 yield
                 if writes:
                     self._save(self.state)
+
+    @contextlib.contextmanager
+    def _unchanged_on_failure(self) -> Iterator[None]:
+        before = (list(self._told), list(self.pending))
+        try:
+            yield
         except BaseException:
             self._told, self.pending = before
             self._learn()

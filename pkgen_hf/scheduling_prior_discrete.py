@@ -18,6 +18,7 @@ GeneratorArg = torch.Generator | list[torch.Generator] | None
 SCHEDULES = ("cosine", "linear")
 END_DISTRIBUTIONS = ("prior", "uniform")
 _CHUNK = 1024
+MOST_TIMESTEPS = 1_000_000
 
 
 def draw_uniform(shape: tuple[int, ...], generator: GeneratorArg, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -116,6 +117,8 @@ class PriorDiscreteScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     ) -> None:
         if schedule not in SCHEDULES:
             raise unknown("schedule", schedule, SCHEDULES)
+        if not isinstance(num_train_timesteps, int) or not 1 <= num_train_timesteps <= MOST_TIMESTEPS:
+            raise ValueError(f"num_train_timesteps must be 1 to {MOST_TIMESTEPS:,}, got {num_train_timesteps!r}")
         if end_distribution not in END_DISTRIBUTIONS:
             raise unknown("end distribution", end_distribution, END_DISTRIBUTIONS)
         self.end_distribution = end_distribution

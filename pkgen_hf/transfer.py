@@ -116,7 +116,7 @@ def select_prior(priors: Sequence[Prior], space: SearchSpace, task: str | None) 
     if own:
         return own[0]
     kind = task_kind(space, task)
-    alike = [prior for prior in here if task_kind(space, prior.task) == kind] or here
+    alike = [prior for prior in here if task_kind(prior.space, prior.task) == kind] or here
     if alike and task is None:
         return replace(average(alike), task=None)
     if alike:

@@ -18,6 +18,7 @@ import torch
 
 from pkgen_hf import benchmarks
 from pkgen_hf.benchmarks import ScoreTable, load_benchmark
+from pkgen_hf.priors import Prior
 from pkgen_hf.sources.pickles import PlainUnpickler, read_plain
 from pkgen_hf.spaces import SearchSpace, get_space
 
@@ -227,6 +228,23 @@ def test_repeated_rows_are_one_architecture_with_the_mean() -> None:
     assert one.scores(rows, "cifar10").tolist() == [90, 80, 90, 90]  # by what is isomorphic
     first, means = table.distinct_rows(table.column("cifar10"))
     assert (first.tolist(), means.tolist()) == ([0, 1], [92.5, 80])
+
+
+def test_the_order_of_rows_makes_no_difference_where_scores_are_equal() -> None:
+    rows = CELLS.sample(400, torch.Generator().manual_seed(0))
+    scores = (torch.arange(400) % 7).double() * 5 + 50
+    priors = []
+    for order in (torch.arange(400), torch.randperm(400, generator=torch.Generator().manual_seed(1))):
+        columns = {"architecture": CELLS.to_strings(rows[order]), "cifar10_validation_accuracy": scores[order].numpy()}
+        table = ScoreTable(CELLS, datasets.Dataset(pa.table(columns)))
+        priors.append(Prior.from_benchmark(CELLS, "cifar10", 20, table))
+    assert torch.equal(priors[0].frequencies, priors[1].frequencies)
+
+
+def test_an_infinite_score_is_refused() -> None:
+    columns = {"architecture": CELLS.to_strings(CELLS.all_indices()[:2]), "cifar10_validation_accuracy": [np.inf, 1.0]}
+    with pytest.raises(ValueError, match="column cifar10_validation_accuracy has an infinite score, of"):
+        ScoreTable(CELLS, datasets.Dataset(pa.table(columns)))
 
 
 def test_the_unit_is_that_of_the_column() -> None:

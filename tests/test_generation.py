@@ -307,6 +307,97 @@ def test_another_default_device(untrained: PKGenPipeline) -> None:
     assert plain[2] == there[2] and torch.equal(plain[3], there[3])
 
 
+def test_the_smallest_budget_can_be_had(untrained: PKGenPipeline) -> None:
+    """Of spaces too large to list, whose smallest networks steering alone hardly finds."""
+    least = 82_343_424
+    call: dict[str, Any] = {"num_architectures": 1, "max_flops": least, "prior": Prior.absent("darts")}
+    for distinct in (True, False):
+        out = untrained("darts", generator=seeded(), distinct=distinct, **call)
+        assert out.architectures[0].cost().flops == least
+
+
+def test_sparse_spaces_with_and_without_distinct(untrained: PKGenPipeline) -> None:
+    """Samples as they come are looked for as long as distinct ones."""
+    space = chain("few-valid", 12, AtMostOneOther)
+    out = untrained(space, num_architectures=5, distinct=False, generator=seeded(), prior=Prior.absent(space))
+    assert len(out.architectures) == 5 and all(architecture.is_valid for architecture in out.architectures)
+
+
+def test_nothing_to_rank_and_nothing_found(untrained: PKGenPipeline) -> None:
+    assert untrained.rank(SPACE, []).shape == (0,)
+
+    def stop(view: PKGenPipeline, *_: Any) -> None:
+        view._interrupt = True
+
+    call: dict[str, Any] = {"num_candidates": 1, "max_parameters": 3e5, "num_inference_steps": 8}
+    for distinct in (True, False):
+        out = untrained(
+            "nas-bench-101",
+            num_architectures=1,
+            callback_on_step_end=stop,
+            distinct=distinct,
+            generator=seeded(),
+            **call,
+        )
+        assert len(out.architectures) == len(out.scores) <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda sample: sample.fill_(99), "has choices 0..4, got 99"),
+        (lambda sample: sample[:1], "must return a sample of shape"),
+        (lambda sample: None, "must return a sample of shape"),
+    ],
+)
+def test_what_a_callback_may_not_return(untrained: PKGenPipeline, change: Any, message: str) -> None:
+    def watch(view: PKGenPipeline, step: int, timestep: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {"sample": change(kwargs["sample"])}
+
+    with pytest.raises(ValueError) as error:
+        untrained(SPACE, num_architectures=4, callback_on_step_end=watch)
+    assert message in str(error.value)
+
+
+def test_priors_are_read_once_by_many_threads(pipe: PKGenPipeline, tmp_path) -> None:
+    pipe.save_pretrained(tmp_path)
+    parts = PKGenPipeline(
+        ArchitectureDenoiser.from_pretrained(tmp_path, subfolder="denoiser").eval(), PriorDiscreteScheduler()
+    )
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(lambda _: len(parts.priors), range(8)))
+    assert counts == [len(pipe.priors)] * 8
+    again = PKGenPipeline(parts.denoiser, parts.scheduler)
+    (tmp_path / "priors" / f"{SPACE}.parquet").write_bytes(b"xx")
+    for _ in range(2):  # not an error once and nothing the second time
+        with pytest.raises(ValueError, match=f"{SPACE}.parquet"):
+            _ = again.priors
+
+
+def test_parts_of_a_loaded_pipeline_bring_its_priors(pipe: PKGenPipeline) -> None:
+    assert len(PKGenPipeline(pipe.denoiser, pipe.scheduler).priors) == len(pipe.priors)
+
+
+def test_a_new_call_does_not_undo_a_request_to_stop(untrained: PKGenPipeline) -> None:
+    begun, steps = threading.Event(), itertools.count(1)
+
+    def watch(view: PKGenPipeline, *_: Any) -> None:
+        if next(steps) == 1:
+            begun.set()
+            asked.wait(60)
+
+    asked = threading.Event()
+    options: dict[str, Any] = {"num_inference_steps": 500, "num_architectures": 1, "distinct": False}
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lambda: untrained(SPACE, callback_on_step_end=watch, **options))
+        begun.wait(60)
+        untrained._interrupt = True
+        untrained(SPACE, num_architectures=1, distinct=False)
+        asked.set()
+        running.result()
+    assert next(steps) < 500
+
+
 def test_default_dtype_of_64_bits(untrained: PKGenPipeline) -> None:
     call: dict[str, Any] = {"max_parameters": 500_000, "num_architectures": 3, "num_inference_steps": 3}
     plain = untrained(SPACE, "cifar10", generator=seeded(), **call)

@@ -224,3 +224,14 @@ def test_both_limits_together_may_be_impossible(latencies: LatencyTable) -> None
 def test_a_space_that_counts_no_costs(pipe: PKGenPipeline) -> None:
     with pytest.raises(ValueError, match="max_parameters cannot be held to: own has no count of parameters"):
         Limits(own_space(), max_parameters=10)
+
+
+def test_repeated_latencies_have_their_mean() -> None:
+    space = get_space(SPACE)
+    cell = space.to_strings(space.all_indices()[:1])[0]
+    for values in ([1.0, 9.0], [9.0, 1.0]):
+        table = LatencyTable(space, pa.table({"architecture": [cell, cell], "toaster_latency": values}))
+        assert table.latencies(space.all_indices()[:1], "cifar10", "toaster").tolist() == [5.0]
+    for wrong in (-1.0, float("inf"), 0.0):
+        with pytest.raises(ValueError, match="latencies are above 0, but toaster_latency of"):
+            LatencyTable(space, pa.table({"architecture": [cell], "toaster_latency": [wrong]}))

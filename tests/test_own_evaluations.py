@@ -224,3 +224,17 @@ def test_no_field_is_taken_for_the_score_where_there_are_more(name: str, line: s
     for text in space.to_strings(space.sample(3, torch.Generator().manual_seed(0))):
         with pytest.raises(ValueError, match="^line 1: "):
             read_evaluations(name, line.format(a=text))
+
+
+def test_quotes_that_are_never_closed_lose_nothing() -> None:
+    cells = get_space("nas-bench-macro").to_strings(torch.arange(3)[:, None].expand(3, 8))
+    rows = [f'{cells[0]},90,"5 epochs', f"{cells[1]},91,ok", f"{cells[2]},92,ok"]
+    with pytest.raises(ValueError, match="^line 2: the double quotes that a field of this row begins with are never"):
+        read_evaluations("nas-bench-macro", "\n".join(["architecture,score,note", *rows]))
+
+
+def test_what_looks_like_a_comment_within_quotes_is_none() -> None:
+    cells = get_space("nas-bench-macro").to_strings(torch.arange(3)[:, None].expand(3, 8))
+    rows = [f'{cells[0]},90,"log:\n# OOM twice\n\nend"', "# a comment", "", f"{cells[1]},91,ok", f"{cells[2]},92,ok"]
+    found, scores = read_evaluations("nas-bench-macro", "\n".join(["architecture,score,note", *rows]))
+    assert [str(cell) for cell in found] == cells and scores == [90, 91, 92]

@@ -168,3 +168,9 @@ def test_errors_say_the_reason_first_and_quote_80_characters(name: str) -> None:
 def test_the_reason_is_named(space: str, text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Architecture.from_string(space, text)
+
+
+def test_thousands_of_calls_within_each_other_are_refused_at_once() -> None:
+    """Not within a minute, as when each was looked at from its beginning."""
+    with pytest.raises(ValueError):
+        get_space("darts").from_strings(["Genotype(" * 10_000 + ")" * 10_000])

@@ -565,8 +565,8 @@ def test_evaluations_as_people_hold_them(
 @pytest.mark.parametrize(
     ("architectures", "scores", "message"),
     [
-        ("|none~0|", [1.0], "architectures must be a list of them, got '|none~0|'"),
-        (5, [1.0], "architectures must be a list of them, got 5"),
+        ("|none~0|", [1.0], "architectures must be a list of them, in an order, got '|none~0|'"),
+        (5, [1.0], "architectures must be a list of them, in an order, got 5"),
         ([3.5] * 6, range(6), "architecture 0 is neither an Architecture, nor a string of nas-bench-201, nor 6 whole"),
         ([(0.5,) * 6] * 6, range(6), "architecture 0 is neither"),
         (np.full((6, 6), 0.5), range(6), "takes whole numbers as indices, got 0.5"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,40 @@ def test_what_changed_underneath_is_refused(untrained: PKGenPipeline, tmp_path: 
     state.write_text(json.dumps(other))
     with pytest.raises(ValueError, match="another space that is called 'nas-bench-201' too"):
         Proposer(untrained, SPACE, TASK, state=state)
+
+
+def test_threads_share_a_proposer(untrained: PKGenPipeline) -> None:
+    proposer = Proposer(untrained, SPACE)
+    with ThreadPoolExecutor(6) as pool:
+        asked = [a for part in pool.map(lambda _: proposer.ask(3), range(6)) for a in part]
+    assert len(set(asked)) == 18 and set(proposer.pending) == set(asked)
+
+
+def test_the_state_stays_where_it_was(
+    untrained: PKGenPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    proposer = Proposer(untrained, SPACE, state="run/state.json")
+    asked = proposer.ask(2)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    proposer.tell(asked, [1.0, 2.0])
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert Proposer(untrained, SPACE, state=tmp_path / "run" / "state.json").scores == [1.0, 2.0]
+
+
+def test_scores_that_hardly_differ_or_are_huge(untrained: PKGenPipeline) -> None:
+    proposer = Proposer(untrained, SPACE, seed=np.int64(3))  # type: ignore[arg-type]
+    asked = proposer.ask(12)
+    with pytest.raises(ValueError, match="scores must be finite numbers"):
+        proposer.tell(asked, [-1e39] * 12)
+    proposer.tell(asked, [1e9 + 1e-3 * k for k in range(12)])
+    assert proposer.ask(2)
+    for seed in (None, "a", 1.5, 2**60):
+        with pytest.raises(ValueError, match="seed must be a whole number from 0"):
+            Proposer(untrained, SPACE, seed=seed)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="architectures must be a list of them, in an order|in the order of the arch"):
+        Prior.from_evaluations(SPACE, set(asked), range(12))  # type: ignore[arg-type]
 
 
 def test_scores_as_people_hold_them(untrained: PKGenPipeline) -> None:

@@ -392,3 +392,60 @@ def test_kinds_of_task_are_taken_everywhere(pipe: PKGenPipeline, space: SearchSp
     with pytest.raises(ValueError, match="'image-classificatio'"):
         Prior.from_evaluations(space, rows, range(9), "image-classificatio")
     assert out.prior is prior
+
+
+def one_choice_more(valid: int) -> SearchSpace:
+    """As a notebook's cell that is run again after a change of its class."""
+
+    class Own(SearchSpace):
+        def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
+            return (indices == 2).sum(1) >= valid
+
+    operations = (NONE, Choice("skip", "identity"), CONV)
+    slots = [Slot(f"{v}", "operation", operations, reads=(v - 1,), writes=v) for v in range(1, 5)]
+    return Own("own", slots, {"mine": TASK}, "none")
+
+
+def test_a_class_that_has_changed_is_another_space(untrained: PKGenPipeline) -> None:
+    assert one_choice_more(1) == one_choice_more(1)
+
+    class Own(SearchSpace):
+        def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
+            return (indices == 1).sum(1) >= 1
+
+    Own.__qualname__ = type(one_choice_more(1)).__qualname__
+    space = one_choice_more(1)
+    changed = Own(space.name, space.slots, space.tasks, "none")
+    assert changed.fingerprint == space.fingerprint and changed != space
+    with pytest.raises(ValueError, match="its class or its null choice differs"):
+        untrained(changed, prior=Prior.absent(space))
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "message"),
+    [
+        ("is_valid", lambda self, rows: (rows == 2).any(1).long(), "is_valid of Wrong must return a tensor of shape"),
+        ("is_valid", lambda self, rows: [True] * len(rows), "and type torch.bool for 3 architectures, got list"),
+        ("is_valid", lambda self, rows: rows == 2, "got ((3, 4), torch.bool)"),
+        ("canonical", lambda self, rows: rows[:, :2], "canonical of Wrong must return a tensor of shape (3, 4)"),
+    ],
+)
+def test_methods_that_answer_otherwise_are_refused(untrained, method: str, answer, message: str) -> None:
+    wrong = type("Wrong", (SearchSpace,), {method: answer})
+    space = one_choice_more(1)
+    with pytest.raises(ValueError) as error:
+        untrained(wrong("wrong", space.slots, {}, "none"), num_architectures=1)
+    assert message in str(error.value)
+
+
+def test_a_table_of_another_space_makes_no_prior(cell_table: ScoreTable) -> None:
+    with pytest.raises(ValueError, match="this table of scores is of nas-bench-201, not of darts"):
+        Prior.from_benchmark("darts", "cifar10", 5, cell_table)
+
+
+def test_tasks_may_go_and_come(untrained: PKGenPipeline, space: SearchSpace, prior: Prior) -> None:
+    pipe = PKGenPipeline(untrained.denoiser, untrained.scheduler, priors=[prior])
+    pipe.set_progress_bar_config(disable=True)
+    assert (
+        len(pipe(SearchSpace(space.name, space.slots, {"new": TASK}, "none"), num_architectures=2).architectures) == 2
+    )

@@ -62,7 +62,7 @@ def get_space(space: str | SearchSpace) -> SearchSpace:
         For an unknown name, with the nearest known one.
     """
     if isinstance(space, SearchSpace):
-        return space
+        return space.checked
     if not isinstance(space, str) or space not in _SPACES:
         raise unknown("search space", space, list_spaces())
     return _build(space)

@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,9 @@ class SearchSpace:
     A space made from this class directly writes its strings as choice names joined by ``|``, holds every
     architecture valid and distinct, and counts no costs. The spaces of the benchmarks override those parts.
 
-    Two spaces are equal if their names, classes, slots (with all their choices, in order) and null choices are: a
-    space that is defined twice in the same way is one space, and one that has changed is another, whatever its name.
+    Two spaces are equal if their names, classes (by the code of their methods), slots (with all their choices, in
+    order) and null choices are: a space that is defined twice in the same way is one space, and one that has changed
+    is another, whatever its name.
 
     Parameters
     ----------
@@ -123,7 +125,9 @@ class SearchSpace:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SearchSpace):
             return NotImplemented
-        return self is other or self.fingerprint == other.fingerprint
+        if self is other or self.fingerprint != other.fingerprint:
+            return self is other
+        return type(self) is type(other) or _behaviour(type(self)) == _behaviour(type(other))
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
@@ -151,6 +155,28 @@ class SearchSpace:
             if here != there:
                 return f"its slot {here.name!r} or one of its choices is described otherwise"
         return "its class or its null choice differs"
+
+    @cached_property
+    def checked(self) -> SearchSpace:
+        """The space itself, once its class is found to answer as methods that a class overrides must.
+
+        Raises
+        ------
+        ValueError
+            If `is_valid` gives no ``BoolTensor (batch,)`` or `canonical` no ``LongTensor (batch, slots)``.
+        """
+        if type(self) is SearchSpace or self.name in RESERVED:
+            return self
+        rows = self.sample(3, torch.Generator().manual_seed(0))
+        for method, shape, dtype in (("is_valid", (3,), torch.bool), ("canonical", tuple(rows.shape), torch.long)):
+            found = getattr(self, method)(rows)
+            if not isinstance(found, torch.Tensor) or (tuple(found.shape), found.dtype) != (shape, dtype):
+                got = (tuple(found.shape), found.dtype) if isinstance(found, torch.Tensor) else type(found).__name__
+                raise ValueError(
+                    f"{method} of {type(self).__name__} must return a tensor of shape {shape} and type {dtype} for 3 "
+                    f"architectures, got {got}"
+                )
+        return self
 
     # ------------------------------------------------------------------ description, as tensors
 
@@ -510,6 +536,18 @@ class SearchSpace:
     def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Multiply-adds of one forward pass at the task's scale, ``LongTensor (batch,)``."""
         raise NotImplementedError(f"{self.name} has no count of multiply-adds")
+
+
+def _behaviour(kind: type[SearchSpace]) -> tuple[Any, ...]:
+    """What a class does beyond `SearchSpace`, as the code of its methods; equal for a class that is defined twice."""
+    own = kind.__mro__[: kind.__mro__.index(SearchSpace)]
+    found = [(name, getattr(method, "func", method)) for each in own for name, method in vars(each).items()]
+    return tuple((name, _plain(method.__code__)) for name, method in found if hasattr(method, "__code__"))
+
+
+def _plain(code: CodeType) -> tuple[Any, ...]:
+    constants = [_plain(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts]
+    return code.co_code, code.co_names, tuple(constants)
 
 
 def _join(names: np.ndarray, before: Sequence[str], end: str) -> np.ndarray:

@@ -91,8 +91,13 @@ def arguments(text: str, function: str, names: Sequence[str]) -> dict[str, Any]:
     """
     _check_length(text)
     found: dict[str, Any] | None = None
-    starts = re.finditer(rf"\b{function}\s*\(", text)
-    for source in dict.fromkeys(_whole_call(text, start.start(), start.end() - 1) for start in starts):
+    calls: dict[str, None] = {}
+    end = 0
+    for start in re.finditer(rf"\b{function}\s*\(", text):
+        if start.start() >= end:  # not within the one before
+            source = _whole_call(text, start.start(), start.end() - 1)
+            calls[source], end = None, start.start() + len(source)
+    for source in calls:
         call = _parsed(source)
         if not isinstance(call, ast.Call):
             raise ValueError(f"{function}(...) is part of another expression")
