@@ -62,10 +62,10 @@ class LatencyTable:
                 total = torch.zeros(len(codes), dtype=torch.double).index_add_(0, which[known], column[known])
                 self._columns[name] = total / which[known].bincount(minlength=len(codes))
         for name, column in self._columns.items():
-            if (wrong := (column <= 0) | column.isinf()).any():
+            if (wrong := (column < 0) | column.isinf()).any():
                 where = self.space.to_strings(self.indices[wrong][:1])[0]
                 raise ValueError(
-                    f"latencies are above 0, but {name}{SUFFIX} of {shortened(where)} is {column[wrong][0]}"
+                    f"latencies are finite and not below 0, but {name}{SUFFIX} of {shortened(where)} is {column[wrong][0]}"
                 )
         devices = {name: name for name in self._columns}
         for name in self._columns:

@@ -140,7 +140,7 @@ class Prior:
         if not isinstance(table, ScoreTable):
             table = ScoreTable.load(space, table)
         space.check_same(table.space, "this table of scores")
-        top_k = whole_number("top_k", top_k)
+        top_k = top_k if isinstance(top_k, int) else whole_number("top_k", top_k)  # how many there are is known below
         if task is None:
             parts = [cls.from_benchmark(space, name, top_k, table, selection, generator) for name in table.tasks]
             return replace(average(parts), task=None)

@@ -232,6 +232,6 @@ def test_repeated_latencies_have_their_mean() -> None:
     for values in ([1.0, 9.0], [9.0, 1.0]):
         table = LatencyTable(space, pa.table({"architecture": [cell, cell], "toaster_latency": values}))
         assert table.latencies(space.all_indices()[:1], "cifar10", "toaster").tolist() == [5.0]
-    for wrong in (-1.0, float("inf"), 0.0):
-        with pytest.raises(ValueError, match="latencies are above 0, but toaster_latency of"):
+    for wrong in (-1.0, float("inf")):
+        with pytest.raises(ValueError, match="latencies are finite and not below 0, but toaster_latency of"):
             LatencyTable(space, pa.table({"architecture": [cell], "toaster_latency": [wrong]}))
