@@ -23,6 +23,7 @@ from transformers.image_utils import load_image
 from augmentation import augment
 from image_folders import UnknownSplit, find_files
 from image_loaders import EvaluationImages, TrainingImages, batches_of
+from image_streams import open_stream
 from images import BadImage, load_images
 from pixels import decoded
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification
@@ -86,6 +87,41 @@ def test_plain_bytes_and_other_names_of_columns(tmp_path: Path) -> None:
     images.check_classes(10)  # a network may have classes of which there is no image
     with pytest.raises(ValueError, match="row 2: the label 2 is out of range; the network has 2 classes"):
         images.check_classes(2)
+
+
+@pytest.mark.parametrize("read", [load_images, open_stream])
+@pytest.mark.parametrize(
+    ("feature", "values", "said"),
+    [
+        (datasets.ClassLabel(names=["cat", "dog", "fox"]), [0, 1], r"classes \['cat', 'dog', 'fox'\]"),
+        (datasets.ClassLabel(names=["fox", "cat"]), [0, 1], r"classes \['fox', 'cat'\]"),
+        (datasets.Value("string"), ["cat", "fox"], "names"),
+        (datasets.Value("int64"), [0, 1], "numbers"),
+        (datasets.Value("bool"), [False, True], "true and false"),
+    ],
+    ids=str,
+)
+def test_files_whose_labels_mean_different_things_are_refused(
+    tmp_path: Path, read: Any, feature: Any, values: list[Any], said: str
+) -> None:
+    first = datasets.ClassLabel(names=["fox", "cat", "dog"])
+    image = encode(draw_picture("disc", np.random.default_rng(0)))
+    for number, (kind, labels) in enumerate([(first, [0, 2]), (first, [2, 1]), (feature, values)]):
+        features = datasets.Features({"image": datasets.Image(), "label": kind})
+        rows = {"image": [{"bytes": image, "path": None}] * 2, "label": labels}
+        Dataset.from_dict(rows, features=features).to_parquet(tmp_path / f"train-{number}.parquet")
+    with pytest.raises(ValueError, match=f"train-2.parquet and .*train-0.parquet differ in .*'label' holds: {said}"):
+        read(str(tmp_path))
+    (tmp_path / "train-2.parquet").unlink()
+    assert read(str(tmp_path)).classes == ["fox", "cat", "dog"]
+
+
+def test_numbers_of_different_widths_are_labels_alike(tmp_path: Path) -> None:
+    for number, kind in enumerate([pa.int64(), pa.int8()]):
+        rows = pictures(3, seed=number)
+        table = {"image": [encoded for encoded, _ in rows], "label": pa.array([label for _, label in rows], kind)}
+        pq.write_table(pa.table(table), tmp_path / f"train-{number}.parquet")
+    assert len(load_images(str(tmp_path))) == 6
 
 
 def test_a_data_set_of_the_hub_client_is_read_as_it_writes_it(tmp_path: Path) -> None:
