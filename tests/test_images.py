@@ -245,6 +245,32 @@ def test_classes_are_the_labels_that_occur(
     assert images.classes == classes and [images.label(index) for index in range(len(images))] == labels
 
 
+@pytest.mark.parametrize("kind", ["folders", "names", "declared"])
+def test_classes_called_by_numbers_have_these_numbers(tmp_path: Path, kind: str) -> None:
+    """In alphabetical order, as folders are, 10 comes before 2."""
+    classes = ["0", "1", "10", "2"]
+    rows = [(image, index % 4) for index, (image, _) in enumerate(pictures(8))]
+    if kind == "folders":
+        for number, (encoded, label) in enumerate(rows):
+            (tmp_path / classes[label]).mkdir(exist_ok=True)
+            (tmp_path / classes[label] / f"{number}.png").write_bytes(encoded)
+    elif kind == "names":
+        write_labels(tmp_path / "x.parquet", pa.array([classes[label] for _, label in rows]), rows)
+    else:
+        write_parquet(tmp_path / "x.parquet", rows, classes=classes)
+    for names, by_number in [([], False), ([f"kind {number}" for number in range(11)], True)]:
+        images = load_images(str(tmp_path))
+        called = images.check_classes(11, names, by_number)
+        found = {images.classes[images.labels[index]]: images.label(index) for index in range(8)}
+        assert found == {"0": 0, "1": 1, "10": 10, "2": 2} and called == [str(number) for number in range(11)]
+    with pytest.raises(ValueError, match="class 10 of .* is out of range; the network has 4 classes, from 0"):
+        load_images(str(tmp_path)).check_classes(4)
+    if kind == "declared":
+        stream = open_stream(str(tmp_path))
+        stream.check_classes(11)
+        assert [item.label for item in stream.read()] == [0, 1, 10, 2] * 2
+
+
 def test_classes_of_a_network_are_checked_by_name_or_number(tmp_path: Path) -> None:
     """Names of which there is no image do no harm; a label that the network does not have is named."""
     some = load_images(str(write_parquet(tmp_path / "x.parquet", pictures(6), classes=[*CLASSES, "wolf"])))
