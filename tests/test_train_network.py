@@ -562,6 +562,24 @@ def test_what_the_pipeline_ranks_first_is_trained(folder: Path, tmp_path: Path) 
     assert record["network"]["architecture"] == str(expected.architectures[0])
 
 
+def test_the_home_folder_is_that_of_the_user(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    images = load_images(str(folder))
+    settings = replace(SMALL, output_dir="~/runs", max_train_steps=2, checkpointing_steps=1)
+    train(settings, network(settings), images)
+    assert (tmp_path / "home/runs/network/config.json").is_file() and not (tmp_path / "~").exists()
+    progress = tmp_path / "home/runs/checkpoint-1/progress.json"
+    content = json.loads(progress.read_text())
+    progress.write_text(json.dumps(content | {"history": 1}))
+    with pytest.raises(ValueError, match="says a history that cannot be, '1'"):
+        train(replace(settings, resume_from_checkpoint="latest"), network(settings), images)
+    progress.write_text(json.dumps(content | {"step": 2}))
+    progress.parent.rename(progress.parent.with_name("checkpoint-2"))
+    with pytest.raises(ValueError, match="the checkpoint is of step 2, but the training has 2 steps"):
+        train(replace(settings, resume_from_checkpoint="latest"), network(settings), images)
+
+
 def test_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
     images = load_images(str(folder))
     good = replace(SMALL, output_dir=str(tmp_path / "x"))
