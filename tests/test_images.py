@@ -387,6 +387,36 @@ def test_classes_without_images_and_metadata_are_refused(tmp_path: Path) -> None
         load_images(str(tmp_path / "archives"))
 
 
+def test_links_to_the_folder_itself_are_no_classes(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "data/root", pictures(6))
+    (root / "loop").symlink_to(".")
+    (root / "up").symlink_to(tmp_path / "data")
+    (root / "disc/loop").symlink_to("..")
+    images = load_images(str(root))
+    assert images.classes == CLASSES and len(images) == 6
+    (root / "val").symlink_to(".")
+    with pytest.raises(UnknownSplit):
+        load_images(str(root), "vla")
+    assert len(load_images(str(root), "validation")) == 6  # without splits it is read whole
+    (tmp_path / "other").symlink_to(root)
+    assert len(load_images(str(tmp_path / "other"))) == 6
+    (root / "round").symlink_to("disc")
+    with pytest.raises(ValueError, match="round and 'disc' beside it are the same folder"):
+        load_images(str(root))
+
+
+def test_splits_in_classes_are_refused(tmp_path: Path) -> None:
+    for name in CLASSES:
+        for split in ("train", "val"):
+            (tmp_path / name / split).mkdir(parents=True)
+            (tmp_path / name / split / "1.png").write_bytes(pictures(1)[0][0])
+    for split in ("train", "val"):
+        with pytest.raises(ValueError, match="holds splits in its classes, as stripes/train; .* as train/stripes"):
+            load_images(str(tmp_path), split)
+    (tmp_path / "bars/2.png").write_bytes(pictures(1)[0][0])  # of a class, as those below it
+    assert len(load_images(str(tmp_path))) == 7
+
+
 def test_a_broken_link_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, pictures(3))
     (folder / "bars/link.png").symlink_to("nothing.png")
