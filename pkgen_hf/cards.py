@@ -15,7 +15,7 @@ from huggingface_hub import CardData, DatasetCard, EvalResult, ModelCard, ModelC
 from .card_rules import check_card
 from .dataset_origins import PAPER, Origin, origin
 from .errors import unknown
-from .files import atomic_write, read_json
+from .files import atomic_write, read_json, real_path
 from .hub import PRIORS_FOLDER
 from .loading import count_parameters
 from .spaces import TASK_KINDS, get_space, list_spaces
@@ -235,20 +235,22 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | 
         training = {
             "epochs": last["epoch"],
             "images": record["images"],
-            "source": Path(str(record["source"])).name,
+            "source": _source_name(record["source"], record.get("split")),
             "seconds": record["seconds"],
             "device": record["device"],
             "top_1": last.get("validation", {}).get("top_1"),
+            "evaluated": _evaluated(record),
         }
     title = repo_id.split("/")[-1] if repo_id != PLACEHOLDER else f"Network of {config['space']}"
     results = None
-    if training and training["top_1"] is not None:
+    if training and training["top_1"] is not None and training["evaluated"]:
+        name, split = training["evaluated"]
         results = [
             EvalResult(
                 task_type="image-classification",
-                dataset_type=training["source"],
-                dataset_name=training["source"],
-                dataset_split="validation",
+                dataset_type=name,
+                dataset_name=name,
+                dataset_split=split,
                 metric_type="accuracy",
                 metric_value=round(training["top_1"], 4),
             )
@@ -277,6 +279,23 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | 
         about=about,
         citations=citations_of([about]),
     )
+
+
+def _source_name(name: Any, split: str | None) -> str:
+    """What a card calls a source of images: the last part of its path, without the folder of its split."""
+    path = Path(str(name))
+    return path.parent.name if path.name == split and path.parent.name else path.name
+
+
+def _evaluated(record: dict[str, Any]) -> tuple[str, str | None] | None:
+    """Name and split of the images that a training evaluated; None if they are those that it trained on."""
+    images = record.get("validation_source")
+    if not images:  # of an older record
+        return _source_name(record["source"], record.get("split")), "validation"
+    splits = {images["split"], record.get("split")} - {None}
+    if real_path(str(images["name"])) == real_path(str(record["source"])) and len(splits) < 2:
+        return None
+    return _source_name(images["name"], images["split"]), images["split"]
 
 
 def _network_config(path: Path) -> dict[str, Any]:

@@ -6,7 +6,9 @@ Importing this module registers both classes and an image processor, so that ``A
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +79,29 @@ class PKGenNetworkConfig(PretrainedConfig):
     ) -> None:
         if space not in image_spaces():
             raise unknown("space of networks for images", space, image_spaces())
+        _check_config(architecture, scale, image_size, kwargs)
+        for name, value in (("auxiliary_weight", auxiliary_weight), ("label_smoothing", label_smoothing)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a number, got {str(value)[:80]!r}")
         with torch.device("cpu"):
             get_space(space).from_strings([architecture])
         self.space, self.architecture = space, architecture
         self.scale, self.image_size, self.auxiliary_weight = dict(scale or {}), image_size, auxiliary_weight
         self.label_smoothing = label_smoothing
         super().__init__(**kwargs)
+
+
+def _check_config(architecture: Any, scale: Any, image_size: Any, others: dict[str, Any]) -> None:
+    """Raise ValueError for values of another type, as a file that was edited may hold."""
+    if not isinstance(architecture, str):
+        raise ValueError(f"architecture must be a string of the space, got {str(architecture)[:80]!r}")
+    if scale is not None and not isinstance(scale, Mapping):
+        raise ValueError(f"scale must hold options by name, got {str(scale)[:80]!r}")
+    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
+        raise ValueError(f"image_size must be a whole number of pixels, at least 1, got {str(image_size)[:80]!r}")
+    labels = others.get("id2label")
+    if labels is not None and not (isinstance(labels, Mapping) and all(str(key).isdecimal() for key in labels)):
+        raise ValueError(f"id2label must hold a name for each number of a class, got {str(labels)[:80]!r}")
 
 
 class PKGenNetworkForImageClassification(_PreTrainedModel):

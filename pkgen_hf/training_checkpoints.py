@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import GenericAlias, MappingProxyType
 from typing import Any
 
 from accelerate import Accelerator
@@ -80,7 +83,11 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, progress: 
 
 
 def load_checkpoint(
-    accelerator: Accelerator, output_dir: str | Path, wanted: str | None, settings: dict[str, Any]
+    accelerator: Accelerator,
+    output_dir: str | Path,
+    wanted: str | None,
+    settings: dict[str, Any],
+    also: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any] | None:
     """Load the state to go on from and return its progress; None if none is wanted, or there is no latest yet.
 
@@ -92,6 +99,8 @@ def load_checkpoint(
         ``"latest"``, or the name or the folder of a checkpoint.
     settings
         Those of this training that decide the result.
+    also
+        Names and types of what else this training keeps in its progress, such as ``{"skipped": list[str]}``.
 
     Raises
     ------
@@ -110,9 +119,15 @@ def load_checkpoint(
         progress = read_json(path / PROGRESS)
     except ValueError as error:
         raise damaged(path, str(error)) from error
-    for name, kind in (("step", int), ("seconds", int | float), ("settings", dict)):
-        if not isinstance(progress.get(name), kind):
+    for name, kind in {"step": int, "seconds": int | float, "settings": dict, **also}.items():
+        if name not in progress:
             raise damaged(path, f"{path / PROGRESS} says nothing of the training's {name}")
+        if not _is_a(progress[name], kind):
+            raise damaged(path, f"{path / PROGRESS} says a {name} that cannot be, {str(progress[name])[:80]!r}")
+    if not (math.isfinite(progress["seconds"]) and progress["seconds"] >= 0):
+        raise damaged(path, f"{path / PROGRESS} says {progress['seconds']} seconds, which cannot be")
+    if progress["step"] != (step_of(path) if _NAME.fullmatch(path.name) else abs(progress["step"])):
+        raise damaged(path, f"{path / PROGRESS} says step {progress['step']}, which is not that of its folder")
     was, now = progress["settings"], json.loads(json.dumps(settings))
     for name in {**now, **was}:
         if was.get(name) != now.get(name):
@@ -122,6 +137,13 @@ def load_checkpoint(
             )
     load_state(accelerator, path)
     return progress
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value that JSON has is of a type, or a list of values of a type; true and false are no numbers."""
+    if isinstance(kind, GenericAlias):
+        return isinstance(value, list) and all(_is_a(item, kind.__args__[0]) for item in value)
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def find_checkpoint(output_dir: str | Path, wanted: str | None) -> Path | None:

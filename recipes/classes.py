@@ -99,6 +99,8 @@ def match(source: str, classes: Sequence[str], named: bool, network: Sequence[st
     if not named and not are_both_numbers:
         return Match(_numbers([int(name) for name in classes], len(names)), names, NUMBER)
     if named and not are_both_numbers and (not has_names(names) or (by_number and not coincide)):
+        if are_numbers(classes):  # of folders in alphabetical order, where 10 comes before 2
+            return _match_numbers(source, classes, len(names))
         return Match(_numbers(range(len(classes)), len(names)), list(classes), NUMBER)
     if named and not coincide and not are_both_numbers and len(classes) == len(names):
         raise ValueError(
@@ -114,13 +116,25 @@ def match(source: str, classes: Sequence[str], named: bool, network: Sequence[st
     return Match([index.get(name) for name in classes], names, NAME)
 
 
+def _match_numbers(source: str, classes: Sequence[str], number: int) -> Match:
+    """Match classes that are called by their numbers."""
+    indices = [int(name) for name in classes]
+    for name, index in zip(classes, indices, strict=True):
+        if index >= number:
+            raise ValueError(f"class {name} of {source} is out of range; the network has {number} classes, from 0")
+        if indices.count(index) > 1:
+            raise ValueError(f"{source} has several classes with the number {index}")
+    called = dict(zip(indices, classes, strict=True))
+    return Match(list(indices), [called.get(index, str(index)) for index in range(number)], NUMBER)
+
+
 def _numbers(positions: Iterable[int], number: int) -> list[int | None]:
     return [position if position < number else None for position in positions]
 
 
 def check_number(source: str, classes: Sequence[str], network: Sequence[str]) -> None:
     """Raise ValueError unless there are as many classes, where names cannot tell which."""
-    if len(classes) != len(network):
+    if not are_numbers(classes) and len(classes) != len(network):
         raise ValueError(f"{source} has {len(classes)} classes, the network has {len(network)}")
 
 

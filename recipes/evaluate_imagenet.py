@@ -35,13 +35,13 @@ from pkgen_hf.files import write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
 from pkgen_hf.training import is_main_process
 from presets import Settings
+from saved_networks import load_weights
 from train_network import (
     HELP,
     add_image_options,
     add_streaming,
     images_of,
     print_passed_over,
-    read_config,
     stream_of,
 )
 
@@ -52,19 +52,13 @@ def load_network(name: str) -> tuple[PKGenNetworkForImageClassification, Any]:
     Raises
     ------
     ValueError
-        If one of them is missing, or some of the weights.
+        If one of them is missing, or the weights are not whole.
     """
-    read_config(name)
+    model = load_weights(name)
     try:
-        loaded: Any = PKGenNetworkForImageClassification.from_pretrained(
-            name, use_safetensors=True, output_loading_info=True
-        )
-        model, loading = loaded
         processor = AutoImageProcessor.from_pretrained(name)
     except OSError as error:
         raise ValueError(f"{name} is not a whole network: {str(error).splitlines()[0]}") from error
-    if missing := sorted(loading["missing_keys"]):
-        raise ValueError(f"{name} lacks {len(missing)} weights of the network, {missing[0]} first")
     return model.eval(), processor
 
 

@@ -82,6 +82,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # the latter fails on a link to itself
 
 
+def _folders(folder: str | Path) -> list[os.DirEntry[str]]:
+    """Visible folders in a folder, but links to it or to one that it is in."""
+    here = os.path.join(os.path.realpath(folder), "")
+    inside = [entry for entry in _visible(folder) if _is_folder(entry)]
+    return [entry for entry in inside if not here.startswith(os.path.join(os.path.realpath(entry.path), ""))]
+
+
 def _is_image(entry: os.DirEntry[str]) -> bool:
     """By its name, unless it is no file; a broken link is an image that cannot be read."""
     return entry.name.lower().endswith(IMAGE_SUFFIXES) and (entry.is_symlink() or entry.is_file())
@@ -93,17 +100,19 @@ def class_folders(folder: Path) -> ClassFolders:
     Raises
     ------
     ValueError
-        If an image lies beside the sub-folders, one of them holds no image, there are none, or a file of metadata says
-        more of the images than their folders do.
+        If an image lies beside the sub-folders, one of them holds no image, there are none, two are the same, they
+        hold splits, or a file of metadata says more of the images than their folders do.
     """
     inside = _visible(folder)
-    classes = [entry.name for entry in inside if _is_folder(entry)]
+    classes = [entry.name for entry in _folders(folder)]
     beside = [entry for entry in inside if not _is_folder(entry)]
     passed_over = [entry.path for entry in beside]
     _refuse_metadata(passed_over)
     for entry in beside:
         if _is_image(entry):
             raise ValueError(f"{shown(entry.path)} has no label: every image must be in the sub-folder of its class")
+    _refuse_twice(folder, classes)
+    _refuse_splits(folder, classes)
     paths: list[str] = []
     labels: list[int] = []
     empty: list[str] = []
@@ -124,6 +133,32 @@ def class_folders(folder: Path) -> ClassFolders:
         place = shown(str(folder / empty[0]))
         raise ValueError(f"{place} holds no images: every sub-folder of {shown(str(folder))} must be a class")
     return ClassFolders(paths, labels, classes, passed_over)
+
+
+def _refuse_twice(folder: Path, classes: list[str]) -> None:
+    first: dict[str, str] = {}
+    for name in classes:
+        other = first.setdefault(os.path.realpath(folder / name), name)
+        if other != name:
+            raise ValueError(f"{shown(str(folder / name))} and {other!r} beside it are the same folder, but an image "
+                             "is of one class; remove the link")  # fmt: skip
+
+
+def _refuse_splits(folder: Path, classes: list[str]) -> None:
+    """Raise ValueError if all that the classes hold is folders of splits, which would be taken as one."""
+    splits: list[str] = []
+    for name in classes:
+        inside = _visible(folder / name)
+        splits = [entry.name for entry in inside if _is_folder(entry)]
+        if (
+            not splits
+            or any(map(_is_image, inside))
+            or not all(_kind(split) and _begins_as_split(split) for split in splits)
+        ):
+            return
+    if splits:
+        raise ValueError(f"{shown(str(folder))} holds splits in its classes, as {classes[-1]}/{splits[0]}; a split "
+                         f"must be a folder of classes, as {splits[0]}/{classes[-1]}")  # fmt: skip
 
 
 def _refuse_metadata(paths: list[str]) -> None:
@@ -226,7 +261,7 @@ def _split_folders(folder: Path, split: str) -> list[str]:
     ValueError
         If one sub-folder is called as a split, holds folders, and others hold images.
     """
-    inside = [entry for entry in _visible(folder) if _is_folder(entry)]
+    inside = _folders(folder)
     called = [entry for entry in inside if _kind(entry.name)]
     names = [entry.name for entry in called]
     if split not in _SPLIT_OF:

@@ -25,6 +25,7 @@ from parallel import Plan
 from pixels import BadImage, decoded, stored
 from tables import (
     check_columns,
+    check_same_classes,
     checked_label,
     declared_classes,
     holds_names,
@@ -301,6 +302,7 @@ def open_stream(
             f"{shown(str(folder))} holds no Parquet files; image files are read one by one without --streaming"
         )
     sizes = table_files(source, files)
+    check_same_classes([file for file, _ in sizes], label_column)
     table = open_table(source, [file for file, _ in sizes], split, config, revision, streaming=True)
     number = sum(rows for _, rows in sizes) or None
     if not files and table.info.splits and split in table.info.splits:

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from images import LabelledImages
 from parallel import Plan, RunningStatistics, has_idle_weights, make_accelerator
 from pkgen_hf.cards import network_card, write_card
 from pkgen_hf.errors import unknown
-from pkgen_hf.files import replace_folder, write_json
+from pkgen_hf.files import replace_folder, user_path, write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
 from pkgen_hf.training import RECORD
 from pkgen_hf.training_checkpoints import load_checkpoint, save_checkpoint
@@ -41,6 +40,9 @@ _NOT_OF_THE_RESULT = {
     "output_dir", "checkpointing_steps", "checkpoints_total_limit", "resume_from_checkpoint", "report_to",
     "logging_steps", "quiet", "compile",
 }  # fmt: skip
+
+# What a checkpoint keeps beside step, seconds and settings.
+_KEPT = {"loss": int | float, "history": list[dict], "skipped": list[str]}
 
 
 def _make_optimizer(settings: Settings, network: nn.Module) -> torch.optim.Optimizer:
@@ -145,7 +147,10 @@ def train(
         "steps": plan.steps,
         "classes": f"{', '.join(names)[:40]}, ... ({len(names)}, {zlib.crc32(json.dumps(names).encode()):08x})",
     }
-    progress = load_checkpoint(accelerator, settings.output_dir, settings.resume_from_checkpoint, decisive)
+    wanted = settings.resume_from_checkpoint
+    progress = load_checkpoint(accelerator, settings.output_dir, wanted, decisive, _KEPT)
+    if progress is not None and progress["step"] >= plan.steps:
+        raise ValueError(f"the checkpoint is of step {progress['step']}, but the training has {plan.steps} steps")
     progress = progress or {"step": 0, "settings": decisive, "loss": 0.0, "history": [], "skipped": [], "seconds": 0.0}
     if statistics is not None:
         statistics.begin()
@@ -248,7 +253,7 @@ def train(
         },
     }
     if accelerator.is_main_process:
-        folder = Path(settings.output_dir) / "network"
+        folder = user_path(settings.output_dir) / "network"
         try:
             with replace_folder(folder) as new:
                 final.save_pretrained(new)
@@ -292,8 +297,8 @@ def _all(places: set[str], accelerator: Accelerator) -> list[str]:
 
 def _check_writable(output_dir: str) -> None:
     try:
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output_dir):
+        user_path(output_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=user_path(output_dir)):
             pass
     except OSError as error:
         raise OSError(f"cannot write in --output_dir {output_dir}: {error.strerror}") from error

@@ -23,6 +23,7 @@ from image_folders import class_folders, find_files, shown
 from pixels import BadImage, decoded, stored
 from tables import (
     check_columns,
+    check_same_classes,
     declared_classes,
     holds_names,
     labels_of,
@@ -275,6 +276,7 @@ def _from_table(
     revision: str | None,
 ) -> LabelledImages:
     sizes = table_files(source, files)
+    check_same_classes([file for file, _ in sizes], label_column)
     table = open_table(source, [file for file, _ in sizes], split, config, revision)
     sizes = sizes or [(f"{source} ({split})", len(table))]
     check_columns(source, table.features, image_column, label_column)

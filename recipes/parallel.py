@@ -14,6 +14,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 
 from pkgen_hf.errors import unknown
+from pkgen_hf.files import user_path
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
 from presets import Settings
 
@@ -39,7 +40,7 @@ def make_accelerator(
         mixed_precision=settings.mixed_precision,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
         log_with=settings.report_to,
-        project_dir=settings.output_dir,
+        project_dir=user_path(settings.output_dir),
         dynamo_backend="inductor" if settings.compile else None,
         # Statistics are merged by `RunningStatistics`.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=idle_weights)],

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, DownloadConfig, Features, Value, load_dataset
 from datasets import Image as ImageFeature
 
-from image_folders import UnknownSplit
+from image_folders import UnknownSplit, shown
 from pkgen_hf.errors import unknown
 
 NUMBERS = ("int", "uint", "float32", "float64")
@@ -89,6 +89,39 @@ def declared_classes(feature: Any) -> list[str]:
     if isinstance(feature, ClassLabel):
         return list(feature.names)
     return ["False", "True"] if feature.dtype == "bool" else []
+
+
+def check_same_classes(files: list[str], label_column: str) -> None:
+    """Raise ValueError unless the labels of all Parquet files mean the same: `datasets` reads all by the first."""
+    meanings: dict[str, str] = {}
+    for file in files:
+        schema = pq.read_schema(file)
+        if label_column in schema.names and not pa.types.is_null(schema.field(label_column).type):
+            try:
+                meanings[file] = _meaning(Features.from_arrow_schema(schema)[label_column])
+            except Exception as error:  # of many kinds, by what is wrong with the file's metadata
+                raise reading_error(shown(file), error) from error
+    first = next(iter(meanings), "")
+    for file, meaning in meanings.items():
+        if meaning != meanings[first]:
+            raise ValueError(f"{shown(file)} and {shown(first)} differ in what column {label_column!r} holds: "
+                             f"{_shorten(meaning)}, and {_shorten(meanings[first])}; write them with the same "
+                             "classes")  # fmt: skip
+
+
+def _meaning(feature: Any) -> str:
+    """What the labels of a column are; the same for all widths of numbers."""
+    if isinstance(feature, ClassLabel):
+        return f"classes {list(feature.names)}"
+    if not isinstance(feature, Value):
+        return str(feature)
+    if feature.dtype == "bool":
+        return "true and false"
+    return "names" if holds_names(feature) else "numbers" if feature.dtype.startswith(NUMBERS) else feature.dtype
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def holds_names(feature: Any) -> bool:

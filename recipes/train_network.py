@@ -33,14 +33,10 @@ from image_streams import ImageStream, open_stream
 from image_training import train
 from images import LabelledImages, load_images
 from pkgen_hf import Architecture, PKGenPipeline
-from pkgen_hf.modeling_network import (
-    MODEL_TYPE,
-    PKGenNetworkConfig,
-    PKGenNetworkForImageClassification,
-    image_spaces,
-)
+from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_spaces
 from pkgen_hf.training import is_main_process
 from presets import PRESETS, Settings, get_preset, preset_of
+from saved_networks import has_weights, load_weights, read_config
 
 HELP = {
     "scale": "options of the space's networks, such as channels=8 cells=1",
@@ -267,17 +263,6 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     return dataclasses.replace(preset, scale={**preset.scale, **scale_of(options.scale)}, **values), options
 
 
-def read_config(network: str) -> PKGenNetworkConfig:
-    """The configuration of a saved network; raises ValueError if there is none of this kind."""
-    try:
-        content, _ = PKGenNetworkConfig.get_config_dict(network)
-    except OSError as error:
-        raise ValueError(f"{network} is not a network of PKGen: {str(error).splitlines()[0]}") from error
-    if content.get("model_type") != MODEL_TYPE:
-        raise ValueError(f"{network} is not a network of PKGen: its config.json is missing or of another kind")
-    return PKGenNetworkConfig.from_dict(content)
-
-
 def make_network(
     settings: Settings, options: argparse.Namespace, images: LabelledImages | ImageStream
 ) -> PKGenNetworkForImageClassification:
@@ -291,11 +276,12 @@ def make_network(
             raise ValueError(f"{options.train_images} does not name its classes; give --num_labels")
         classes = [str(label) for label in range(options.num_labels)]
     if options.network:
-        try:
-            return PKGenNetworkForImageClassification.from_pretrained(options.network, use_safetensors=True)
-        except OSError:  # a configuration alone
-            torch.manual_seed(settings.seed)
-            return PKGenNetworkForImageClassification(read_config(options.network))
+        if has_weights(options.network):
+            return load_weights(options.network)
+        if is_main_process() and not settings.quiet:
+            print(f"{options.network} holds no weights: the training begins with fresh ones")
+        torch.manual_seed(settings.seed)
+        return PKGenNetworkForImageClassification(read_config(options.network))
     if options.generate:
         pipe = PKGenPipeline.from_pretrained(options.checkpoint)
         pipe.set_progress_bar_config(disable=True)

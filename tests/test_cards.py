@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hub_stub import HubStub
@@ -97,6 +98,31 @@ def test_network_card_says_what_it_is_and_how_it_was_trained(made: Path, tmp_pat
     assert [result.metric_value for result in card.data.eval_results] == [87.6543]
     assert "2 epochs on 50,000 images of `cifar10`, 61 seconds on cuda. Accuracy" in " ".join(card.content.split())
     assert "87.65 %" in card.content and "/home/me" not in card.content
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "evaluated_on", "dataset", "told"),
+    [
+        (("/x/cifar", "train"), ("/x/cifar", "test"), ("cifar", "test"), "the split `test` of `cifar`"),
+        (("/x/cifar/train", "train"), ("/x/cifar/val", "val"), ("cifar", "val"), "the split `val` of `cifar`"),
+        (("/x/cifar", "train"), ("/y/other", None), ("other", None), "`other`"),
+        (("/x/cifar", "train"), ("/x/cifar", "train"), None, "the training images"),
+        (("/x/cifar/train", "train"), ("/x/cifar/train", None), None, "the training images"),
+        (("/x/one.parquet", None), ("/x/../x/one.parquet", None), None, "the training images"),
+    ],
+)
+def test_a_network_card_names_the_images_that_were_evaluated(
+    made: Path, tmp_path: Path, trained_on: Any, evaluated_on: Any, dataset: Any, told: str
+) -> None:
+    PKGenNetworkForImageClassification.from_pretrained(made / "network").save_pretrained(tmp_path)
+    record: dict[str, Any] = {"history": [{"epoch": 2, "validation": {"top_1": 87.0}}], "images": 50_000}
+    record |= {"source": trained_on[0], "split": trained_on[1], "seconds": 61.2, "device": "cuda"}
+    record |= {"validation_source": {"name": evaluated_on[0], "split": evaluated_on[1]}}
+    (tmp_path / "training.json").write_text(json.dumps(record))
+    card = ModelCard(str(network_card(tmp_path, "org/n")))
+    assert f"Accuracy on {told} after the last epoch: 87.00 %" in " ".join(card.content.split())
+    results = card.data.eval_results or []
+    assert [(result.dataset_name, result.dataset_split) for result in results] == ([dataset] if dataset else [])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -225,7 +225,7 @@ def test_mistakes_are_named(saved: Path, named: Path, tmp_path: Path) -> None:
         ([str(named), "--images", wolf], "unknown class of .*wolf.parquet: 'wolf'. Allowed: lines, disc"),
         ([str(saved), "--images", plain], "row 0: the label 7 is out of range; the network has 7 classes"),
         ([str(tmp_path), "--images", table], "is not a network of PKGen"),
-        ([str(broken), "--images", table], "is not a whole network"),
+        ([str(broken), "--images", table], "broken is not whole: model.safetensors is missing"),
         ([str(saved), "--images", str(tmp_path / "no")], "neither a folder"),
         ([str(saved), "--images", table, "--batch_size", "0"], "--batch_size must be at least 1, got 0"),
     ]:

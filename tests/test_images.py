@@ -23,6 +23,7 @@ from transformers.image_utils import load_image
 from augmentation import augment
 from image_folders import UnknownSplit, find_files
 from image_loaders import EvaluationImages, TrainingImages, batches_of
+from image_streams import open_stream
 from images import BadImage, load_images
 from pixels import decoded
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification
@@ -86,6 +87,41 @@ def test_plain_bytes_and_other_names_of_columns(tmp_path: Path) -> None:
     images.check_classes(10)  # a network may have classes of which there is no image
     with pytest.raises(ValueError, match="row 2: the label 2 is out of range; the network has 2 classes"):
         images.check_classes(2)
+
+
+@pytest.mark.parametrize("read", [load_images, open_stream])
+@pytest.mark.parametrize(
+    ("feature", "values", "said"),
+    [
+        (datasets.ClassLabel(names=["cat", "dog", "fox"]), [0, 1], r"classes \['cat', 'dog', 'fox'\]"),
+        (datasets.ClassLabel(names=["fox", "cat"]), [0, 1], r"classes \['fox', 'cat'\]"),
+        (datasets.Value("string"), ["cat", "fox"], "names"),
+        (datasets.Value("int64"), [0, 1], "numbers"),
+        (datasets.Value("bool"), [False, True], "true and false"),
+    ],
+    ids=str,
+)
+def test_files_whose_labels_mean_different_things_are_refused(
+    tmp_path: Path, read: Any, feature: Any, values: list[Any], said: str
+) -> None:
+    first = datasets.ClassLabel(names=["fox", "cat", "dog"])
+    image = encode(draw_picture("disc", np.random.default_rng(0)))
+    for number, (kind, labels) in enumerate([(first, [0, 2]), (first, [2, 1]), (feature, values)]):
+        features = datasets.Features({"image": datasets.Image(), "label": kind})
+        rows = {"image": [{"bytes": image, "path": None}] * 2, "label": labels}
+        Dataset.from_dict(rows, features=features).to_parquet(tmp_path / f"train-{number}.parquet")
+    with pytest.raises(ValueError, match=f"train-2.parquet and .*train-0.parquet differ in .*'label' holds: {said}"):
+        read(str(tmp_path))
+    (tmp_path / "train-2.parquet").unlink()
+    assert read(str(tmp_path)).classes == ["fox", "cat", "dog"]
+
+
+def test_numbers_of_different_widths_are_labels_alike(tmp_path: Path) -> None:
+    for number, kind in enumerate([pa.int64(), pa.int8()]):
+        rows = pictures(3, seed=number)
+        table = {"image": [encoded for encoded, _ in rows], "label": pa.array([label for _, label in rows], kind)}
+        pq.write_table(pa.table(table), tmp_path / f"train-{number}.parquet")
+    assert len(load_images(str(tmp_path))) == 6
 
 
 def test_a_data_set_of_the_hub_client_is_read_as_it_writes_it(tmp_path: Path) -> None:
@@ -209,6 +245,32 @@ def test_classes_are_the_labels_that_occur(
     assert images.classes == classes and [images.label(index) for index in range(len(images))] == labels
 
 
+@pytest.mark.parametrize("kind", ["folders", "names", "declared"])
+def test_classes_called_by_numbers_have_these_numbers(tmp_path: Path, kind: str) -> None:
+    """In alphabetical order, as folders are, 10 comes before 2."""
+    classes = ["0", "1", "10", "2"]
+    rows = [(image, index % 4) for index, (image, _) in enumerate(pictures(8))]
+    if kind == "folders":
+        for number, (encoded, label) in enumerate(rows):
+            (tmp_path / classes[label]).mkdir(exist_ok=True)
+            (tmp_path / classes[label] / f"{number}.png").write_bytes(encoded)
+    elif kind == "names":
+        write_labels(tmp_path / "x.parquet", pa.array([classes[label] for _, label in rows]), rows)
+    else:
+        write_parquet(tmp_path / "x.parquet", rows, classes=classes)
+    for names, by_number in [([], False), ([f"kind {number}" for number in range(11)], True)]:
+        images = load_images(str(tmp_path))
+        called = images.check_classes(11, names, by_number)
+        found = {images.classes[images.labels[index]]: images.label(index) for index in range(8)}
+        assert found == {"0": 0, "1": 1, "10": 10, "2": 2} and called == [str(number) for number in range(11)]
+    with pytest.raises(ValueError, match="class 10 of .* is out of range; the network has 4 classes, from 0"):
+        load_images(str(tmp_path)).check_classes(4)
+    if kind == "declared":
+        stream = open_stream(str(tmp_path))
+        stream.check_classes(11)
+        assert [item.label for item in stream.read()] == [0, 1, 10, 2] * 2
+
+
 def test_classes_of_a_network_are_checked_by_name_or_number(tmp_path: Path) -> None:
     """Names of which there is no image do no harm; a label that the network does not have is named."""
     some = load_images(str(write_parquet(tmp_path / "x.parquet", pictures(6), classes=[*CLASSES, "wolf"])))
@@ -323,6 +385,36 @@ def test_classes_without_images_and_metadata_are_refused(tmp_path: Path) -> None
         (tmp_path / "archives" / name).write_bytes(b"")
     with pytest.raises(ValueError, match="archives must be unpacked"):
         load_images(str(tmp_path / "archives"))
+
+
+def test_links_to_the_folder_itself_are_no_classes(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "data/root", pictures(6))
+    (root / "loop").symlink_to(".")
+    (root / "up").symlink_to(tmp_path / "data")
+    (root / "disc/loop").symlink_to("..")
+    images = load_images(str(root))
+    assert images.classes == CLASSES and len(images) == 6
+    (root / "val").symlink_to(".")
+    with pytest.raises(UnknownSplit):
+        load_images(str(root), "vla")
+    assert len(load_images(str(root), "validation")) == 6  # without splits it is read whole
+    (tmp_path / "other").symlink_to(root)
+    assert len(load_images(str(tmp_path / "other"))) == 6
+    (root / "round").symlink_to("disc")
+    with pytest.raises(ValueError, match="round and 'disc' beside it are the same folder"):
+        load_images(str(root))
+
+
+def test_splits_in_classes_are_refused(tmp_path: Path) -> None:
+    for name in CLASSES:
+        for split in ("train", "val"):
+            (tmp_path / name / split).mkdir(parents=True)
+            (tmp_path / name / split / "1.png").write_bytes(pictures(1)[0][0])
+    for split in ("train", "val"):
+        with pytest.raises(ValueError, match="holds splits in its classes, as stripes/train; .* as train/stripes"):
+            load_images(str(tmp_path), split)
+    (tmp_path / "bars/2.png").write_bytes(pictures(1)[0][0])  # of a class, as those below it
+    assert len(load_images(str(tmp_path))) == 7
 
 
 def test_a_broken_link_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:

@@ -20,15 +20,17 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_darts import DARTS_V2
 from transformers import pipeline
 
+import evaluate_imagenet
 from image_training import train
 from images import load_images
 from parallel import Plan, has_idle_weights
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
 from pkgen_hf.cards import network_card
+from pkgen_hf.modeling_network import image_processor
 from presets import PRESETS, Settings, get_preset
 from train_network import main, parse_arguments
 
@@ -457,10 +459,95 @@ def test_a_saved_network_is_trained_on(folder: Path, tmp_path: Path, capsys: pyt
             "learning_rate": 0, "max_train_steps": 1, "output_dir": tmp_path / f"{name}-trained",
         }  # fmt: skip
         main([*argv_of(options), "--no_validation"])
-        assert "not evaluated" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "not evaluated" in said
+        assert ("holds no weights: the training begins with fresh ones" in said) == (name == "config")
         weights = load_file(tmp_path / f"{name}-trained" / "network/model.safetensors")
         same = torch.equal(weights["network.classifier.weight"], model.network.classifier.weight)
         assert same == (name == "both")
+
+
+def _as_old_file(saved: Path) -> None:
+    (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
+
+
+def _as_variant(saved: Path) -> None:
+    (saved / "model.safetensors").rename(saved / "model.fp16.safetensors")
+
+
+def _cut(saved: Path) -> None:
+    path = saved / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _without_one(saved: Path) -> None:
+    weights = load_file(saved / "model.safetensors")
+    del weights["network.classifier.weight"]
+    save_file(weights, saved / "model.safetensors", {"format": "pt"})
+
+
+def _of_other_shape(saved: Path) -> None:
+    weights = load_file(saved / "model.safetensors")
+    weights["network.classifier.bias"] = torch.zeros(5)
+    save_file(weights, saved / "model.safetensors", {"format": "pt"})
+
+
+def _not_a_number(saved: Path) -> None:
+    weights = load_file(saved / "model.safetensors")
+    weights["network.classifier.bias"][1] = torch.nan
+    save_file(weights, saved / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("recipe", ["train", "evaluate"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_as_old_file, "model.safetensors is missing"),
+        (_as_variant, "model.safetensors is missing; there is the variant 'fp16'"),
+        (_cut, "model.safetensors is truncated or not a safetensors file"),
+        (_without_one, "lacks 1 weights of the network, network.classifier.weight first"),
+        (_of_other_shape, "1 weights do not fit config.json, network.classifier.bias first"),
+        (_not_a_number, "holds weights that are not finite, in network.classifier.bias"),
+    ],
+)
+def test_a_network_whose_weights_are_not_whole_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], recipe: str, damage: Any, message: str
+) -> None:
+    network(SMALL).save_pretrained(tmp_path / "saved")
+    image_processor(16, [0.5] * 3, [0.5] * 3).save_pretrained(tmp_path / "saved")
+    damage(tmp_path / "saved")
+    assert message in refusal_of(recipe, folder, tmp_path, capsys)
+    assert not (tmp_path / "out/network").exists()
+
+
+@pytest.mark.parametrize("recipe", ["train", "evaluate"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        None, {"scale": [1]}, {"image_size": "a"}, {"image_size": 0}, {"id2label": [1]}, {"id2label": {"a": "b"}},
+        {"architecture": 1}, {"space": ["darts"]}, {"label_smoothing": "a"}, {"scale": {"channels": "a"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_configuration_that_cannot_be_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], recipe: str, change: dict[str, Any] | None
+) -> None:
+    network(SMALL).save_pretrained(tmp_path / "saved")
+    path = tmp_path / "saved/config.json"
+    path.write_text(json.dumps([] if change is None else json.loads(path.read_text()) | change))
+    message = "is not a network of PKGen" if change is None else "config.json of "
+    assert message in refusal_of(recipe, folder, tmp_path, capsys)
+
+
+def refusal_of(recipe: str, images: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which a recipe ends that is given the network `place`/saved."""
+    if recipe == "train":
+        options = {"network": place / "saved", "train_images": images, "output_dir": place / "out"}
+        return refusal([*argv_of(options), "--no_validation"], capsys)
+    with pytest.raises(SystemExit) as ended:
+        evaluate_imagenet.main([str(place / "saved"), "--images", str(images), "--split", "test", "--cpu", "--quiet"])
+    assert str(ended.value.code).startswith("error: ") and "\n" not in str(ended.value.code)
+    return str(ended.value.code)
 
 
 def test_what_the_pipeline_ranks_first_is_trained(folder: Path, tmp_path: Path) -> None:
@@ -473,6 +560,24 @@ def test_what_the_pipeline_ranks_first_is_trained(folder: Path, tmp_path: Path) 
     expected = pipe("nas-bench-201", "cifar100", num_architectures=1, generator=torch.Generator().manual_seed(0))
     record = json.loads((tmp_path / "network/training.json").read_text())
     assert record["network"]["architecture"] == str(expected.architectures[0])
+
+
+def test_the_home_folder_is_that_of_the_user(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    images = load_images(str(folder))
+    settings = replace(SMALL, output_dir="~/runs", max_train_steps=2, checkpointing_steps=1)
+    train(settings, network(settings), images)
+    assert (tmp_path / "home/runs/network/config.json").is_file() and not (tmp_path / "~").exists()
+    progress = tmp_path / "home/runs/checkpoint-1/progress.json"
+    content = json.loads(progress.read_text())
+    progress.write_text(json.dumps(content | {"history": 1}))
+    with pytest.raises(ValueError, match="says a history that cannot be, '1'"):
+        train(replace(settings, resume_from_checkpoint="latest"), network(settings), images)
+    progress.write_text(json.dumps(content | {"step": 2}))
+    progress.parent.rename(progress.parent.with_name("checkpoint-2"))
+    with pytest.raises(ValueError, match="the checkpoint is of step 2, but the training has 2 steps"):
+        train(replace(settings, resume_from_checkpoint="latest"), network(settings), images)
 
 
 def test_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:

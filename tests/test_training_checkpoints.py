@@ -115,6 +115,37 @@ def test_a_damaged_file_is_named_and_the_checkpoint_before_offered(
     assert progress is not None and progress["step"] == 20
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step": 20}, "says step 20, which is not that of its folder"),
+        ({"step": True}, "says a step that cannot be"),
+        ({"seconds": -1.0}, "says -1.0 seconds, which cannot be"),
+        ({"seconds": float("nan")}, "says nan seconds, which cannot be"),
+        ({"loss": "much"}, "says a loss that cannot be, 'much'"),
+        ({"history": {}}, "says a history that cannot be"),
+        ({"history": [1]}, "says a history that cannot be"),
+        ({"skipped": [["a"]]}, "says a skipped that cannot be"),
+        ({"skipped": None}, "says a skipped that cannot be"),
+    ],
+    ids=str,
+)
+def test_progress_that_cannot_be_is_named(output: Path, change: dict[str, Any], message: str) -> None:
+    also = {"loss": int | float, "history": list[dict], "skipped": list[str]}
+    path = output / "checkpoint-100" / "progress.json"
+    good = json.loads(path.read_text()) | {"loss": 1, "history": [{}], "skipped": ["a"]}
+    path.write_text(json.dumps(good | change))
+    with pytest.raises(ValueError, match=message) as error:
+        load_checkpoint(Training().accelerator, str(output), "latest", {"lr": 0.1}, also)
+    assert str(error.value).endswith("--resume_from_checkpoint checkpoint-20")
+    for name in ("loss", "history", "skipped"):
+        path.write_text(json.dumps({key: value for key, value in good.items() if key != name}))
+        with pytest.raises(ValueError, match=f"progress.json says nothing of the training's {name}"):
+            load_checkpoint(Training().accelerator, str(output), "latest", {"lr": 0.1}, also)
+    path.write_text(json.dumps(good))
+    assert load_checkpoint(Training().accelerator, str(output), "latest", {"lr": 0.1}, also) == good
+
+
 def test_only_a_whole_checkpoint_is_offered(output: Path) -> None:
     for step in (100, 20):
         cut(output / f"checkpoint-{step}" / "optimizer.bin")

@@ -1,0 +1,84 @@
+"""Saved networks that recipes train or evaluate: all of their weights are loaded, or it is said why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from safetensors import SafetensorError
+
+from pkgen_hf.loading import read_tensors, weight_files
+from pkgen_hf.modeling_network import MODEL_TYPE, PKGenNetworkConfig, PKGenNetworkForImageClassification
+
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".index.json")
+STEM = "model"  # what transformers calls the files of weights
+
+
+def read_config(network: str) -> PKGenNetworkConfig:
+    """The configuration of a saved network; raises ValueError if there is none of this kind."""
+    try:
+        content: Any = PKGenNetworkConfig.get_config_dict(network)[0]
+    except (OSError, TypeError, AttributeError) as error:  # the latter two for JSON that is no object
+        raise ValueError(f"{network} is not a network of PKGen: {_first_line(error)}") from error
+    if not isinstance(content, dict) or content.get("model_type") != MODEL_TYPE:
+        raise ValueError(f"{network} is not a network of PKGen: its config.json is missing or of another kind")
+    try:
+        return PKGenNetworkConfig.from_dict(content)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"config.json of {network} has a value that cannot be: {_first_line(error)}") from error
+
+
+def load_weights(network: str) -> PKGenNetworkForImageClassification:
+    """A saved network with its weights.
+
+    Parameters
+    ----------
+    network
+        Folder, or id on the Hub.
+
+    Raises
+    ------
+    ValueError
+        If weights are missing, damaged, not finite, or do not fit the configuration.
+    """
+    read_config(network)
+    if Path(network).is_dir():
+        for file in weight_files(Path(network), STEM):
+            read_tensors(file)  # of a damaged one transformers does not say the name
+    try:
+        loaded: Any = PKGenNetworkForImageClassification.from_pretrained(
+            network, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{network} is not a whole network: {_first_line(error)}") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise ValueError(f"config.json of {network} has a value that cannot be: {_first_line(error)}") from error
+    model, loading = loaded
+    if missing := sorted(loading["missing_keys"]):
+        raise ValueError(f"{network} lacks {len(missing)} weights of the network, {missing[0]} first")
+    if mismatched := sorted(str(key[0] if isinstance(key, tuple) else key) for key in loading["mismatched_keys"]):
+        raise ValueError(f"{network}: {len(mismatched)} weights do not fit config.json, {mismatched[0]} first")
+    broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(f"{network} holds weights that are not finite, in {broken[0]}")
+    return model
+
+
+def has_weights(network: str) -> bool:
+    """Whether there is any file of weights beside the configuration, of whatever name.
+
+    Raises
+    ------
+    OSError
+        If the Hub cannot be asked.
+    """
+    if Path(network).is_dir():
+        names = [path.name for path in Path(network).iterdir()]
+    else:
+        names = HfApi().list_repo_files(network)
+    return any(name.endswith(WEIGHT_SUFFIXES) for name in names)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
