@@ -65,7 +65,8 @@ class LatencyTable:
             if (wrong := (column < 0) | column.isinf()).any():
                 where = self.space.to_strings(self.indices[wrong][:1])[0]
                 raise ValueError(
-                    f"latencies are finite and not below 0, but {name}{SUFFIX} of {shortened(where)} is {column[wrong][0]}"
+                    f"latencies are finite and not below 0, but {name}{SUFFIX} of {shortened(where)} is "
+                    f"{float(column[wrong][0])}"
                 )
         devices = {name: name for name in self._columns}
         for name in self._columns:
