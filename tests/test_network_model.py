@@ -155,7 +155,7 @@ def test_a_network_goes_to_the_hub_with_its_own_card(hub: HubStub, tmp_path: Pat
     model = PKGenNetworkForImageClassification.from_architecture(CELL, 3, channels=4, cells=1)
     address = model.push_to_hub("org/net", token=TOKEN, private=True, commit_message="First")
     repository = hub.repositories["model", "org/net"]
-    assert "org/net/commit" in address and repository.private
+    assert "org/net/" in address and repository.private
     model.save_pretrained(tmp_path / "net", push_to_hub=True, repo_id="org/other", token=TOKEN)
     for name in ("org/net", "org/other"):
         files = hub.repositories["model", name].commits[-1]

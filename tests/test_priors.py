@@ -927,7 +927,7 @@ def test_a_column_twice_is_refused(priors: dict[str, Prior], tmp_path: Path) -> 
     path = priors["cells"].save(tmp_path / "prior.parquet")
     table = pq.read_table(path)
     pq.write_table(table.append_column("scale", table["scale"]), path)
-    with pytest.raises(ValueError, match="prior.parquet is not a readable Parquet file: .*scale") as caught:
+    with pytest.raises(ValueError, match="not a readable Parquet file: .*(scale|duplicate)") as caught:
         load_priors(path)
     assert len(str(caught.value)) < 500
 
