@@ -18,6 +18,7 @@ from .architecture import Architecture
 from .benchmarks import ScoreTable, tables_in, with_package
 from .drawing import draw
 from .export import python_source
+from .inputs import real_number, whole_number
 from .latency import LatencyTable
 from .measured import look_up
 from .own_evaluations import read_evaluations
@@ -89,10 +90,11 @@ def as_zip(files: dict[str, str]) -> bytes:
     return archive.getvalue()
 
 
-def _whole(name: str, value: float | None, least: int, most: int) -> int:
-    if value is None or value != int(value) or not least <= value <= most:
-        raise ValueError(f"the {name} must be a whole number from {least} to {most}, got {value}")
-    return int(value)
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    """A whole number of a field of the page, which may come as a float."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return whole_number(f"the {name}", value, least, most)
 
 
 def _tables(folder: str | Path | None) -> dict[str, str]:
@@ -183,7 +185,7 @@ class Backend:
         steps = _whole("number of steps", steps, 1, MOST_STEPS)
         seed = _whole("seed", seed, 0, 2**63 - 1)
         prior = None
-        if evaluations.strip():
+        if (evaluations or "").strip():
             prior = Prior.from_evaluations(found, *read_evaluations(found, evaluations), task)
         limits: dict[str, Any] = {}
         for name, what, millions in (
@@ -191,9 +193,8 @@ class Backend:
             ("max_flops", "multiply-adds", max_flops),
         ):
             if millions is not None:
-                if not 0 < millions < 1e12:
-                    raise ValueError(f"the limit on {what} must be above 0, in millions; got {millions:g}")
-                limits[name] = round(millions * 1e6)
+                allowed = "above 0, in millions"
+                limits[name] = round(1e6 * real_number(f"the limit on {what}", millions, allowed, 1e-6, 1e12))
         clock = self._latencies.get(found.name)
         if clock is None and not (max_latency is None and device is None):
             raise ValueError(f"no table of latencies of {found.name} is at hand: max_latency and device need one")
@@ -206,7 +207,7 @@ class Backend:
             "task": task,
             "num_architectures": number,
             "num_inference_steps": steps,
-            "guidance_scale": float(guidance),
+            "guidance_scale": real_number("guidance_scale", guidance, f"0 to {MOST_GUIDANCE}", 0, MOST_GUIDANCE),
             **limits,
         }
         out = self.pipe(

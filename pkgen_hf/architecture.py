@@ -50,7 +50,7 @@ class Architecture:
 
     def __init__(self, space: str | SearchSpace, indices: Sequence[int]) -> None:
         space = get_space(space)
-        rows = space.check(torch.as_tensor(indices, device="cpu").reshape(1, -1))
+        rows = space.check(indices[None] if isinstance(indices, torch.Tensor) else [indices])
         self._set(space, tuple(rows[0].tolist()), int(space.keys(rows)))
 
     def _set(self, space: SearchSpace, indices: tuple[int, ...], key: int) -> None:

@@ -30,10 +30,12 @@ from .sources import read_source
 from .sources.pickles import read_plain
 from .spaces import SearchSpace, get_space, list_spaces
 from .spaces.nas_bench_graph import NASBenchGraphSpace
+from .spaces.parts import group_means
 
 SPLITS = ("validation", "test")
 MEASURES = ("_accuracy", "_score")  # endings of columns of scores: percent, or any other number that is to be high
 
+NEARLY_COMPLETE = 0.99  # share of a space: scores are looked up, and only the others predicted
 _CHUNK = 65_536  # rows that are read at a time; all of a large table would take ten times its memory
 
 
@@ -196,11 +198,25 @@ def tables_in(folder: str | Path) -> dict[str, str]:
     return found
 
 
-def _group_means(values: torch.Tensor, which: torch.Tensor, number: int) -> torch.Tensor:
-    """Means ``FloatTensor (number,)`` over the groups that `which` names; NaN counts nowhere, and alone is NaN."""
-    known = ~values.isnan()
-    total = torch.zeros(number, dtype=torch.double).index_add_(0, which[known], values[known].double())
-    return (total / which[known].bincount(minlength=number)).float()
+def merge_rows(
+    space: SearchSpace, indices: torch.Tensor, columns: dict[str, torch.Tensor]
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Of several rows of one encoding the first, with the mean of each column; rows keep their order.
+
+    Parameters
+    ----------
+    indices
+        ``LongTensor (rows, slots)``
+    columns
+        ``FloatTensor (rows,)`` each, NaN where nothing was measured.
+    """
+    codes, which = space.codes(indices).unique(return_inverse=True)
+    if len(codes) == len(indices):
+        return indices, columns
+    first = torch.full((len(codes),), len(which)).scatter_reduce_(0, which, torch.arange(len(which)), "amin")
+    order = first.argsort()
+    merged = {name: group_means(column, which, len(codes))[order].to(column) for name, column in columns.items()}
+    return indices[first[order]], merged
 
 
 class ScoreTable:
@@ -238,12 +254,12 @@ class ScoreTable:
             if column.isinf().any():
                 where = self.space.to_strings(self.indices[column.isinf()][:1])[0]
                 raise ValueError(f"the column {name} has an infinite score, of {shortened(where)}")
-        self._merge_rows()
+        self.indices, self._columns = merge_rows(self.space, self.indices, self._columns)
         self.tasks = [name for name in self.space.tasks if self.has(name, self.split(name))]
         self._codes = self.space.codes(self.indices).sort(stable=True)
         self._ordered: dict[tuple[str, str], torch.Tensor] = {}
         self._means: dict[tuple[str, str], tuple[torch.Tensor, torch.Tensor]] = {}
-        self._complete: dict[str, bool] = {}
+        self._measured: dict[str, float] = {}
         self._estimates: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
 
     @classmethod
@@ -251,17 +267,6 @@ class ScoreTable:
         """`load_benchmark` and wrap."""
         space = get_space(space)
         return cls(space, load_benchmark(space, source))
-
-    def _merge_rows(self) -> None:
-        """Of several rows of one architecture's string keep the first, with the mean of their scores."""
-        codes, which = self.space.codes(self.indices).unique(return_inverse=True)
-        if len(codes) == len(self.indices):
-            return
-        first = torch.full((len(codes),), len(which)).scatter_reduce_(0, which, torch.arange(len(which)), "amin")
-        order = first.argsort()
-        self.indices = self.indices[first[order]]
-        for name, column in self._columns.items():
-            self._columns[name] = _group_means(column, which, len(codes))[order]
 
     def split(self, task: str) -> str:
         """The split whose scores select: ``"validation"`` if the table has such scores, else `Task.split`."""
@@ -333,7 +338,7 @@ class ScoreTable:
         if (task, split) not in self._means:
             keys, rows = self._keys
             found, which = keys.unique_consecutive(return_inverse=True)
-            self._means[task, split] = found, _group_means(self.column(task, split)[rows], which, len(found))
+            self._means[task, split] = found, group_means(self.column(task, split)[rows], which, len(found)).float()
         return self._means[task, split]
 
     def distinct_rows(self, column: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -353,12 +358,11 @@ class ScoreTable:
         """
         rows = (~column.isnan() & self.space.is_valid(self.indices)).nonzero()[:, 0]
         representatives, which = self.space.classes(self.indices[rows])
-        return find_rows(self._codes, self.space.codes(representatives)), _group_means(
-            column[rows], which, len(representatives)
-        )
+        means = group_means(column[rows], which, len(representatives)).float()
+        return find_rows(self._codes, self.space.codes(representatives)), means
 
     def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
-        """Scores of a batch, a network that is disconnected or was not measured being worth a guess."""
+        """Scores of a batch; of a network that is disconnected or was not measured, the score of guessing."""
         scores = self.scores(indices, task)
         connected = self.space.is_connected(indices.cpu())
         return torch.where(connected & ~scores.isnan(), scores, self.space.task(task).guess)
@@ -397,18 +401,23 @@ class ScoreTable:
         return 100 - 100 * torch.stack(ranks).mean(0)
 
     def is_complete(self, task: str) -> bool:
-        """Whether (nearly) every distinct architecture of the space was measured, in at least 99 of 100 cases."""
-        if task not in self._complete:
+        """Whether every distinct architecture of the space was measured."""
+        return self._share_measured(task) == 1
+
+    def _share_measured(self, task: str) -> float:
+        """Of the distinct architectures of the space."""
+        if task not in self._measured:
             measured = ~self.column(task).isnan() & self.space.is_valid(self.indices)
             distinct = len(self.space.keys(self.indices[measured]).unique())
-            self._complete[task] = distinct >= 0.99 * self.space.num_architectures
-        return self._complete[task]
+            self._measured[task] = distinct / self.space.num_architectures
+        return self._measured[task]
 
     def value_function(self, task: str) -> Callable[[torch.Tensor], torch.Tensor]:
         """What contributions are measured with: scores of batches ``(batch, slots)``, ``FloatTensor (batch,)``.
 
-        A disconnected network is worth a guess. In a complete table the others are worth their scores; in one of a
-        sample of the space, what an additive fit to all scores predicts.
+        A disconnected network has the score of guessing. In a complete table the others have their own scores; in one
+        of a sample of the space, those that an additive fit to all scores predicts, or, if less than a hundredth of
+        the space is missing, their own where they were measured.
         """
         from .priors import Estimate
 
@@ -418,5 +427,6 @@ class ScoreTable:
             rows = ~self.column(task).isnan()
             guess = self.space.task(task).guess
             scores = self.column(task)[rows]
-            self._estimates[task] = Estimate(self.space, self.indices[rows], scores, guess, look_up=False)
+            look_up = self._share_measured(task) >= NEARLY_COMPLETE
+            self._estimates[task] = Estimate(self.space, self.indices[rows], scores, guess, look_up)
         return self._estimates[task]

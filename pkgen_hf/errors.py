@@ -5,6 +5,10 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 QUOTED = 80  # characters that an error quotes of what was given
 LISTED = 600  # characters of allowed names that an error lists in full
@@ -16,12 +20,12 @@ class TooFew(ValueError):
 
     Attributes
     ----------
-    found : int
+    rows : LongTensor (found, slots), those that were found, on the CPU
     """
 
-    def __init__(self, message: str, found: int) -> None:
+    def __init__(self, message: str, rows: torch.Tensor) -> None:
         super().__init__(message)
-        self.found = found
+        self.rows = rows
 
 
 def shortened(value: object, most: int = QUOTED) -> str:
@@ -30,6 +34,11 @@ def shortened(value: object, most: int = QUOTED) -> str:
     short.maxstring = short.maxother = short.maxlong = most
     text = short.repr(value)
     return text if len(text) <= most else f"{text[: most - 23]}...{text[-20:]}"
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of another library says, in one line of at most 300 characters; its type if it says nothing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def unknown(what: str, given: object, allowed: Iterable[str], text: str | None = None) -> ValueError:

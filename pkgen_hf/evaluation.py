@@ -144,7 +144,7 @@ def evaluate(
     -------
     dict
         A row of a results table. ``validation`` is the mean of the scores that select (see `ScoreTable.split`; in
-        percent if they are accuracies) over everything generated, invalid architectures being worth a guess, with
+        percent if they are accuracies) over everything generated, invalid ones with the score of guessing, with
         ``validation_std`` over seeds; ``best_of_1``, ``best_of_5`` and ``best_of_n`` are the best of them among
         the first distinct ones by the generator's own order (1, 5, all); ``median_rank`` is in percent of the table.
         ``test`` and ``test_of_selected`` are there if the table has test scores beside: the mean over everything, and

@@ -16,6 +16,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from .errors import one_line
+
 # Without its index a folder does not load: the index of the former files goes first, that of the new ones comes last.
 INDEXES = ("README.md", "config.json", "model_index.json")
 _PREFIX = ".unfinished-"
@@ -249,7 +251,7 @@ def _without_space(path: str | Path) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise OSError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+        raise OSError(f"cannot write {path}: {one_line(error)}") from error
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

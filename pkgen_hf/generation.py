@@ -15,9 +15,9 @@ from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
 from .spaces import SearchSpace
 
 MAX_BATCH = 4096
-MAX_ROUNDS = 50  # without one more architecture
-FIRST_BATCH, GROWN_BATCH = 64, 1024  # samples of a round at least, and up to which it grows where nothing new is found
-PATIENCE = 10  # rounds without anything new before it grows
+MAX_ROUNDS = 50  # in a row without one more architecture
+FIRST_BATCH, GROWN_BATCH = 64, 1024  # samples of a round at least, and up to which it grows after `PATIENCE`
+PATIENCE = 10  # poor rounds before batches grow; fruitless ones before known architectures within limits are drawn
 COLDEST = 1e-6  # temperature: below it nothing changes any more
 FLATTEN = 1.5  # by what the temperature is multiplied where hardly anything new is found
 
@@ -89,40 +89,39 @@ class Sampler:
     on_kept: Callable[[int], Any]
     temperatures: torch.Tensor = field(init=False)  # of each item: of each generator, or one for all
     steering: Steering | None = field(init=False)
+    fruitless: torch.Tensor = field(init=False)  # rounds in a row without anything new, of each item
+    poor: int = 0  # rounds in a row in which fewer than 1 in 20 samples were new
 
     def __post_init__(self) -> None:
         items = len(self.generator) if isinstance(self.generator, list) else 1
         temperature = max(self.temperature, COLDEST)
         self.temperatures = torch.full((items,), temperature, dtype=torch.float32, device=self.stationary.device)
         self.steering = None if self.limits is None else Steering(self.limits, items, self.stationary.device)
+        self.fruitless = torch.zeros(items, dtype=torch.long)
 
     @property
     def interrupted(self) -> bool:
-        """Whether a callback, or whoever holds the pipeline, has asked to stop."""
+        """Whether ``_interrupt`` was set, of the view by a callback or of the pipeline itself."""
         return bool(self.view._interrupt or self.pipeline._interrupt)
 
     # ------------------------------------------------------------------ rounds
 
     def distinct(self, number: int) -> Drawn:
-        """Distinct architectures, `number` or more; all samples of all generators count, round by round.
+        """Distinct architectures, `number` or more; samples of all generators are pooled, round by round.
 
         Raises
         ------
         TooFew
-            If `MAX_ROUNDS` rounds find no more.
+            If `MAX_ROUNDS` rounds in a row find no more.
         """
-        place = self.stationary.device
-        drawn = Drawn(torch.empty(0, self.space.num_slots, dtype=torch.long, device=place), self._no_counts())
-        rounds, start = 0, 0
+        drawn, start = self._nothing(), 0
         while len(drawn.rows) < number and not self.interrupted:
             missing = number - len(drawn.rows)
             if isinstance(self.generator, list):
                 which = torch.arange(start, min(start + MAX_BATCH // self.num_candidates, len(self.generator)))
                 start = (int(which[-1]) + 1) % len(self.generator)
             else:
-                least = _grown(FIRST_BATCH, rounds) // self.num_candidates
-                groups = min(MAX_BATCH // self.num_candidates, max(missing, least))
-                which = torch.zeros(groups, dtype=torch.long)
+                which = torch.zeros(self._groups(missing, FIRST_BATCH), dtype=torch.long)
             sample, accepted = self._round(which, drawn)
             before = len(drawn.rows)
             rows = torch.cat([drawn.rows, sample[accepted]])
@@ -130,11 +129,10 @@ class Sampler:
             again = torch.cat([drawn.counts, drawn.counts.new_ones(len(rows) - before)])
             drawn.rows, drawn.counts = rows[first], self._no_counts(len(first)).index_add(0, same, again)
             found = len(drawn.rows) - before
-            rounds = 0 if found else rounds + 1
-            self._fall_back(rounds)
-            if rounds == MAX_ROUNDS:
-                raise self._give_up(number, drawn, "distinct architectures")
-            if found < len(sample) / 20 and found < missing:
+            self.fruitless = torch.zeros_like(self.fruitless) if found else self.fruitless + 1
+            self.poor = self.poor + 1 if found < len(sample) / 20 else 0
+            self._give_up_in_the_end(number, drawn, "distinct architectures")
+            if self.poor and found < missing:
                 self.temperatures *= FLATTEN
             self.on_kept(min(found, missing))
         return drawn
@@ -147,42 +145,54 @@ class Sampler:
         Raises
         ------
         TooFew
-            If `MAX_ROUNDS` rounds find no more.
+            If `MAX_ROUNDS` rounds in a row find none (for one of the generators).
         """
-        place = self.stationary.device
-        drawn = Drawn(torch.empty(0, self.space.num_slots, dtype=torch.long, device=place), self._no_counts())
+        drawn = self._nothing()
         own = isinstance(self.generator, list)
         pending = torch.arange(number) if own else torch.zeros(number, dtype=torch.long)
-        rounds = 0
         while len(pending) and not self.interrupted:
-            most = MAX_BATCH // self.num_candidates
-            now, later = pending[:most], pending[most:]
-            if not own and rounds > PATIENCE:
-                groups = max(len(pending), _grown(FIRST_BATCH, rounds) // self.num_candidates)
-                now, later = torch.zeros(min(groups, most), dtype=torch.long), pending[:0]
+            now = pending[: MAX_BATCH // self.num_candidates]
+            if not own:
+                now = (
+                    now
+                    if self.poor <= PATIENCE
+                    else torch.zeros(self._groups(len(now), FIRST_BATCH), dtype=torch.long)
+                )
             sample, accepted = self._round(now, drawn)
             scores = self.scores(sample, self.encoded).masked_fill(~accepted, -torch.inf)
-            best = scores.view(len(now), -1).argmax(1) + self.num_candidates * torch.arange(len(now), device=place)
-            found = accepted[best]
+            groups = torch.arange(len(now), device=sample.device)
+            best = scores.view(len(now), -1).argmax(1) + self.num_candidates * groups
+            found, before = accepted[best], len(drawn.rows)
             drawn.rows = torch.cat([drawn.rows, sample[best[found]]])[:number]
             found = found.cpu()
-            pending = torch.cat([now[~found], later]) if own else pending[: number - len(drawn.rows)]
-            rounds = 0 if found.any() else rounds + 1
-            self._fall_back(rounds)
-            if rounds == MAX_ROUNDS:
-                raise self._give_up(number, drawn, "architectures")
             if own:
-                self.temperatures[now[~found].to(place)] *= FLATTEN
-            elif found.sum() < len(now) / 20 and len(pending):
-                self.temperatures *= FLATTEN
-            self.on_kept(int(found.sum()))
+                pending = torch.cat([now[~found], pending[len(now) :]])
+                self.fruitless[now[~found]] += 1
+                self.temperatures[now[~found].to(sample.device)] *= FLATTEN
+            else:
+                pending = pending[: number - len(drawn.rows)]
+                self.fruitless = torch.zeros_like(self.fruitless) if found.any() else self.fruitless + 1
+                self.poor = self.poor + 1 if found.sum() < len(now) / 20 else 0
+                if self.poor and len(pending):
+                    self.temperatures *= FLATTEN
+            self._give_up_in_the_end(number, drawn, "architectures")
+            self.on_kept(len(drawn.rows) - before)
         return drawn
+
+    def _nothing(self) -> Drawn:
+        place = self.stationary.device
+        return Drawn(torch.empty(0, self.space.num_slots, dtype=torch.long, device=place), self._no_counts())
+
+    def _groups(self, missing: int, least: int) -> int:
+        """Groups of candidates of a round: as many as are missing, but not too few, and more after poor rounds."""
+        least = min(least * 2 ** max(0, self.poor - PATIENCE), GROWN_BATCH)
+        return min(MAX_BATCH // self.num_candidates, max(missing, least // self.num_candidates))
 
     def _no_counts(self, number: int = 0) -> torch.Tensor:
         return torch.zeros(number, dtype=torch.float32, device=self.stationary.device)
 
     def _round(self, which: torch.Tensor, drawn: Drawn) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples of some items, and which are valid and within the limits; what was drawn is learnt from."""
+        """Samples of some items, and which are valid and within the limits; the steering is updated by them."""
         sample = self.denoise(which)
         valid = self.space.is_valid(sample)
         drawn.num_raw, drawn.num_valid = drawn.num_raw + len(sample), drawn.num_valid + int(valid.sum())
@@ -192,19 +202,17 @@ class Sampler:
         self.steering.learn(sample[valid], items[valid])
         return sample, valid & self.limits.within(sample)
 
-    def _fall_back(self, rounds: int) -> None:
-        """Where nothing within the limits is drawn, draw among those that are known to be."""
-        if rounds > PATIENCE and self.rows is None and self.limits is not None and self.limits.known is not None:
-            self.rows = self.limits.known.to(self.stationary.device)
-
-    def _give_up(self, wanted: int, drawn: Drawn, kind: str) -> TooFew:
-        found = len(drawn.rows)
+    def _give_up_in_the_end(self, wanted: int, drawn: Drawn, kind: str) -> None:
+        """Raise TooFew after `MAX_ROUNDS` fruitless rounds."""
+        if int(self.fruitless.max()) < MAX_ROUNDS:
+            return
         if self.limits is not None:
-            return self.limits.too_few(wanted, found, kind)
-        return TooFew(
+            raise self.limits.too_few(wanted, drawn.rows.cpu(), kind)
+        found = len(drawn.rows)
+        raise TooFew(
             f"{wanted:,} {kind} of {self.space.name} were asked for, but {found:,} could be had: {drawn.num_valid:,} "
             f"of {drawn.num_raw:,} samples were valid; ask for fewer",
-            found,
+            drawn.rows.cpu(),
         )
 
     # ------------------------------------------------------------------ one batch
@@ -233,7 +241,10 @@ class Sampler:
                 items = items.repeat_interleave(self.num_candidates)
                 if isinstance(generator, list):
                     generator = [one for one in generator for _ in range(self.num_candidates)]
-            sample = self._step(logits, timestep, sample, generator, step == steps - 1)
+            before = sample
+            sample = self._step(logits, timestep, sample, generator)
+            if step == steps - 1:
+                sample = self._among_listed(sample, logits, timestep, before, generator, items)
             sample = self._called_back(step, timestep, sample)
             if self.interrupted:
                 break
@@ -259,26 +270,38 @@ class Sampler:
         return logits
 
     def _step(
+        self, logits: torch.Tensor, timestep: torch.Tensor, before: torch.Tensor, generator: GeneratorArg
+    ) -> torch.Tensor:
+        return self.scheduler.step(logits, timestep, before, self.stationary, generator, return_dict=False)[0]
+
+    def _among_listed(
         self,
+        sample: torch.Tensor,
         logits: torch.Tensor,
         timestep: torch.Tensor,
         before: torch.Tensor,
         generator: GeneratorArg,
-        is_last: bool,
+        items: torch.Tensor,
     ) -> torch.Tensor:
-        """A reverse step; the last draws what is not valid again, among the rows that are, where these are listed."""
-        step = self.scheduler.step
-        sample = step(logits, timestep, before, self.stationary, generator, return_dict=False)[0]
-        if not is_last or self.rows is None:
+        """Samples of the last step; what is not accepted is drawn again among the rows that are, if all are listed.
+
+        Where some are known within the limits, but not all, only items whose rounds were fruitless draw among these.
+        """
+        rows = self.rows
+        if rows is None and self.limits is not None:
+            rows = self.limits.known
+        if rows is None:
             return sample
-        right = self.space.is_valid(sample)
+        wrong = ~self.space.is_valid(sample)
         if self.limits is not None:
-            right &= self.limits.within(sample)
-        wrong = (~right).nonzero()[:, 0]
-        if len(wrong):
-            own = [generator[i] for i in wrong.tolist()] if isinstance(generator, list) else generator
-            sample[wrong] = step(
-                logits[wrong], timestep, before[wrong], self.stationary, own, return_dict=False, rows=self.rows
+            wrong |= ~self.limits.within(sample)
+        if self.rows is None:
+            wrong &= (self.fruitless > PATIENCE).to(items.device)[items].expand_as(wrong)
+        at = wrong.nonzero()[:, 0]
+        if len(at):
+            own = [generator[i] for i in at.tolist()] if isinstance(generator, list) else generator
+            sample[at] = self.scheduler.step(
+                logits[at], timestep, before[at], self.stationary, own, return_dict=False, rows=rows.to(sample.device)
             )[0]
         return sample
 
@@ -298,11 +321,6 @@ class Sampler:
     def scores(self, indices: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
         """The model's ranking under a condition, ``FloatTensor (batch,)``; isomorphic architectures score alike."""
         return scores_of(self.denoiser, self.space, indices, encoded)
-
-
-def _grown(batch: int, rounds: int) -> int:
-    """Samples of a round after some without anything new."""
-    return min(batch * 2 ** max(0, rounds - PATIENCE), GROWN_BATCH)
 
 
 def scores_of(

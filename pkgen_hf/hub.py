@@ -17,16 +17,16 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from .errors import unknown
+from .errors import one_line, shortened, unknown
 from .files import read_json, user_path
 from .files import replace_folder as replace_folder  # under the name that it had here
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 PRIORS_FOLDER = "priors"  # of a checkpoint
 PIPELINE = "PKGenPipeline"
-_INDEX = "model_index.json"
+INDEX = "model_index.json"
 _PATTERNS = [
-    _INDEX,
+    INDEX,
     "training.json",
     "denoiser/*.json",
     "denoiser/*.safetensors",
@@ -70,7 +70,7 @@ def checkpoint_folder(
         )
     options: dict[str, Any] = {"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
     options["force_download"] = force_download
-    index = download(text, [_INDEX], revision=revision, **options)
+    index = download(text, [INDEX], revision=revision, **options)
     _check_index(index, text)  # before what may be the large files of something else
     return _checked(download(text, _PATTERNS, revision=index.name, **options), text)
 
@@ -122,14 +122,14 @@ def download(
     except LocalEntryNotFoundError as error:
         raise FileNotFoundError(
             f"no folder {name}; the Hub could not be reached, or must not be, and the cache does not hold the whole "
-            f"{kind} in revision {revision or 'main'!r}: try again with a connection ({_first_line(error)})"
+            f"{kind} in revision {revision or 'main'!r}: try again with a connection ({one_line(error)})"
         ) from error
     except HFValidationError as error:
         raise FileNotFoundError(f"no folder {name}, and it cannot be the name of a Hub {kind}: {error}") from error
     except failures() as error:
         raise FileNotFoundError(
             f"the download of the Hub's {kind} {name} failed; what has arrived is kept, so try again "
-            f"({_first_line(error)})"
+            f"({one_line(error)})"
         ) from error
     return Path(folder)
 
@@ -141,10 +141,6 @@ def failures() -> tuple[type[Exception], ...]:
     """
     libraries = (sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules)
     return (HfHubHTTPError, OSError, *(library.HTTPError for library in libraries))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
 
 
 def whole_folder(name: str | None, part: str | None) -> Path | None:
@@ -177,7 +173,7 @@ def folder_of_part(part: str | None) -> Path | None:
     if not part:
         return None
     for folder in (Path(part), Path(part).parent):
-        if (folder / _INDEX).is_file() and (folder / PRIORS_FOLDER).is_dir():
+        if (folder / INDEX).is_file() and (folder / PRIORS_FOLDER).is_dir():
             return folder
     return None
 
@@ -186,7 +182,7 @@ def _checked(folder: Path, name: str | None = None) -> Path:
     """The folder, if it is a checkpoint and no prior is missing; `name` is what errors call it."""
     priors = _check_index(folder, name or str(folder)).get("_priors", {})
     if not isinstance(priors, dict):
-        raise ValueError(f"{folder / _INDEX} is damaged: _priors should be numbers by space, not {str(priors)[:80]!r}")
+        raise ValueError(f"{folder / INDEX} is damaged: _priors should be numbers by space, not {shortened(priors)}")
     for space in priors:
         if not (folder / PRIORS_FOLDER / f"{space}.parquet").is_file():
             raise ValueError(f"{name or folder} is not a whole checkpoint: {PRIORS_FOLDER}/{space}.parquet is missing")
@@ -195,9 +191,9 @@ def _checked(folder: Path, name: str | None = None) -> Path:
 
 def _check_index(folder: Path, name: str) -> dict[str, Any]:
     """What the index of a checkpoint says; ValueError if it is of another pipeline."""
-    index = folder / _INDEX
+    index = folder / INDEX
     if not index.is_file():
-        raise ValueError(f"{name} is not a PKGen checkpoint: it has no {_INDEX}")
+        raise ValueError(f"{name} is not a PKGen checkpoint: it has no {INDEX}")
     content = read_json(index)
     kind = content.get("_class_name")
     if (kind[-1] if isinstance(kind, list) and kind else kind) != PIPELINE:

@@ -87,6 +87,7 @@ def to_scores(values: Any) -> torch.Tensor:
 
     None is NaN.
     """
+    values = _from_table(values)
     if isinstance(values, (Set, dict)):
         raise ValueError(f"scores must be in the order of the architectures, got a {type(values).__name__}")
     if isinstance(values, torch.Tensor):
@@ -118,6 +119,7 @@ def to_indices(space: SearchSpace, architectures: Architectures) -> torch.Tensor
     ValueError
         For one of another form or another space, with its place.
     """
+    architectures = _from_table(architectures)
     if isinstance(architectures, torch.Tensor):
         return space.check(architectures.detach()).cpu()
     if isinstance(architectures, np.ndarray) and architectures.dtype.kind in "iuf":
@@ -144,6 +146,19 @@ def to_architecture(space: SearchSpace, given: Any, number: int = 0) -> Architec
             f"architecture {number} is neither an Architecture, nor a string of {space.name}, nor {space.num_slots} "
             f"whole numbers: {shortened(given)}"
         ) from None
+
+
+def _from_table(values: Any) -> Any:
+    """A column, or table, of pandas or pyarrow as an array or list; others as they are."""
+    if hasattr(values, "to_pylist"):
+        return values.to_pylist()
+    if not hasattr(values, "to_numpy"):
+        return values
+    array = values.to_numpy()
+    if array.dtype == object:
+        array = np.array([None if value != value or str(value) == "<NA>" else value for value in array.flat], object)
+        array = array.reshape(values.shape)
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
 def _row(space: SearchSpace, number: int, given: Any) -> Sequence[int]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from .benchmarks import find_rows
+from .benchmarks import find_rows, merge_rows
 from .errors import shortened, unknown
 from .hub import download
 from .spaces import SearchSpace, get_space
@@ -53,14 +53,7 @@ class LatencyTable:
             name.removesuffix(SUFFIX): torch.from_numpy(table[name].to_numpy(zero_copy_only=False).astype(np.float64))
             for name in names
         }
-        codes, which = self.space.codes(self.indices).unique(return_inverse=True)
-        if len(codes) < len(which):  # one row for each architecture, with the mean of its latencies
-            first = torch.full((len(codes),), len(which)).scatter_reduce_(0, which, torch.arange(len(which)), "amin")
-            self.indices = self.indices[first]
-            for name, column in self._columns.items():
-                known = ~column.isnan()
-                total = torch.zeros(len(codes), dtype=torch.double).index_add_(0, which[known], column[known])
-                self._columns[name] = total / which[known].bincount(minlength=len(codes))
+        self.indices, self._columns = merge_rows(self.space, self.indices, self._columns)
         for name, column in self._columns.items():
             if (wrong := (column < 0) | column.isinf()).any():
                 where = self.space.to_strings(self.indices[wrong][:1])[0]

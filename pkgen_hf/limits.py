@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from .errors import TooFew
+from .errors import TooFew, shortened
 from .inputs import real_number
 from .latency import LatencyTable
 from .spaces import SearchSpace
+from .spaces.parts import group_means
 
 _UNITS = {"max_parameters": "parameters", "max_flops": "multiply-adds", "max_latency": "ms"}
 _SAMPLES = 2048  # networks that the regression of costs on choices sees
@@ -78,6 +79,8 @@ class Limits:
         latencies: LatencyTable | str | Path | None = None,
     ) -> None:
         self.space = space
+        if latencies is not None and not isinstance(latencies, LatencyTable | str | Path):
+            raise ValueError(f"latency_table must be a LatencyTable, a file or a Hub id, got {shortened(latencies)}")
         if latencies is not None and not isinstance(latencies, LatencyTable):
             latencies = LatencyTable.load(space, latencies)
         task = space.data_set(task)
@@ -124,16 +127,16 @@ class Limits:
 
     def check_number(self, num: int) -> None:
         """Raise TooFew if fewer than `num` distinct architectures are within, where those are listed."""
-        if self.rows is not None and (left := len(self.space.keys(self.rows).unique())) < num:
-            raise self.too_few(num, left)
+        if self.rows is not None and len(self.space.keys(self.rows).unique()) < num:
+            raise self.too_few(num, _distinct(self.space, self.rows))
 
-    def too_few(self, wanted: int, found: int, kind: str = "distinct architectures") -> TooFew:
-        """The error that says how few architectures of those wanted were found within the limits."""
+    def too_few(self, wanted: int, rows: torch.Tensor, kind: str = "distinct architectures") -> TooFew:
+        """The error that says how few architectures, `rows` ``(found, slots)``, were found within the limits."""
         advice = "raise a limit or pass distinct=False" if kind.startswith("distinct") else "or raise a limit"
         return TooFew(
-            f"{wanted:,} {kind} of {self.space.name} were asked for, but {found:,} could be had within {self}; ask "
-            f"for fewer, {advice}",
-            found,
+            f"{wanted:,} {kind} of {self.space.name} were asked for, but {len(rows):,} could be had within {self}; "
+            f"ask for fewer, {advice}",
+            rows,
         )
 
     def __str__(self) -> str:
@@ -228,7 +231,7 @@ class Limits:
 
 
 class Steering:
-    """How the samples of one call are kept below limits: what was drawn corrects it from round to round.
+    """How the samples of one call are kept below limits, corrected after each round by the costs of its samples.
 
     Parameters
     ----------
@@ -269,7 +272,7 @@ class Steering:
         return logits
 
     def learn(self, indices: torch.Tensor, which: torch.Tensor | None = None) -> None:
-        """Correct the regression's offsets by what was drawn, and keep further from the limits, or nearer to them.
+        """Correct the offsets of the regression by the costs of samples, and adapt the margins below the limits.
 
         Parameters
         ----------
@@ -284,17 +287,11 @@ class Steering:
             costs = limit.cost(rows)
             fit = F.one_hot(rows, self.limits.space.num_choices).double().mul(limit.effects).sum((1, 2))
             runs = ~costs.isnan()
-            mean, some = _means(costs[runs] - fit[runs], which[runs], items)
-            self.offsets[number] = torch.where(some, mean, self.offsets[number].cpu()).to(self.offsets.device)
-        share, some = _means(self.limits.within(rows).double(), which, items)
-        steps = torch.where(share < 0.5, 0.5, -0.5) * some
+            mean = group_means(costs[runs] - fit[runs], which[runs], items)  # NaN of items that drew nothing
+            self.offsets[number] = torch.where(mean.isnan(), self.offsets[number].cpu(), mean).to(self.offsets.device)
+        share = group_means(self.limits.within(rows).double(), which, items)
+        steps = torch.where(share < 0.5, 0.5, -0.5).masked_fill(share.isnan(), 0.0)
         self.margins += steps.to(self.margins)
-
-
-def _means(values: torch.Tensor, which: torch.Tensor, items: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean of each item's values, and which items have any."""
-    number = which.bincount(minlength=items)
-    return torch.zeros(items, dtype=torch.double).index_add(0, which, values) / number, number > 0
 
 
 def _strength(

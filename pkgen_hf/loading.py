@@ -11,7 +11,7 @@ import torch
 from diffusers.utils.torch_utils import get_device
 from safetensors import SafetensorError, safe_open
 
-from .errors import unknown
+from .errors import one_line, shortened, unknown
 from .files import read_json
 
 WEIGHTS = "diffusion_pytorch_model"  # what diffusers calls the files of weights
@@ -99,7 +99,7 @@ def _dtype(value: Any, name: str, part: str) -> torch.dtype | str | None:
         return value
     short = str(value).removeprefix("torch.")
     if short not in DTYPES:
-        raise unknown(name, str(value)[:80], (AUTO, *DTYPES))
+        raise unknown(name, str(value), (AUTO, *DTYPES))
     return DTYPES[short]
 
 
@@ -120,7 +120,7 @@ def device_of(device_map: Any) -> torch.device | None:
     except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device_map must be a device of this machine, such as 'cpu', 'cuda' or 'cuda:0', or 'balanced'; "
-            f"got {str(device_map)[:80]!r} ({_first_line(error)[:80]})"
+            f"got {shortened(device_map)} ({one_line(error)[:80]})"
         ) from error
     if device.type == "meta":
         raise ValueError("device_map='meta' has no numbers to generate with; use 'cpu' or 'cuda'")
@@ -130,9 +130,9 @@ def device_of(device_map: Any) -> torch.device | None:
 def check_files(variant: Any, max_shard_size: Any = None) -> None:
     """ValueError for a variant that cannot be part of a file's name, or what is no size of a file."""
     if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[A-Za-z0-9_]+", variant)):
-        raise ValueError(f"variant must be a name of letters and digits such as 'fp16', got {str(variant)[:80]!r}")
+        raise ValueError(f"variant must be a name of letters and digits such as 'fp16', got {shortened(variant)}")
     if max_shard_size is not None and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?[KMGT]B", str(max_shard_size).upper()):
-        raise ValueError(f"max_shard_size must be bytes, or a size such as '5GB', got {str(max_shard_size)[:80]!r}")
+        raise ValueError(f"max_shard_size must be bytes, or a size such as '5GB', got {shortened(max_shard_size)}")
 
 
 # ---------------------------------------------------------------------- files of weights
@@ -231,7 +231,7 @@ def load_component(
     try:
         component = kind.from_config(config)  # type: ignore[attr-defined]
     except (TypeError, ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
-        raise ValueError(f"{config_path} has a value that cannot be: {_first_line(error)}") from error
+        raise ValueError(f"{config_path} has a value that cannot be: {one_line(error)}") from error
     if is_model:
         _load_weights(component, files, dtype)
     return component
@@ -260,7 +260,3 @@ def _load_weights(model: torch.nn.Module, files: list[Path], dtype: torch.dtype 
     if isinstance(dtype, torch.dtype):
         torch.nn.Module.to(model, dtype=dtype)
     model.load_state_dict(state)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n")[0]

@@ -25,7 +25,7 @@ except ImportError:
 
 from .architecture import Architecture
 from .cards import may_write_card, network_card, write_card
-from .errors import unknown
+from .errors import shortened, unknown
 from .files import replace_folder, user_path
 from .loading import check_files, weight_patterns
 from .publishing import UPLOAD_OPTIONS, plan, push, upload_options
@@ -82,7 +82,7 @@ class PKGenNetworkConfig(PretrainedConfig):
         _check_config(architecture, scale, image_size, kwargs)
         for name, value in (("auxiliary_weight", auxiliary_weight), ("label_smoothing", label_smoothing)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"{name} must be a number, got {str(value)[:80]!r}")
+                raise ValueError(f"{name} must be a number, got {shortened(value)}")
         with torch.device("cpu"):
             get_space(space).from_strings([architecture])
         self.space, self.architecture = space, architecture
@@ -94,14 +94,14 @@ class PKGenNetworkConfig(PretrainedConfig):
 def _check_config(architecture: Any, scale: Any, image_size: Any, others: dict[str, Any]) -> None:
     """Raise ValueError for values of another type, as a file that was edited may hold."""
     if not isinstance(architecture, str):
-        raise ValueError(f"architecture must be a string of the space, got {str(architecture)[:80]!r}")
+        raise ValueError(f"architecture must be a string of the space, got {shortened(architecture)}")
     if scale is not None and not isinstance(scale, Mapping):
-        raise ValueError(f"scale must hold options by name, got {str(scale)[:80]!r}")
+        raise ValueError(f"scale must hold options by name, got {shortened(scale)}")
     if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
-        raise ValueError(f"image_size must be a whole number of pixels, at least 1, got {str(image_size)[:80]!r}")
+        raise ValueError(f"image_size must be a whole number of pixels, at least 1, got {shortened(image_size)}")
     labels = others.get("id2label")
     if labels is not None and not (isinstance(labels, Mapping) and all(str(key).isdecimal() for key in labels)):
-        raise ValueError(f"id2label must hold a name for each number of a class, got {str(labels)[:80]!r}")
+        raise ValueError(f"id2label must hold a name for each number of a class, got {shortened(labels)}")
 
 
 class PKGenNetworkForImageClassification(_PreTrainedModel):

@@ -43,9 +43,9 @@ def read_evaluations(space: str | SearchSpace, text: str | bytes) -> tuple[list[
     text
         One of: a line ``architecture string, score`` for each, where what follows the last comma, semicolon or tab is
         the score; CSV with a header that names the columns ``architecture`` and ``score``, among others or alone; a
-        JSON list of objects with the keys ``architecture`` and ``score``. Empty lines, and lines that begin with
-        ``#``, are passed over. A score may have a percent sign, and a comma for its point where that cannot be
-        another separator. Bytes are those of a file in UTF-8.
+        JSON list of objects, or lines of one each, with the keys ``architecture`` and ``score``. Empty lines and those
+        that begin with ``#`` are passed over. A score may have a percent sign, and a comma for its point where that
+        cannot be another separator. Bytes are those of a file in UTF-8.
 
     Returns
     -------
@@ -61,17 +61,26 @@ def read_evaluations(space: str | SearchSpace, text: str | bytes) -> tuple[list[
     """
     space = get_space(space)
     places, strings, scores = [], [], []
+    shares: list[int] = []  # numbers of the scores with a percent sign
+    plain: list[int] = []
     refusal = None
     try:
         for place, string, score in _entries(space, _decoded(text)):
             scores.append(_score(place, score))
             places.append(place)
             strings.append(string)
+            (shares if _is_percent(score) else plain).append(len(scores) - 1)
     except ValueError as error:  # what comes before it may be wrong as well
         refusal = error
     rows = _rows(space, places, strings)
     if refusal is not None:
         raise refusal
+    fractions = [number for number in plain if not math.isnan(scores[number])]
+    if shares and fractions and all(0 <= scores[number] <= 1 for number in fractions):
+        raise ValueError(
+            f"{places[shares[0]]} has a score in percent, {places[fractions[0]]} one that seems to be a fraction, "
+            f"{scores[fractions[0]]}: write all of them in percent"
+        )
     if not scores:
         raise ValueError("there are no evaluations in the text: expected a line 'architecture, score' for each")
     return Architecture.from_batch(space, rows), scores
@@ -149,6 +158,11 @@ def _entries(space: SearchSpace, text: str) -> Iterator[tuple[str, str, Any]]:
     lines = _lines(space, text)
     if not lines:
         return
+    if _is_record(lines[0][1]):  # JSON Lines
+        for number, line in lines:
+            for _, string, score in _json_entries(f"[{line}]"):
+                yield f"line {number}", string, score
+        return
     separator, header = _header(lines[0][1])
     if not header:
         _check_first(*lines[0])
@@ -165,6 +179,14 @@ def _entries(space: SearchSpace, text: str) -> Iterator[tuple[str, str, Any]]:
     else:  # of other columns only the CSV format tells where they end
         below = [(number, line) for number, line in enumerate(text.splitlines(), 1) if number > lines[0][0]]
         yield from _csv_entries(below, separator, header, _has_comments(space))
+
+
+def _is_record(line: str) -> bool:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and set(COLUMNS) <= set(record)
 
 
 def _has_comments(space: SearchSpace) -> bool:
@@ -200,6 +222,10 @@ def _check_first(number: int, line: str) -> None:
             f"line {number}: the score {shortened(score)} is not a finite number; if this is a header, it must name "
             f"the columns architecture and score, and has {shortened(line.strip())}"
         )
+
+
+def _is_percent(score: Any) -> bool:
+    return isinstance(score, str) and score.strip().endswith("%")
 
 
 def _is_score(text: str) -> bool:

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .files import is_empty, read_json, replace_folder, user_path, write_json
-from .hub import PIPELINE, PRIORS_FOLDER, checkpoint_folder
+from .hub import INDEX, PIPELINE, PRIORS_FOLDER, checkpoint_folder
 from .loading import WEIGHTS, load_component, weight_patterns
 from .modeling_denoiser import ArchitectureDenoiser
 from .prior_files import load_folder
 from .scheduling_prior_discrete import PriorDiscreteScheduler
 
-INDEX = "model_index.json"
 # One-line modules of a pipeline: diffusers looks for the classes in them, and finds those of this package.
 SHIMS = {
     "pipeline.py": "from pkgen_hf.pipeline_pkgen import ModelMixin, PKGenPipeline, SchedulerMixin  # noqa: F401\n",
@@ -45,8 +44,7 @@ def finish(folder: Path, priors: Mapping[str, int]) -> None:
     folder
         With the index and the configs.
     priors
-        How many there are of each space, so that a folder that lacks some, such as half a download, is told from one
-        that has none.
+        How many there are of each space, so that an incomplete folder, such as half a download, is recognised.
     """
     classes = {"denoiser": ArchitectureDenoiser.__name__, "scheduler": PriorDiscreteScheduler.__name__}
     index = read_json(folder / INDEX)

@@ -79,7 +79,7 @@ class PKGenPipeline(DiffusionPipeline):
         A `PriorDiscreteScheduler`. Calls use copies of it, so that several threads can share a pipeline.
     priors
         What calls that name only a space and a task start from; by default those of the checkpoint that the parts
-        were loaded from. Without any a call warns.
+        were loaded from. Without any, a call warns.
 
     Attributes
     ----------
@@ -299,16 +299,16 @@ class PKGenPipeline(DiffusionPipeline):
         self, space: SearchSpace, num_architectures: int, distinct: bool, callback_inputs: Sequence[str]
     ) -> None:
         """Raise one clear ValueError if the space holds too few architectures, or for an unknown tensor."""
-        holds = space.num_architectures
+        holds, listed = space.num_architectures, space.valid_rows
         if distinct and num_architectures > holds:
             advice = "ask for fewer or pass distinct=False" if holds else "its is_valid refuses all"
             raise TooFew(
                 f"{num_architectures:,} distinct architectures were asked for, but {space.name} holds {holds:,}; "
                 f"{advice}",
-                holds,
+                space.classes(listed)[0] if listed is not None else torch.empty(0, space.num_slots, dtype=torch.long),
             )
-        if space.valid_rows is not None and not len(space.valid_rows):
-            raise TooFew(f"{space.name} holds no valid architecture: its is_valid refuses all", 0)
+        if listed is not None and not len(listed):
+            raise TooFew(f"{space.name} holds no valid architecture: its is_valid refuses all", listed)
         for name in callback_inputs:
             if name not in self._callback_tensor_inputs:
                 raise unknown("tensor in callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
@@ -316,16 +316,16 @@ class PKGenPipeline(DiffusionPipeline):
     def select_prior(self, space: SearchSpace, task: str | None, prior: Prior | None) -> Prior:
         """The given prior, checked to be of the space, or the best of the checkpoint's own for the task.
 
-        Warns if nothing is known: then architectures are generated from nothing.
+        Warns if the pipeline has no prior that applies: samples are then close to uniform.
         """
         space.data_set(task)
         if prior is None:
             chosen = select_prior(self.priors, space, task)
             if chosen.evidence == "absent":
                 warnings.warn(
-                    f"nothing is known of {space.name}: this pipeline has {len(self.priors)} priors, none of which "
-                    "says anything of it, so that what is generated is hardly better than chance. Load the pipeline "
-                    "with PKGenPipeline.from_pretrained, give it priors=, or pass prior=",
+                    f"no prior for {space.name}: none of the {len(self.priors)} priors of this pipeline applies, so "
+                    "that samples are hardly better than uniform ones. Load the pipeline with "
+                    "PKGenPipeline.from_pretrained, give it priors=, or pass prior=",
                     stacklevel=3,
                 )
             return chosen
@@ -433,6 +433,8 @@ class PKGenPipeline(DiffusionPipeline):
         guidance_scale = real_number("guidance_scale", guidance_scale, "0 to 100", 0, 100)
         temperature = real_number("temperature", temperature, "above 0 and at most 100", 5e-324, 100)
         generator = generators(generator, num_architectures)
+        if distinct not in (True, False):
+            raise ValueError(f"distinct must be True or False, got {distinct!r}")
         self.check_inputs(space, num_architectures, distinct, callback_on_step_end_tensor_inputs)
         prior = self.select_prior(space, task, prior)
         limits = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Sequence
@@ -12,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from .errors import shortened, unknown
+from .errors import one_line, shortened, unknown
 from .files import atomic_write, user_path
 from .hub import PRIORS_FOLDER
 from .priors import EVIDENCE, Prior, Subgraph
 from .spaces import SearchSpace, get_space, list_spaces
 
+_MEANINGS = b"pkgen_choices"  # in the metadata of the schema
 _COLUMNS = {
     "space": pa.string(),
     "task": pa.string(),
@@ -87,8 +89,28 @@ def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
                 }
             )
     with atomic_write(path) as unfinished:
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)), unfinished)
+        own = {prior.space.name: _meanings(prior.space) for prior in priors if prior.space.name not in list_spaces()}
+        schema = pa.schema(_COLUMNS, {_MEANINGS: json.dumps(own)} if own else None)
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), unfinished)
     return user_path(path)
+
+
+def _meanings(space: SearchSpace) -> dict[str, dict[str, str]]:
+    """What each choice is, by slot and name: a file of a space that someone defined must be of the same choices."""
+    return {slot.name: {choice.name: choice.identity for choice in slot.choices} for slot in space.slots}
+
+
+def _check_meanings(space: SearchSpace, table: pa.Table) -> None:
+    """Raise ValueError where a choice of the same name was another when the file was written."""
+    try:
+        written = json.loads((table.schema.metadata or {}).get(_MEANINGS, b"{}")).get(space.name, {})
+        slots = {slot: dict(choices) for slot, choices in dict(written).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"what it says of choices is no table of them: {one_line(error)}.") from error
+    for slot, choices in _meanings(space).items():
+        for name, here in choices.items():
+            if (there := slots.get(slot, {}).get(name, here)) != here:
+                raise ValueError(f"choice {name!r} in slot {slot!r} was {shortened(there)}, and is {here!r} here.")
 
 
 def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Prior]:
@@ -111,12 +133,14 @@ def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Pr
     """
     path = user_path(path)
     groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
-    for row in _read_table(path).to_pylist():
+    table = _read_table(path)
+    for row in table.to_pylist():
         groups.setdefault((row["space"], row["task"]), []).append(row)
     priors = []
     for (name, task), rows in groups.items():
         space = _find_space(name, spaces, path)
         try:
+            _check_meanings(space, table)
             priors.append(_from_rows(space, task, rows))
         except ValueError as error:
             where = f"the prior of {name}, {task or 'all tasks'}"
@@ -167,7 +191,7 @@ def load_folder(folder: str | Path, spaces: Sequence[SearchSpace] = ()) -> Folde
         If a file is damaged, or `spaces` holds something else.
     """
     if not isinstance(spaces, list | tuple) or not all(isinstance(space, SearchSpace) for space in spaces):
-        raise ValueError(f"spaces must be a list of SearchSpace objects, got {str(spaces)[:80]!r}")
+        raise ValueError(f"spaces must be a list of SearchSpace objects, got {shortened(spaces)}")
     known = {*list_spaces(), *(space.name for space in spaces)}
     priors: list[Prior] = []
     unread: dict[str, tuple[int, bytes]] = {}
@@ -194,24 +218,19 @@ def _read_table(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable Parquet file: {_line(error)}") from error
+        raise ValueError(f"{path} is not a readable Parquet file: {one_line(error)}") from error
     missing = [name for name in _COLUMNS if name not in table.column_names]
     if missing:
         raise ValueError(f"{path} is not a table of priors: it lacks the columns {', '.join(missing)}")
     try:
-        table = table.select(list(_COLUMNS)).cast(pa.schema(_COLUMNS))
+        table = table.select(list(_COLUMNS)).cast(pa.schema(_COLUMNS, table.schema.metadata))
         table.to_pylist()  # texts that are no UTF-8 show only here
     except (pa.ArrowException, ValueError) as error:
-        raise ValueError(f"{path} is not a table of priors: a column is of another type: {_line(error)}") from error
+        raise ValueError(f"{path} is not a table of priors: a column is of another type: {one_line(error)}") from error
     for name in _COLUMNS:
         if name not in _MAY_BE_NULL and table[name].null_count:
             raise ValueError(f"{path} is not a table of priors: the column {name} has empty values")
     return table
-
-
-def _line(error: Exception) -> str:
-    """The first line of an error, without what pyarrow writes below it."""
-    return (str(error).splitlines() or [""])[0][:200]
 
 
 def _find_space(name: str, own: Sequence[SearchSpace], path: Path) -> SearchSpace:

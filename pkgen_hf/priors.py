@@ -11,9 +11,9 @@ import torch
 
 from .contributions import describe_games, operation_players, shapley_contributions, subgraph_players
 from .errors import unknown
-from .inputs import Architectures, on_cpu, to_indices, to_scores, whole_number
+from .inputs import Architectures, on_cpu, real_number, to_indices, to_scores, whole_number
 from .spaces import SearchSpace, get_space
-from .spaces.parts import device_of
+from .spaces.parts import device_of, group_means
 
 if TYPE_CHECKING:
     from .benchmarks import ScoreTable
@@ -115,7 +115,7 @@ class Prior:
 
         Isomorphic architectures count as one, with the mean of their scores. Contributions are exact Shapley values
         where the benchmark measured (nearly) the whole space and all components play one game (see `games`). Where it
-        measured a sample, reduced networks are worth what an additive fit (ridge regression on choices) to all that
+        measured a sample, reduced networks have what an additive fit (ridge regression on choices) to all that
         was measured predicts, and the evidence is "partly measured".
 
         Parameters
@@ -183,7 +183,7 @@ class Prior:
 
         An architecture that was evaluated several times, or in several isomorphic forms, counts once, with the mean of
         its scores. Contributions are averaged over the best quarter (at least 3, at most `top_k`). A reduced network
-        that was evaluated is worth its score and a disconnected one a guess; the others are worth what an additive fit
+        that was evaluated has its own score, a disconnected one that of guessing, and the others what an additive fit
         (ridge regression on choices) to the evaluations predicts. `evidence` and `detail` say how many were measured.
 
         Parameters
@@ -261,6 +261,7 @@ class Prior:
         from .transfer import average, carry, closeness
 
         space = get_space(space)
+        priors = [priors] if isinstance(priors, Prior) else list(priors)
         if not priors:
             raise ValueError("carried_over needs at least one prior")
         here = [prior for prior in priors if prior.space == space]
@@ -304,9 +305,12 @@ class Prior:
 
     def sample(self, num: int, temperature: float = 1.0, generator: torch.Generator | None = None) -> torch.Tensor:
         """Independent draws of every slot, ``LongTensor (num, slots)``: the prior alone, without the denoiser."""
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
-        weights = (self.distribution() ** (1 / temperature)).to(device_of(generator))
+        num = whole_number("num", num)
+        temperature = real_number("temperature", temperature, "above 0", 5e-324)
+        weights = self.distribution() ** (1 / temperature)
+        if not weights.sum(1).all():  # too small to be held apart: the likeliest choices are left
+            weights = (self.distribution() == self.distribution().amax(1, keepdim=True)).float()
+        weights = weights.to(device_of(generator))
         return torch.multinomial(weights, num, replacement=True, generator=generator).T
 
     def features(self) -> torch.Tensor:
@@ -416,9 +420,9 @@ class Estimate:
     indices, scores
         The evaluations, ``LongTensor (n, slots)`` and ``FloatTensor (n,)``.
     guess
-        What a disconnected network is worth.
+        Score of a disconnected network.
     look_up
-        Whether a network that was evaluated is worth its own score; without, everything is worth what the fit says,
+        Whether a network that was evaluated keeps its own score; without, all scores are those of the fit,
         which is quicker and hardly differs where few of the networks asked for were evaluated.
 
     Attributes
@@ -478,8 +482,7 @@ def mean_of_each(space: SearchSpace, indices: torch.Tensor, scores: torch.Tensor
     LongTensor (classes, slots), FloatTensor (classes,)
     """
     rows, which = space.classes(indices)
-    total = torch.zeros(len(rows), dtype=torch.double).index_add_(0, which, scores.double())
-    return rows, (total / which.bincount(minlength=len(rows))).float()
+    return rows, group_means(scores, which, len(rows)).float()
 
 
 def measure(

@@ -38,18 +38,18 @@ ELITE, OFFSPRING = 8, 128  # best architectures that are noised, and how often e
 ANYTHING = 64  # uniform random ones, for where the prior is wrong
 FIRST = 10  # scores before which the denoiser's own ranking proposes
 FAVOURITES, FAMILIAR = 4, 0.5  # of these so many the pipeline's own favourites, in a space at least so familiar
+FILLING = tuple(4**k for k in range(3, 10))  # draws of random architectures, where candidates are too few
 LARGEST_SEED, LARGEST_SCORE = 2**40, 1e30  # scores are computed with in 32 bits
-FILLED = 100  # draws of random architectures, in a space that is nearly used up, before it counts as used up
 CURIOSITY = 0.5  # standard deviations that count beside the mean: more tries what is uncertain
 
 
 class Proposer:
     """Proposes architectures to train and learns from their scores, one batch at a time.
 
-    ``ask`` and ``tell`` may be called in any order and number; what was told is all that is learnt from. The same
-    checkpoint, seed and scores give the same proposals, in one run or resumed. An architecture that is told several
-    times (trained with several seeds) has the mean of its scores; one whose score is NaN is a training that failed,
-    worse than all others.
+    ``ask`` and ``tell`` may be called in any order and number; nothing but these evaluations is learnt from. The
+    same checkpoint, seed and scores give the same proposals, in one run or resumed. An architecture that is evaluated
+    several times (with several seeds) has the mean of its scores; a score of NaN is a training that failed, ranked
+    below all others.
 
     Parameters
     ----------
@@ -68,10 +68,10 @@ class Proposer:
 
     Attributes
     ----------
-    architectures : list of Architecture, those told with a score, in order
-    scores : list of float, theirs
-    failures : list of Architecture, those told whose trainings all failed
-    pending : list of Architecture, those asked for and not told yet, by any process
+    architectures : list of Architecture, those evaluated, in order
+    scores : list of float, the mean score of each
+    failures : list of Architecture, those whose trainings all failed
+    pending : list of Architecture, those asked for, by any process, and not evaluated yet
 
     Raises
     ------
@@ -94,7 +94,7 @@ class Proposer:
         self.prior = pipe.select_prior(self.space, task, prior)
         self.state = None if state is None else user_path(state).absolute()
         self.pending: list[Architecture] = []
-        self._told: list[tuple[Architecture, float]] = []  # all that was told, in order; NaN is a failure
+        self._evaluations: list[tuple[Architecture, float]] = []  # all that were told, in order; NaN is a failure
         self._first: torch.Tensor | None = None
         self._learn()
         with self._shared(writes=False):
@@ -104,7 +104,7 @@ class Proposer:
 
     @on_cpu
     def ask(self, num: int = 1) -> list[Architecture]:
-        """The next architectures to train, most promising first; none was told or is pending.
+        """The next architectures to train, best first; none of them is evaluated or pending.
 
         Raises
         ------
@@ -116,33 +116,27 @@ class Proposer:
         with self._shared():
             taken = {*self.architectures, *self.failures, *self.pending}
             used = sum(architecture.is_valid for architecture in taken)
-            if num > self.space.num_architectures - used:
-                raise self._used_up(num, self.space.num_architectures, used)
+            if num > (left := self.space.num_architectures - used):
+                raise ValueError(
+                    f"{num:,} architectures were asked for, but {self.space.name} holds "
+                    f"{self.space.num_architectures:,}, of which {used:,} were told or are pending: {left:,} are left"
+                )
             candidates = self._candidates(first, taken, num)
             if len(self._known) < FIRST or len(set(self._known.values())) < 2:
-                worth = self._denoiser_scores(candidates)
-                if self.pipe.familiarity(self.space) >= FAMILIAR:
-                    worth[: max(0, FAVOURITES - len(taken))] = (
-                        np.inf
-                    )  # the pool comes first, as the pipeline ranked it
+                acquisition = self._denoiser_scores(candidates)
+                if self.pipe.familiarity(self.space) >= FAMILIAR:  # candidates begin with the pipeline's own ranking
+                    acquisition[: max(0, FAVOURITES - len(taken))] = np.inf
             else:
-                worth = self._promise(candidates)
-            best = np.argsort(-worth, kind="stable")[:num]
+                acquisition = self._upper_confidence_bounds(candidates)
+            best = np.argsort(-acquisition, kind="stable")[:num]
             asked = Architecture.from_batch(self.space, candidates[torch.from_numpy(best)])
             self.pending += asked
         return asked
 
-    def _used_up(self, num: int, holds: int, used: int) -> TooFew:
-        return TooFew(
-            f"{num:,} architectures were asked for, but {self.space.name} holds {holds:,}, of which {used:,} were "
-            f"told or are pending",
-            holds - used,
-        )
-
     def tell(self, architectures: Sequence[Architecture | str], scores: Sequence[float]) -> None:
-        """What training gave: a score of each, higher is better, or NaN (or None) of a training that failed.
+        """Report evaluations: a score of each architecture, higher is better; NaN or None if its training failed.
 
-        Architectures that were not asked for count as well, and those told before count again.
+        Architectures that were not asked for count as well; of one that was evaluated before, scores are averaged.
 
         Raises
         ------
@@ -150,9 +144,9 @@ class Proposer:
             For lengths that differ, an infinite score, or an architecture of another space; nothing is kept of such a
             call.
         """
-        told = self._checked(architectures, scores)
+        evaluations = self._checked(architectures, scores)
         with self._shared():
-            self._told += told
+            self._evaluations += evaluations
             self._learn()
 
     def _checked(self, architectures: Sequence[Any], scores: Sequence[Any]) -> list[tuple[Architecture, float]]:
@@ -175,9 +169,9 @@ class Proposer:
         return told
 
     def _learn(self) -> None:
-        """Bring up to date what follows from all that was told."""
+        """Update `architectures`, `scores`, `failures` and `pending` from all evaluations."""
         values: dict[Architecture, list[float]] = {}
-        for architecture, score in self._told:
+        for architecture, score in self._evaluations:
             values.setdefault(architecture, []).append(score)
         good = {a: [score for score in those if not math.isnan(score)] for a, those in values.items()}
         means = {a: math.fsum(those) / len(those) for a, those in good.items() if those}
@@ -210,12 +204,12 @@ class Proposer:
         return np.array(list(self._known.values()), dtype=np.float64)
 
     def _write(self, prior: Prior, num: int, generator: torch.Generator) -> torch.Tensor:
-        """Distinct architectures by the pipeline, ``LongTensor (num, slots)``; none where it finds too few."""
+        """Distinct architectures by the pipeline, ``LongTensor (num, slots)``; fewer where it finds no more."""
         num = min(num, self.space.num_architectures)
         try:
             out = self.pipe(self.space, self.task, prior, num, num_candidates=1, generator=generator)
-        except TooFew:
-            return torch.empty(0, self.space.num_slots, dtype=torch.long, device="cpu")
+        except TooFew as error:
+            return error.rows
         return torch.tensor([architecture.indices for architecture in out.architectures], device="cpu")
 
     def _pool(self) -> torch.Tensor:
@@ -237,11 +231,12 @@ class Proposer:
             parts.append(self._write(prior, UPDATED, generator))
             parts.append(self._noised(prior, generator))
             parts.append(self.space.sample(ANYTHING, generator))
-        used = [a.indices for a in taken]
-        used_keys = self.space.keys(
-            torch.tensor(used, dtype=torch.long, device="cpu").reshape(-1, self.space.num_slots)
-        ).numpy()
-        for _ in range(FILLED):
+        used = torch.tensor([a.indices for a in taken], dtype=torch.long, device="cpu")
+        used_keys = self.space.keys(used.reshape(-1, self.space.num_slots)).numpy()
+        for more in (0, *FILLING):  # random ones where nearly all of the space is known
+            if more:
+                listed = self.space.valid_rows
+                parts.append(self.space.sample(more + 4 * num, generator) if listed is None else listed)
             rows = torch.cat(parts)
             rows = self.space.canonical(rows[self.space.is_valid(rows)])
             keys = self.space.keys(rows).numpy()
@@ -249,10 +244,11 @@ class Proposer:
             unique = np.sort(unique[~np.isin(keys[unique], used_keys)])
             if len(unique) >= num:
                 return rows[torch.from_numpy(unique)]
-            # nearly all of the space is known
-            few = self.space.valid_rows
-            parts.append(self.space.sample(4 * num + ANYTHING, generator) if few is None else few)
-        raise self._used_up(num, len(unique) + len(taken), len(taken))
+            parts = [rows]
+        raise ValueError(
+            f"{num:,} architectures of {self.space.name} were asked for, but {len(unique):,} could be found beside "
+            f"the {len(taken):,} that were told or are pending; ask for fewer"
+        )
 
     def _noised(self, prior: Prior, generator: torch.Generator) -> torch.Tensor:
         """The best told with a little of the diffusion's own noise, ``LongTensor (ELITE * OFFSPRING, slots)``."""
@@ -279,11 +275,11 @@ class Proposer:
         columns = (columns - columns.mean(0)) / np.maximum(columns.std(0), 1e-9)
         return np.concatenate([self.space.features(rows).double().numpy(), 0.5 * columns], axis=1)
 
-    def _promise(self, candidates: torch.Tensor) -> np.ndarray:
-        """Upper confidence bounds by a Gaussian process on normal scores of the ranks of what was told."""
-        told = len(self._known)
+    def _upper_confidence_bounds(self, candidates: torch.Tensor) -> np.ndarray:
+        """By a Gaussian process on normal scores of the ranks of the evaluations, ``(candidates,)``."""
+        number = len(self._known)
         features = self._features(torch.cat([self.space.canonical(self._rows()), candidates]))
-        target = norm.ppf((rankdata(self._values()) - 0.5) / told)
+        target = norm.ppf((rankdata(self._values()) - 0.5) / number)
         kernel = (
             ConstantKernel(1.0, (0.1, 10)) * RBF(2.0, (0.5, 20))
             + ConstantKernel(0.5, (1e-3, 10)) * RBF(10.0, (3, 100))
@@ -292,7 +288,7 @@ class Proposer:
         process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
         with warnings.catch_warnings():  # a length scale at its bound is no concern of the user's
             warnings.simplefilter("ignore", ConvergenceWarning)
-            mean, deviation = process.fit(features[:told], target).predict(features[told:], return_std=True)
+            mean, deviation = process.fit(features[:number], target).predict(features[number:], return_std=True)
         return mean + CURIOSITY * deviation
 
     # ------------------------------------------------------------------ files
@@ -316,11 +312,11 @@ class Proposer:
 
     @contextlib.contextmanager
     def _unchanged_on_failure(self) -> Iterator[None]:
-        before = (list(self._told), list(self.pending))
+        before = (list(self._evaluations), list(self.pending))
         try:
             yield
         except BaseException:
-            self._told, self.pending = before
+            self._evaluations, self.pending = before
             self._learn()
             raise
 
@@ -331,32 +327,32 @@ class Proposer:
             "fingerprint": self.space.fingerprint,
             "task": self.task,
             "seed": self.seed,
-            "told": [[str(a), None if math.isnan(score) else score] for a, score in self._told],
+            "told": [[str(a), None if math.isnan(score) else score] for a, score in self._evaluations],
             "pending": [str(a) for a in self.pending],
         }
         write_json(content, path, indent=1)
 
     def _read(self, path: Path) -> None:
-        """Take over what the file holds, which must begin with all that is known here."""
+        """Take over the evaluations of the file, of which those of this process must be the first."""
         if not path.exists():
-            if self._told or self.pending:
+            if self._evaluations or self.pending:
                 raise ValueError(
-                    f"{path} is gone, though it held {len(self._told)} scores: put it back, or begin anew"
+                    f"{path} is gone, though it held {len(self._evaluations)} scores: put it back, or begin anew"
                 )
             return
         told, pending = self._content(path)
-        here = [(a, None if math.isnan(score) else score) for a, score in self._told]
+        here = [(a, None if math.isnan(score) else score) for a, score in self._evaluations]
         there = [(a, None if math.isnan(score) else score) for a, score in told]
         if there[: len(here)] != here:
             raise ValueError(
                 f"{path} has changed: it no longer begins with the {len(here)} scores that were told here. Another "
                 f"run was written over it, or it was edited; put it back, or begin anew with another file"
             )
-        self._told, self.pending = told, pending
+        self._evaluations, self.pending = told, pending
         self._learn()
 
     def _content(self, path: Path) -> tuple[list[tuple[Architecture, float]], list[Architecture]]:
-        """What was told and is pending, as a state file says; ValueError if it is damaged or of something else."""
+        """Evaluations and pending architectures of a state file; ValueError if it is damaged or of another run."""
         damaged = f"{path} is not a state that a Proposer wrote, or is damaged"
         try:
             content: dict[str, Any] = json.loads(path.read_text())

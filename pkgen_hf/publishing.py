@@ -20,7 +20,7 @@ from huggingface_hub.errors import HFValidationError
 
 from .card_rules import check_card
 from .cards import PLACEHOLDER, pipeline_card, write_card
-from .errors import unknown
+from .errors import one_line, unknown
 from .files import read_json
 from .hub import PRIORS_FOLDER, checkpoint_folder, failures
 from .loading import weight_files
@@ -297,7 +297,7 @@ def push(
                 raise PermissionError(f"your Hub token may not write to {upload.repo_id}") from error
             why = f"answered {status}" if status else "could not be reached"
             raise ConnectionError(
-                f"the Hub {why} for {upload.repo_id}; run the same again to go on: {_short(error)}"
+                f"the Hub {why} for {upload.repo_id}; run the same again to go on: {one_line(error)}"
             ) from error
         if not quiet:
             print(f"{upload.kind} {upload.folder} -> {commit}")
@@ -336,7 +336,3 @@ def push_checkpoint(folder: Path, variant: str | None, repo_id: str, **options: 
     if not (folder / "README.md").is_file():
         write_card(folder, pipeline_card(folder, repo_id, variant=variant))
     push(plan(folder, repo_id), quiet=True, **options)
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

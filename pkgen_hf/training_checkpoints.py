@@ -15,7 +15,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from .errors import unknown
+from .errors import one_line, shortened, unknown
 from .files import read_json, user_path, write_json
 from .loading import read_tensors
 
@@ -72,7 +72,7 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, progress: 
         if not isinstance(error, Exception):
             raise
         # safetensors and torch have errors of their own for a full disk
-        raise OSError(f"cannot write {final}: {_one_line(error)}") from error
+        raise OSError(f"cannot write {final}: {one_line(error)}") from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         shutil.rmtree(final, ignore_errors=True)
@@ -123,7 +123,7 @@ def load_checkpoint(
         if name not in progress:
             raise damaged(path, f"{path / PROGRESS} says nothing of the training's {name}")
         if not _is_a(progress[name], kind):
-            raise damaged(path, f"{path / PROGRESS} says a {name} that cannot be, {str(progress[name])[:80]!r}")
+            raise damaged(path, f"{path / PROGRESS} says a {name} that cannot be, {shortened(progress[name])}")
     if not (math.isfinite(progress["seconds"]) and progress["seconds"] >= 0):
         raise damaged(path, f"{path / PROGRESS} says {progress['seconds']} seconds, which cannot be")
     if progress["step"] != (step_of(path) if _NAME.fullmatch(path.name) else abs(progress["step"])):
@@ -192,7 +192,7 @@ def load_state(accelerator: Accelerator, checkpoint: Path) -> None:
         except FileNotFoundError as error:
             damage = f"{Path(str(error.filename or checkpoint)).name} is missing in {checkpoint}"
         except Exception as error:  # safetensors, torch and Accelerate have many for this
-            raise ValueError(f"{checkpoint} does not fit this training: {_one_line(error)}") from error
+            raise ValueError(f"{checkpoint} does not fit this training: {one_line(error)}") from error
     raise damaged(checkpoint, damage)
 
 
@@ -232,7 +232,3 @@ def _is_whole_zip(path: Path) -> bool:
             return archive.testzip() is None
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError):
         return False
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or repr(error)

@@ -31,6 +31,7 @@ from accuracy import accuracy, cost
 from classes import classes_of
 from image_loaders import EvaluationImages
 from parallel import make_accelerator
+from pkgen_hf.errors import one_line
 from pkgen_hf.files import write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
 from pkgen_hf.training import is_main_process
@@ -58,7 +59,7 @@ def load_network(name: str) -> tuple[PKGenNetworkForImageClassification, Any]:
     try:
         processor = AutoImageProcessor.from_pretrained(name)
     except OSError as error:
-        raise ValueError(f"{name} is not a whole network: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{name} is not a whole network: {one_line(error)}") from error
     return model.eval(), processor
 
 

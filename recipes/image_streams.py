@@ -23,6 +23,7 @@ from classes import NAME, NUMBER, are_numbers, check_number, match, numbers_of, 
 from image_folders import find_files, shown
 from parallel import Plan
 from pixels import BadImage, decoded, stored
+from pkgen_hf.errors import one_line
 from tables import (
     check_columns,
     check_same_classes,
@@ -279,7 +280,7 @@ def _examples(shards: list[int], table: IterableDataset, names: tuple[str, ...])
                     "where": f"{names[shard]}, row {row}",
                 }
         except Exception as error:  # of many kinds, by what is wrong with the file or the connection
-            reason = str(error.__cause__ or error).splitlines()[0]
+            reason = one_line(error.__cause__ or error)
             raise ValueError(f"{names[shard]} cannot be read after {row + 1} rows: {reason}") from error
 
 

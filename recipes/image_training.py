@@ -27,7 +27,7 @@ from image_streams import ImageStream
 from images import LabelledImages
 from parallel import Plan, RunningStatistics, has_idle_weights, make_accelerator
 from pkgen_hf.cards import network_card, write_card
-from pkgen_hf.errors import unknown
+from pkgen_hf.errors import one_line, unknown
 from pkgen_hf.files import replace_folder, user_path, write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
 from pkgen_hf.training import RECORD
@@ -261,7 +261,7 @@ def train(
                 write_json(result, new / RECORD)
                 write_card(new, network_card(new))  # once more, with the preprocessing and the training
         except Exception as error:  # safetensors has its own for a full disk
-            raise OSError(f"cannot write {folder}: {(str(error) or repr(error)).splitlines()[0]}") from error
+            raise OSError(f"cannot write {folder}: {one_line(error)}") from error
     if settings.report_to:
         accelerator.end_training()
     accelerator.wait_for_everyone()

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from pkgen_hf.errors import one_line
+
 
 class BadImage(ValueError):
     """An image that cannot be decoded; the message names its file and row."""
@@ -43,7 +45,7 @@ def decoded(encoded: bytes | None) -> Image.Image:
             upright = ImageOps.exif_transpose(image)
         return _with_8_bits(upright, image.format).convert("RGB")
     except Exception as error:  # of many kinds, by what is wrong with the file
-        reason = (str(error) or repr(error)).splitlines()[0]
+        reason = one_line(error)
         raise BadImage("it is of no known format" if "cannot identify" in reason else reason) from error
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from safetensors import SafetensorError
 
+from pkgen_hf.errors import one_line
 from pkgen_hf.loading import read_tensors, weight_files
 from pkgen_hf.modeling_network import MODEL_TYPE, PKGenNetworkConfig, PKGenNetworkForImageClassification
 
@@ -20,13 +21,13 @@ def read_config(network: str) -> PKGenNetworkConfig:
     try:
         content: Any = PKGenNetworkConfig.get_config_dict(network)[0]
     except (OSError, TypeError, AttributeError) as error:  # the latter two for JSON that is no object
-        raise ValueError(f"{network} is not a network of PKGen: {_first_line(error)}") from error
+        raise ValueError(f"{network} is not a network of PKGen: {one_line(error)}") from error
     if not isinstance(content, dict) or content.get("model_type") != MODEL_TYPE:
         raise ValueError(f"{network} is not a network of PKGen: its config.json is missing or of another kind")
     try:
         return PKGenNetworkConfig.from_dict(content)
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"config.json of {network} has a value that cannot be: {_first_line(error)}") from error
+        raise ValueError(f"config.json of {network} has a value that cannot be: {one_line(error)}") from error
 
 
 def load_weights(network: str) -> PKGenNetworkForImageClassification:
@@ -51,9 +52,9 @@ def load_weights(network: str) -> PKGenNetworkForImageClassification:
             network, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{network} is not a whole network: {_first_line(error)}") from error
+        raise ValueError(f"{network} is not a whole network: {one_line(error)}") from error
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        raise ValueError(f"config.json of {network} has a value that cannot be: {_first_line(error)}") from error
+        raise ValueError(f"config.json of {network} has a value that cannot be: {one_line(error)}") from error
     model, loading = loaded
     if missing := sorted(loading["missing_keys"]):
         raise ValueError(f"{network} lacks {len(missing)} weights of the network, {missing[0]} first")
@@ -78,7 +79,3 @@ def has_weights(network: str) -> bool:
     else:
         names = HfApi().list_repo_files(network)
     return any(name.endswith(WEIGHT_SUFFIXES) for name in names)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

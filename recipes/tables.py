@@ -14,14 +14,14 @@ from datasets import ClassLabel, DownloadConfig, Features, Value, load_dataset
 from datasets import Image as ImageFeature
 
 from image_folders import UnknownSplit, shown
-from pkgen_hf.errors import unknown
+from pkgen_hf.errors import one_line, shortened, unknown
 
 NUMBERS = ("int", "uint", "float32", "float64")
 
 
 def reading_error(source: str, error: Exception) -> ValueError:
     """What `datasets` says of a source that it cannot read, in one line."""
-    reason = str(error.__cause__ or error).splitlines()[0]
+    reason = one_line(error.__cause__ or error)
     if reason.startswith(("Unknown split", "Bad split")):
         return UnknownSplit(f"{source}: {reason}")
     return ValueError(f"{source} cannot be read as a data set: {reason}")
@@ -105,7 +105,7 @@ def check_same_classes(files: list[str], label_column: str) -> None:
     for file, meaning in meanings.items():
         if meaning != meanings[first]:
             raise ValueError(f"{shown(file)} and {shown(first)} differ in what column {label_column!r} holds: "
-                             f"{_shorten(meaning)}, and {_shorten(meanings[first])}; write them with the same "
+                             f"{shortened(meaning)}, and {shortened(meanings[first])}; write them with the same "
                              "classes")  # fmt: skip
 
 
@@ -118,10 +118,6 @@ def _meaning(feature: Any) -> str:
     if feature.dtype == "bool":
         return "true and false"
     return "names" if holds_names(feature) else "numbers" if feature.dtype.startswith(NUMBERS) else feature.dtype
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def holds_names(feature: Any) -> bool:

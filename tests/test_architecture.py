@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -211,3 +212,39 @@ def test_wrong_indices_are_refused(indices: list[int], message: str) -> None:
 
 def test_repr_can_be_read() -> None:
     assert repr(Architecture.from_string("nas-bench-graph", GRAPH)) == f"Architecture('nas-bench-graph', '{GRAPH}')"
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [
+        "|none~0|",
+        None,
+        3,
+        {1, 2, 3},
+        {"a": 1},
+        object(),
+        ["a"] * 6,
+        [None] * 6,
+        2**70,
+        [2**70] * 6,
+        [True, 0, 0, 0, 0, "1"],
+    ],
+)
+def test_indices_of_no_form_are_refused_in_one_line(indices: object) -> None:
+    with pytest.raises(ValueError, match="nas-bench-201") as error:
+        Architecture("nas-bench-201", indices)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+
+
+def test_indices_of_any_form() -> None:
+    pd, expected = pytest.importorskip("pandas"), Architecture("nas-bench-201", [3, 0, 1, 4, 0, 2])
+    array = np.array([3, 0, 1, 4, 0, 2], np.uint64)
+    for indices in (
+        array,
+        array[::-1][::-1],
+        array.astype(float),
+        pd.Series(array, index=range(5, 11)),
+        torch.tensor(array.astype(int)),
+        tuple(array),
+    ):
+        assert Architecture("nas-bench-201", indices) == expected

@@ -123,7 +123,7 @@ def test_generating_from_nothing_warns(untrained: PKGenPipeline) -> None:
     nothing = PKGenPipeline(untrained.denoiser, untrained.scheduler)
     nothing.set_progress_bar_config(disable=True)
     for call in (lambda: nothing(SPACE, num_architectures=1), lambda: nothing.rank(SPACE, [(3,) * 6])):
-        with pytest.warns(UserWarning, match="nothing is known of nas-bench-201.*from_pretrained.*prior="):
+        with pytest.warns(UserWarning, match="no prior for nas-bench-201: .*from_pretrained.*prior="):
             call()
 
 
@@ -145,6 +145,17 @@ def test_each_item_can_be_made_again_alone(untrained: PKGenPipeline, call: dict[
     alone = [found(untrained(num_architectures=1, generator=[seeded(i)], **call))[0] for i in range(12)]
     assert sorted(found(together)) == sorted(alone)
     assert together.validity < 1 or call.get("max_parameters") or call.get("max_flops")
+
+
+def test_items_that_need_many_rounds_depend_on_no_other(untrained: PKGenPipeline) -> None:
+    """Under a low budget, where each item falls back to architectures known to be within it."""
+    space = get_space("darts")
+    rows = space.sample(2000, seeded(1))
+    most = int(space.flops(rows).double().quantile(0.001))
+    call: dict[str, Any] = {"distinct": False, "max_flops": most, "num_candidates": 1, "prior": Prior.absent("darts")}
+    together = untrained("darts", num_architectures=6, generator=[seeded(i) for i in range(6)], **call)
+    alone = [found(untrained("darts", num_architectures=1, generator=[seeded(i)], **call))[0] for i in range(6)]
+    assert sorted(found(together)) == sorted(alone)
 
 
 def test_samples_of_all_generators_are_put_together(untrained: PKGenPipeline) -> None:
@@ -318,7 +329,7 @@ def test_the_smallest_budget_can_be_had(untrained: PKGenPipeline) -> None:
 
 def test_sparse_spaces_with_and_without_distinct(untrained: PKGenPipeline) -> None:
     """Samples as they come are looked for as long as distinct ones."""
-    space = chain("few-valid", 12, AtMostOneOther)
+    space = chain("few-valid", 10, AtMostOneOther)
     out = untrained(space, num_architectures=5, distinct=False, generator=seeded(), prior=Prior.absent(space))
     assert len(out.architectures) == 5 and all(architecture.is_valid for architecture in out.architectures)
 

@@ -238,3 +238,21 @@ def test_what_looks_like_a_comment_within_quotes_is_none() -> None:
     rows = [f'{cells[0]},90,"log:\n# OOM twice\n\nend"', "# a comment", "", f"{cells[1]},91,ok", f"{cells[2]},92,ok"]
     found, scores = read_evaluations("nas-bench-macro", "\n".join(["architecture,score,note", *rows]))
     assert [str(cell) for cell in found] == cells and scores == [90, 91, 92]
+
+
+@pytest.mark.parametrize("scores", [("93.1%", "0.88"), ("0.5", "92 %"), ("0", "1", "50%")])
+def test_percent_and_fractions_are_not_mixed(scores: tuple[str, ...]) -> None:
+    cells = get_space("nas-bench-macro").to_strings(torch.arange(3)[:, None].expand(3, 8))
+    lines = [f"{cell},{score}" for cell, score in zip(cells, scores, strict=False)]
+    with pytest.raises(ValueError, match="^line . has a score in percent, line . one that seems to be a fraction"):
+        read_evaluations("nas-bench-macro", "\n".join(lines))
+    assert read_evaluations("nas-bench-macro", f"{cells[0]},93.1%\n{cells[1]},88\n{cells[2]},")[1][:2] == [93.1, 88]
+
+
+def test_json_lines() -> None:
+    cells = get_space("nas-bench-macro").to_strings(torch.arange(3)[:, None].expand(3, 8))
+    text = "\n".join(json.dumps({"score": 90 + k, "architecture": cell, "seed": 0}) for k, cell in enumerate(cells))
+    found, scores = read_evaluations("nas-bench-macro", text)
+    assert [str(cell) for cell in found] == cells and scores == [90, 91, 92]
+    with pytest.raises(ValueError, match="^line 3: "):
+        read_evaluations("nas-bench-macro", text.replace("92", '"good"'))

@@ -174,3 +174,24 @@ def test_thousands_of_calls_within_each_other_are_refused_at_once() -> None:
     """Not within a minute, as when each was looked at from its beginning."""
     with pytest.raises(ValueError):
         get_space("darts").from_strings(["Genotype(" * 10_000 + ")" * 10_000])
+
+
+def test_the_authors_example_of_nas_bench_101() -> None:
+    """With the constants of their code, and matrices of other types."""
+    matrix = [[0, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+    names = ["input", "conv3x3-bn-relu", "maxpool3x3", "output"]
+    expected = Architecture.from_string("nas-bench-101", f"ModelSpec(matrix={matrix}, ops={names})")
+    for rows in (
+        matrix,
+        [[bool(bit) for bit in row] for row in matrix],
+        [[float(bit) for bit in row] for row in matrix],
+    ):
+        text = f"api.ModelSpec(matrix={rows},  # of the cell\n ops=[INPUT, CONV3X3, MAXPOOL3X3, OUTPUT])"
+        assert Architecture.from_string("nas-bench-101", text) == expected
+
+
+def test_a_genotype_with_a_comment_and_nodes_in_another_order() -> None:
+    space = get_space("darts")
+    text = space.to_strings(space.sample(1, torch.Generator().manual_seed(0)))[0]
+    for pasted in (f"{text}  # 97.24%", text.replace("range(2, 6)", "[3, 4, 5, 2]", 1)):
+        assert Architecture.from_string("darts", pasted) == Architecture.from_string("darts", text)

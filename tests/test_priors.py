@@ -562,6 +562,32 @@ def test_evaluations_as_people_hold_them(
     assert_same_prior(Prior.from_evaluations(CELLS, rows, frame[["score"]].to_numpy()), expected)
 
 
+def test_tables_of_pandas_and_pyarrow(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
+    pd = pytest.importorskip("pandas")
+    rows, scores = evaluations
+    expected = Prior.from_evaluations(CELLS, rows, scores)
+    frame = pd.DataFrame({"cell": CELLS.to_strings(rows), "score": scores.double().numpy()})
+    arrow = pa.Table.from_pandas(frame)
+    for architectures, values in (
+        (frame[["cell"]], frame[["score"]]),
+        (pd.DataFrame(rows.numpy()), frame["score"].astype("Float64")),
+        (arrow["cell"], arrow["score"]),
+    ):
+        assert_same_prior(Prior.from_evaluations(CELLS, architectures, values), expected)
+    holes = frame["score"].astype("Float64")
+    holes[3] = pd.NA
+    assert Prior.from_evaluations(CELLS, frame["cell"], holes).labels_read == 39
+
+
+def test_a_prior_may_be_sampled_as_cold_as_anyone_likes(priors: dict[str, Prior]) -> None:
+    prior = priors["cells"]
+    rows = prior.sample(3, 1e-4)
+    assert (rows == prior.distribution().argmax(1)).all()
+    for wrong in ({"num": 0}, {"num": 2.5}, {"num": 3, "temperature": None}, {"num": 3, "temperature": 0}):
+        with pytest.raises(ValueError, match="must be"):
+            prior.sample(**wrong)
+
+
 @pytest.mark.parametrize(
     ("architectures", "scores", "message"),
     [

@@ -289,7 +289,7 @@ def test_a_space_with_hardly_any_valid_architecture(untrained: PKGenPipeline, le
     proposer = Proposer(untrained, space)
     if length == 3:
         assert proposer.ask() == [Architecture(space, [2, 2, 2])]
-    with pytest.raises(ValueError, match="2 architectures were asked for, but one-in-many holds"):
+    with pytest.raises(ValueError, match="^2 architectures .*were asked for, but"):
         proposer.ask(2)
 
 

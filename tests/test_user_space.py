@@ -211,6 +211,23 @@ def test_a_space_that_has_changed_is_refused(prior: Prior, space: SearchSpace, t
         Prior.load(path, space=SearchSpace(space.name, space.slots[:-1], space.tasks, "none"))
 
 
+def test_a_choice_that_has_become_another_is_refused_from_a_file(
+    prior: Prior, space: SearchSpace, tmp_path: Path
+) -> None:
+    path = prior.save(tmp_path / "prior.parquet")
+    changed = [
+        replace(slot, choices=[replace(c, kernel=7) if c.name == "conv3x3" else c for c in slot.choices])
+        for slot in space.slots
+    ]
+    with pytest.raises(
+        ValueError, match="choice 'conv3x3' in slot '0->1' was 'convolution-k3', and is 'convolution-k7'"
+    ):
+        Prior.load(path, space=SearchSpace(space.name, changed, space.tasks, "none"))
+    reordered = [replace(slot, choices=slot.choices[::-1]) for slot in space.slots]  # by name: the same knowledge
+    again = Prior.load(path, space=SearchSpace(space.name, reordered, space.tasks, "none"))
+    assert torch.equal(again.frequencies.flip(1), prior.frequencies)
+
+
 def test_json_needs_the_space(space: SearchSpace) -> None:
     for architecture in Architecture.from_batch(space, space.sample(20, seeded())):
         text = architecture.to_json()
@@ -263,6 +280,13 @@ def test_lists_do_as_well_as_tuples() -> None:
         (lambda: Task("other", float("nan"), 2), "the score of guessing must be a finite number, got nan"),
         (lambda: Task("other", 0.0, -1), "num_classes of a task cannot be below 0, got -1"),
         (lambda: SearchSpace("own", [], {}, "none"), "own needs at least one slot"),
+        (lambda: SearchSpace(5, [SLOT], {}, "none"), "part of file names: not empty, no slashes; got 5"),
+        (lambda: SearchSpace("..", [SLOT], {}, "none"), "part of file names: not empty, no slashes; got '..'"),
+        (lambda: SearchSpace("own", None, {}, "none"), "slots of 'own' must be a list of Slot objects, got None"),
+        (lambda: SearchSpace("own", [SLOT], ["t"], "none"), "tasks of 'own' must be Task objects by name, got ['t']"),
+        (lambda: SearchSpace("own", [SLOT], {}, None), "null_choice of 'own' must be a name or names, got None"),
+        (lambda: Task("other", None, 2), "the score of guessing must be a finite number, got None"),
+        (lambda: Slot("a", "operation", (NONE,), (0,), 1.5), "slot 'a' writes one node, a whole number, got 1.5"),
         (lambda: SearchSpace("own", [SLOT, SLOT], {}, "none"), "own has two slots called 'a'"),
         (lambda: SearchSpace("own", [CONV], {}, "none"), "slots of own are Slot objects, got Choice("),
         (lambda: SearchSpace("own", [SLOT], {"t": "other"}, "none"), "task 't' of own must be a Task, got 'other'"),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import shortened, unknown
+from ..errors import one_line, shortened, unknown
 from .parts import (
     CHOICE_FEATURES,
     COST_FEATURES,
@@ -75,6 +75,12 @@ class SearchSpace:
         null_choice: str | Sequence[str],
     ) -> None:
         self.name = name
+        if not isinstance(slots, Sequence):
+            raise ValueError(f"slots of {shortened(name)} must be a list of Slot objects, got {shortened(slots)}")
+        if not isinstance(tasks, Mapping):
+            raise ValueError(f"tasks of {shortened(name)} must be Task objects by name, got {shortened(tasks)}")
+        if not isinstance(null_choice, Sequence):
+            raise ValueError(f"null_choice of {shortened(name)} must be a name or names, got {shortened(null_choice)}")
         self.slots = tuple(slots)
         self.tasks = dict(tasks)
         self.null_choice = (null_choice,) if isinstance(null_choice, str) else tuple(null_choice)
@@ -85,8 +91,10 @@ class SearchSpace:
 
     def _check_parts(self) -> None:
         """Raise one clear ValueError for the first part that cannot be; see the class."""
-        if not self.name or set(self.name) & set("/\\"):
-            raise ValueError(f"the name of a space is part of file names: not empty, no slashes; got {self.name!r}")
+        if not isinstance(self.name, str) or not self.name.strip(".") or set(self.name) & set("/\\"):
+            raise ValueError(
+                f"the name of a space is part of file names: not empty, no slashes; got {shortened(self.name)}"
+            )
         if RESERVED.get(self.name, type(self)) is not type(self):
             raise ValueError(f"the name {self.name!r} is taken by a space of this package; give yours another")
         if not self.slots:
@@ -281,12 +289,14 @@ class SearchSpace:
 
     # ------------------------------------------------------------------ indices
 
-    def check(self, indices: torch.Tensor) -> torch.Tensor:
-        """`indices` as ``LongTensor (batch, slots)``.
+    def check(self, indices: torch.Tensor | np.ndarray | Sequence[Any]) -> torch.Tensor:
+        """`indices`, of any form that rows of numbers have, as ``LongTensor (batch, slots)``.
 
         ValueError for a wrong shape, or a value that is no whole number or out of range.
         """
-        given = indices if isinstance(indices, torch.Tensor) else torch.as_tensor(indices, device="cpu")
+        given = indices if isinstance(indices, torch.Tensor) else self._tensor(indices)
+        if given.dtype == torch.bool or given.is_complex():
+            raise ValueError(f"{self.name} takes whole numbers as indices, got {given.dtype}")
         indices = given.long()
         if given.is_floating_point() and (broken := given[given != indices]).numel():
             raise ValueError(f"{self.name} takes whole numbers as indices, got {float(broken.flatten()[0])}")
@@ -302,6 +312,19 @@ class SearchSpace:
                 f"got {int(indices[row, slot])} in row {row}"
             )
         return indices
+
+    def _tensor(self, indices: Any) -> torch.Tensor:
+        """Numbers of any sequence or array as a tensor; ValueError for anything else."""
+        try:
+            array = np.asarray(indices)
+            if array.dtype.kind not in "iuf" and array.size:
+                raise ValueError(f"they are of the type {array.dtype}")
+            return torch.from_numpy(np.array(array, np.float64 if array.dtype.kind == "f" else np.int64))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"{self.name} takes rows of {self.num_slots} whole numbers as indices, got {shortened(indices)}: "
+                f"{one_line(error)}"
+            ) from None
 
     @constant
     def all_indices(self) -> torch.Tensor:
@@ -509,7 +532,7 @@ class SearchSpace:
 
     def task(self, name: str) -> Task:
         """The task called `name`; raises ValueError with the nearest name otherwise."""
-        if name not in self.tasks:
+        if not isinstance(name, str) or name not in self.tasks:
             raise unknown(f"task of {self.name}", name, list(self.tasks))
         return self.tasks[name]
 
@@ -518,9 +541,9 @@ class SearchSpace:
 
         None for a space without tasks; ValueError for what is neither a task of the space nor a kind of task.
         """
-        if task is None or task in self.tasks:
+        if task is None or (isinstance(task, str) and task in self.tasks):
             return task or next(iter(self.tasks), None)
-        if task not in TASK_KINDS:
+        if not isinstance(task, str) or task not in TASK_KINDS:
             self.task(task)
         alike = (name for name, known in self.tasks.items() if known.kind == task)
         return next(alike, next(iter(self.tasks), None))

@@ -245,7 +245,7 @@ def _pasted_cells(text: str) -> list[list[tuple[str, str]]]:
         if name not in given:
             raise ValueError(f"there is no {name} cell")
         concat = given.get(f"{name}_concat", list(NODES))
-        if concat != list(NODES):
+        if not isinstance(concat, list) or sorted(map(repr, concat)) != sorted(map(repr, NODES)):
             raise ValueError(f"{name}_concat must be the nodes 2 to 5, got {shortened(concat)}")
     return [[_edge(edge, name) for edge in _as_list(given[name], name)] for name in CELLS]
 

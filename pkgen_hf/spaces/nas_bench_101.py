@@ -14,6 +14,7 @@ Read is also the benchmark's own record as Python writes it, ``ModelSpec(matrix=
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -92,6 +93,14 @@ def _module_costs(
     weights = (areas * widths**2 + projected * inputs * widths).sum(1) + added * inputs * outputs
     norms = 2 * (((areas > 0) + projected) * widths).sum(1) + 2 * added * outputs
     return weights, norms
+
+
+# What the authors' example calls operations, where no quotes stand around it.
+_CONSTANTS = {
+    "INPUT": "input", "OUTPUT": "output", "CONV1X1": "conv1x1-bn-relu", "CONV3X3": "conv3x3-bn-relu",
+    "MAXPOOL3X3": "maxpool3x3",
+}  # fmt: skip
+_CONSTANT = re.compile(r"(?<![\w'\"])(?:" + "|".join(_CONSTANTS) + r")(?![\w'\"])")
 
 
 class NASBench101Space(SearchSpace):
@@ -432,8 +441,14 @@ class NASBench101Space(SearchSpace):
         return total
 
 
+def _with_operations(text: str) -> str:
+    """The text of a record with the operations themselves in place of the constants of the authors' code."""
+    return _CONSTANT.sub(lambda found: repr(_CONSTANTS[found[0]]), text)
+
+
 def _record(text: str) -> tuple[Any, list[list[str]]]:
     """The matrix and the operations of a record, each as a list of one, in any of the forms that the authors use."""
+    text = _with_operations(text)
     if "ModelSpec" in text:
         given = arguments(text, "ModelSpec", ("matrix", "ops", "data_format"))
     else:
@@ -447,8 +462,10 @@ def _record(text: str) -> tuple[Any, list[list[str]]]:
     matrix, operations = given.get("matrix"), given.get("ops")
     match matrix, operations:
         case [[*rows], [*names]] if all(isinstance(row, list) for row in rows):
-            if all(type(bit) is int for row in rows for bit in row) and all(isinstance(name, str) for name in names):
-                return [rows], [names]
+            if all(isinstance(bit, int | float) and float(bit).is_integer() for row in rows for bit in row) and all(
+                isinstance(name, str) for name in names
+            ):
+                return [[[int(bit) for bit in row] for row in rows]], [names]
     raise ValueError("no matrix of 0 and 1 with a list of operations")
 
 

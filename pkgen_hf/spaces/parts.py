@@ -189,6 +189,8 @@ class Slot:
         twice = repeated(names)
         if twice is not None:
             raise ValueError(f"slot {self.name!r} needs distinct choices, got {names}: {twice!r} is there twice")
+        if not isinstance(self.writes, int):
+            raise ValueError(f"slot {self.name!r} writes one node, a whole number, got {self.writes!r}")
         if not isinstance(self.reads, Sequence):
             raise ValueError(f"slot {self.name!r} reads a tuple of nodes, e.g. ({self.reads},), got {self.reads!r}")
         wrong = [node for node in self.reads if not 0 <= node < self.writes]
@@ -207,7 +209,7 @@ class Task:
     """A data set on which a space's architectures are measured.
 
     `kind` is one of `TASK_KINDS`. `guess` is the score of guessing (in percent, where scores are), as it follows from
-    the task itself, which is what a disconnected network is worth. `num_classes`, `image_size` (pixels; 0 where there
+    the task itself; a disconnected network has it. `num_classes`, `image_size` (pixels; 0 where there
     are no images) and `num_features` set the network's scale for costs. `split` is the one whose scores may select:
     ``"validation"``, or also ``"test"`` where a table of the benchmark may hold nothing else.
     """
@@ -224,7 +226,7 @@ class Task:
             raise unknown("kind of task", self.kind, TASK_KINDS)
         if self.split not in ("validation", "test"):
             raise unknown("split", self.split, ("validation", "test"))
-        if not math.isfinite(self.guess):
+        if not isinstance(self.guess, (int, float)) or not math.isfinite(self.guess):
             raise ValueError(f"the score of guessing must be a finite number, got {self.guess}")
         for field in ("num_classes", "image_size", "num_features"):
             if getattr(self, field) < 0:
@@ -277,6 +279,21 @@ def mix(values: torch.Tensor) -> torch.Tensor:
     values = (values ^ (values >> 30 & 0x3FFFFFFFF)) * -4658895280553007687
     values = (values ^ (values >> 27 & 0x1FFFFFFFFF)) * -7723592293110705685
     return values ^ (values >> 31 & 0x1FFFFFFFF)
+
+
+def group_means(values: torch.Tensor, which: torch.Tensor, number: int) -> torch.Tensor:
+    """Means over groups, in 64 bits: ``DoubleTensor (number,)``. NaN counts nowhere; a group of nothing else is NaN.
+
+    Parameters
+    ----------
+    values
+        ``FloatTensor (n,)``
+    which
+        The group of each, ``LongTensor (n,)``.
+    """
+    known = ~values.isnan()
+    total = torch.zeros(number, dtype=torch.double).index_add_(0, which[known], values[known].double())
+    return total / which[known].bincount(minlength=number)
 
 
 def hash_rows(rows: torch.Tensor) -> torch.Tensor:

@@ -49,10 +49,10 @@ def check_line(text: str, start: int, end: int) -> None:
     """Raise ValueError where an architecture, from `start` to `end`, may stand in one field of several on its line."""
     before = text[text.rfind("\n", 0, start) + 1 : start]
     stop = text.find("\n", end)
-    rest, _, comment = text[end : stop if stop >= 0 else len(text)].partition("#")
+    rest, _, _ = text[end : stop if stop >= 0 else len(text)].partition("#")
     if rest.count(")") - rest.count("(") > before.count("("):
         raise ValueError("a bracket is closed that was not opened")
-    if re.search(r"\w", rest) or re.search(r"\d", comment):
+    if re.search(r"\w", rest):
         raise ValueError("more follows on the same line")
     if before.rstrip(_NAME_CHARACTERS).rstrip(" ").endswith((",", ";", "\t")):
         raise ValueError("another field stands before it on the same line")
