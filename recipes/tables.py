@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from datasets import ClassLabel, DownloadConfig, Features, Value, load_dataset
 from datasets import Image as ImageFeature
 
 from image_folders import UnknownSplit, shown
-from pkgen_hf.errors import one_line, shortened, unknown
+from pkgen_hf.errors import one_line, unknown
 
 NUMBERS = ("int", "uint", "float32", "float64")
 
@@ -105,7 +106,8 @@ def check_same_classes(files: list[str], label_column: str) -> None:
     for file, meaning in meanings.items():
         if meaning != meanings[first]:
             raise ValueError(f"{shown(file)} and {shown(first)} differ in what column {label_column!r} holds: "
-                             f"{shortened(meaning)}, and {shortened(meanings[first])}; write them with the same "
+                             f"{shorten(meaning, 200, placeholder='...')}, and "
+                             f"{shorten(meanings[first], 200, placeholder='...')}; write them with the same "
                              "classes")  # fmt: skip
 
 
