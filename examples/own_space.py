@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from pkgen_hf import Architecture, PKGenPipeline, Prior
-from pkgen_hf.drawing import draw
+from pkgen_hf.drawing.pictures import draw
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task
 
 OPERATIONS = (

@@ -1,12 +1,12 @@
 """PKGen: generate high-performance neural architectures from prior knowledge, without search."""
 
 from .architecture import Architecture, Cost
-from .benchmarks import ScoreTable, load_benchmark
+from .benchmarks.score_table import ScoreTable, load_benchmark
 from .modeling_denoiser import ArchitectureDenoiser
 from .modeling_network import PKGenNetworkConfig, PKGenNetworkForImageClassification
 from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
-from .priors import Prior
-from .proposals import Proposer
+from .priors.prior import Prior
+from .proposals.proposer import Proposer
 from .scheduling_prior_discrete import PriorDiscreteScheduler
 from .spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .costs import RUNS, Cost, measure
 from .errors import QUOTED, shortened, unknown
+from .networks.costs import RUNS, Cost, measure
 from .spaces import SearchSpace, get_space, list_spaces
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from .export import Export
+    from .networks.export import Export
 
 __all__ = ["Architecture", "Cost"]
 
@@ -262,12 +262,12 @@ class Architecture:
         NotImplementedError
             For a space that has no networks.
         """
-        from .export import export_network
+        from .networks.export import export_network
 
         return export_network(self, path, format, num_classes, image_size, state, seed, **scale)
 
     def draw(self, path: str | Path) -> Path:
         """Draw the cell to a PNG or SVG file and return its path."""
-        from .drawing import draw
+        from .drawing.pictures import draw
 
         return draw([self], path)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from .budgets.limits import Limits, Steering
 from .errors import TooFew, shortened
-from .limits import Limits, Steering
 from .modeling_denoiser import ArchitectureDenoiser, EncodedCondition
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
 from .spaces import SearchSpace

@@ -12,10 +12,10 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 from torch.nn import functional as F
 
-from .priors import LOG_FREQUENCY, PRIOR_FEATURES, Prior
+from .priors.prior import LOG_FREQUENCY, PRIOR_FEATURES, Prior
+from .priors.transfer import task_kind
 from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace
 from .spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
-from .transfer import task_kind
 
 CACHED_TOKENS = 6144  # slots of samples that go through the blocks at a time, so that they stay in a CPU's cache
 TRUST = 4.0  # in the prior's frequencies, whose logarithm is a feature divided by 4

@@ -24,11 +24,11 @@ except ImportError:
     from transformers.models.bit import BitImageProcessor as _ImageProcessor  # type: ignore[assignment]
 
 from .architecture import Architecture
-from .cards import may_write_card, network_card, write_card
 from .errors import shortened, unknown
 from .files import replace_folder, user_path
-from .loading import check_files, weight_patterns
-from .publishing import UPLOAD_OPTIONS, plan, push, upload_options
+from .hub.loading import check_files, weight_patterns
+from .publishing.cards import may_write_card, network_card, write_card
+from .publishing.push import UPLOAD_OPTIONS, plan, push, upload_options
 from .spaces import get_space, list_spaces
 
 MODEL_TYPE = "pkgen-network"

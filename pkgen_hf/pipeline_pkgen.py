@@ -22,21 +22,23 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401
 from diffusers.utils import BaseOutput
 
-from . import hub, loading, publishing
 from .architecture import Architecture
+from .benchmarks.latencies import LatencyTable
+from .budgets.limits import Limits
 from .errors import TooFew, unknown
 from .files import replace_folder, user_path
 from .generation import MAX_BATCH, Callback, Sampler, first_of_each, scores_of, standardised
+from .hub import download as hub
+from .hub import loading
 from .inputs import Architectures, generators, on_cpu, real_number, to_indices, whole_number
-from .latency import LatencyTable
-from .limits import Limits
 from .modeling_denoiser import ArchitectureDenoiser
-from .pipeline_folder import finish, owned_files
-from .prior_files import Priors, load_folder, save_priors
-from .priors import Prior
+from .priors.files import Priors, load_folder, save_priors
+from .priors.prior import Prior
+from .priors.transfer import closeness, select_prior
+from .publishing import push as publishing
+from .publishing.pipeline_folder import finish, owned_files
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
 from .spaces import SearchSpace, get_space
-from .transfer import closeness, select_prior
 
 
 @dataclass

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from pkgen_hf import PKGenPipeline, Prior
-from pkgen_hf.benchmarks import tables_in, with_package
-from pkgen_hf.evaluation import evaluate, from_pipeline
+from pkgen_hf.benchmarks.score_table import tables_in, with_package
+from pkgen_hf.evaluation.measures import evaluate, from_pipeline
 from runs import Row, bundled, held_out, load, rows_of, with_those_measured_together, write
 
 SAME, NEW = "same benchmark", "new space"

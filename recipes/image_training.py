@@ -26,12 +26,12 @@ from image_loaders import EvaluationImages, TrainingImages, batches_of
 from image_streams import ImageStream
 from images import LabelledImages
 from parallel import Plan, RunningStatistics, has_idle_weights, make_accelerator
-from pkgen_hf.cards import network_card, write_card
 from pkgen_hf.errors import one_line, unknown
 from pkgen_hf.files import replace_folder, user_path, write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
-from pkgen_hf.training import RECORD
-from pkgen_hf.training_checkpoints import load_checkpoint, save_checkpoint
+from pkgen_hf.publishing.cards import network_card, write_card
+from pkgen_hf.training.checkpoints import load_checkpoint, save_checkpoint
+from pkgen_hf.training.loop import RECORD
 from presets import Settings
 
 # What may differ between a run and the one that goes on with it.

@@ -15,13 +15,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from pkgen_hf.benchmarks import tables_in, with_package
-from pkgen_hf.cards import network_card, pipeline_card, space_card, write_card
-from pkgen_hf.dataset_folder import build_benchmark, build_latencies, build_priors
-from pkgen_hf.dataset_origins import LATENCIES
+from pkgen_hf.benchmarks.origins import LATENCIES
+from pkgen_hf.benchmarks.score_table import tables_in, with_package
 from pkgen_hf.errors import unknown
-from pkgen_hf.pipeline_folder import export_pipeline
-from pkgen_hf.publishing import Upload, plan, push
+from pkgen_hf.publishing.cards import network_card, pipeline_card, space_card, write_card
+from pkgen_hf.publishing.dataset_folder import build_benchmark, build_latencies, build_priors
+from pkgen_hf.publishing.pipeline_folder import export_pipeline
+from pkgen_hf.publishing.push import Upload, plan, push
 
 ROOT = Path(__file__).parent.parent
 KINDS = ("pipeline", "priors", "benchmarks", "networks", "space")

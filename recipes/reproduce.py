@@ -35,9 +35,10 @@ from tqdm.auto import tqdm
 
 from ablations import ablations
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable, get_space
+from pkgen_hf.benchmarks.surrogate import Surrogate
 from pkgen_hf.errors import unknown
-from pkgen_hf.evaluation import evaluate, evaluate_search, from_pipeline, from_prior, from_uniform
-from pkgen_hf.searches import (
+from pkgen_hf.evaluation.measures import evaluate, evaluate_search, from_pipeline, from_prior, from_uniform
+from pkgen_hf.evaluation.searches import (
     local_search,
     regularized_evolution,
     search_at_random,
@@ -45,8 +46,7 @@ from pkgen_hf.searches import (
     search_by_ranking,
     tree_parzen,
 )
-from pkgen_hf.surrogate import Surrogate
-from pkgen_hf.training import RECORD, TrainingArguments
+from pkgen_hf.training.loop import RECORD, TrainingArguments
 from runs import (
     Row,
     bundled,

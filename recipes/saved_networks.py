@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 from safetensors import SafetensorError
 
 from pkgen_hf.errors import one_line
-from pkgen_hf.loading import read_tensors, weight_files
+from pkgen_hf.hub.loading import read_tensors, weight_files
 from pkgen_hf.modeling_network import MODEL_TYPE, PKGenNetworkConfig, PKGenNetworkForImageClassification
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".index.json")

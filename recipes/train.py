@@ -19,9 +19,9 @@ from typing import Any
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
-from pkgen_hf.benchmarks import tables_in
-from pkgen_hf.episodes import labels_read, load_tables
-from pkgen_hf.training import TrainingArguments, is_main_process, train
+from pkgen_hf.benchmarks.score_table import tables_in
+from pkgen_hf.training.episodes import labels_read, load_tables
+from pkgen_hf.training.loop import TrainingArguments, is_main_process, train
 
 
 def parse_arguments(argv: list[str] | None = None) -> TrainingArguments:

@@ -34,7 +34,7 @@ from image_training import train
 from images import LabelledImages, load_images
 from pkgen_hf import Architecture, PKGenPipeline
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_spaces
-from pkgen_hf.training import is_main_process
+from pkgen_hf.training.loop import is_main_process
 from presets import PRESETS, Settings, get_preset, preset_of
 from saved_networks import has_weights, load_weights, read_config
 

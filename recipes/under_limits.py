@@ -8,8 +8,8 @@ import argparse
 import torch
 
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable
-from pkgen_hf.evaluation import Generate, evaluate, from_pipeline
-from pkgen_hf.latency import LatencyTable
+from pkgen_hf.benchmarks.latencies import LatencyTable
+from pkgen_hf.evaluation.measures import Generate, evaluate, from_pipeline
 from runs import MEASURED_TOGETHER, Row, held_out, load, rows_of, with_those_measured_together, write
 
 PARAMETERS = (0.3e6, 0.5e6, 0.8e6)

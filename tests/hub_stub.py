@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from huggingface_hub import constants
 
-from pkgen_hf.card_rules import check_card
+from pkgen_hf.publishing.card_rules import check_card
 
 TOKEN = "hf_" + "t" * 34
 NOWHERE = "http://127.0.0.1:9"  # no server there

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from pkgen_hf.benchmarks import ScoreTable
+from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser, Condition, task_traits
-from pkgen_hf.priors import Prior
+from pkgen_hf.priors.prior import Prior
 from pkgen_hf.spaces import TASK_KINDS, TASK_TRAITS, Choice, SearchSpace, Slot, Task, get_space, list_spaces
 from pkgen_hf.spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
 

@@ -21,12 +21,12 @@ from devices import CPU, CUDA, PretendedCuda, PretendedGenerator, place
 from torch.nn import functional as F
 
 from pkgen_hf import Architecture, PKGenPipeline, PriorDiscreteScheduler, Proposer, get_space, list_spaces
-from pkgen_hf.episodes import load_tables
-from pkgen_hf.latency import LatencyTable
+from pkgen_hf.benchmarks.latencies import LatencyTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
-from pkgen_hf.priors import Prior
+from pkgen_hf.priors.prior import Prior
 from pkgen_hf.spaces import SearchSpace
-from pkgen_hf.training import RECORD, TrainingArguments, train
+from pkgen_hf.training.episodes import load_tables
+from pkgen_hf.training.loop import RECORD, TrainingArguments, train
 
 SMALL = {"priors_per_task": 4, "shifted_tasks": 2, "width": 16, "num_layers": 1, "num_heads": 2}
 TENSORS = (

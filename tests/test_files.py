@@ -14,7 +14,7 @@ import pytest
 
 from pkgen_hf import Architecture, Prior, files
 from pkgen_hf.files import atomic_write, read_json, replace_folder, write_json
-from pkgen_hf.prior_files import save_priors
+from pkgen_hf.priors.files import save_priors
 
 OLD = {"model_index.json": "old", "a/weights": "old", "a/gone": "old", "README.md": "old"}
 NEW = {"model_index.json": "new", "a/weights": "new", "b/more": "new", "README.md": "new"}

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pkgen_hf import Architecture, Prior, SearchSpace, get_space, list_spaces
-from pkgen_hf.own_evaluations import read_evaluations
-from pkgen_hf.prior_files import load_priors
+from pkgen_hf.priors.files import load_priors
+from pkgen_hf.requests.evaluations import read_evaluations
 from pkgen_hf.spaces import Choice, Slot
 
 OWN = SearchSpace(

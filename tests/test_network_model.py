@@ -13,13 +13,13 @@ from hub_stub import TOKEN, HubStub
 from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments, pipeline
 
 from pkgen_hf import Architecture, get_space, modeling_network
-from pkgen_hf.cards import network_card
 from pkgen_hf.modeling_network import (
     PKGenNetworkConfig,
     PKGenNetworkForImageClassification,
     image_processor,
     image_spaces,
 )
+from pkgen_hf.publishing.cards import network_card
 
 CELL = Architecture.from_string(
     "nas-bench-201", "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"

@@ -20,9 +20,10 @@ from hub_stub import TOKEN, HubStub
 from safetensors.torch import load_file, save_file
 from test_files import in_a_mount_namespace
 
-from pkgen_hf import Architecture, PKGenPipeline, Prior, PriorDiscreteScheduler, publishing
-from pkgen_hf.cards import pipeline_card
+from pkgen_hf import Architecture, PKGenPipeline, Prior, PriorDiscreteScheduler
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+from pkgen_hf.publishing.cards import pipeline_card
+from pkgen_hf.publishing.push import push as publishing
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, list_spaces
 
 SPACE = "nas-bench-201"
@@ -254,8 +255,8 @@ def test_mounted_and_read_only_folders(tmp_path: Path, saved: Path) -> None:
     in_a_mount_namespace(
         """
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
-from pkgen_hf.dataset_folder import build_priors
-from pkgen_hf.pipeline_folder import export_pipeline
+from pkgen_hf.publishing.dataset_folder import build_priors
+from pkgen_hf.publishing.pipeline_folder import export_pipeline
 
 pipe = PKGenPipeline.from_pretrained(root / "saved")
 cell = Architecture("nas-bench-201", (3, 0, 1, 4, 0, 2))

@@ -1,5 +1,5 @@
 """The Space: the app of the package, with the bundled checkpoint."""
 
-from pkgen_hf.app import LOOK, build_app
+from pkgen_hf.app.page import LOOK, build_app
 
 build_app().launch(**LOOK)

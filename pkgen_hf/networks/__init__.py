@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..errors import unknown
-from . import asr, cells, darts, graph, mnasnet, mobile, nas_bench_101, recurrent, size, transnas
+from . import darts, mnasnet, nas_bench_101
+from . import nas_bench_201 as cells
+from . import nas_bench_asr as asr
+from . import nas_bench_graph as graph
+from . import nas_bench_macro as mobile
+from . import nas_bench_nlp as recurrent
+from . import nats_bench_size as size
+from . import transnas_bench_101 as transnas
 
 if TYPE_CHECKING:
     from ..architecture import Architecture
@@ -61,16 +68,17 @@ def plan(architecture: Architecture, num_classes: int | None = None, **scale: An
     num_classes
         Width of the output; by default that of the task.
     scale
-        Options of the space's family: `pkgen_hf.networks.cells.plan` (``channels``, ``cells``) or
+        Options of the space's family: `pkgen_hf.networks.nas_bench_201.plan` (``channels``, ``cells``) or
         `pkgen_hf.networks.nas_bench_101.plan` (``channels``, ``stacks``, ``modules``) or
-        `pkgen_hf.networks.graph.plan` (``task``, ``num_features``) or
-        `pkgen_hf.networks.asr.plan` (``filters``, ``cells``, ``groups``, ``units``, ``dropout``) or
-        `pkgen_hf.networks.recurrent.plan` (``embedding``, ``hidden``, ``layers``, probabilities of dropout) or
+        `pkgen_hf.networks.nas_bench_graph.plan` (``task``, ``num_features``) or
+        `pkgen_hf.networks.nas_bench_asr.plan` (``filters``, ``cells``, ``groups``, ``units``, ``dropout``) or
+        `pkgen_hf.networks.nas_bench_nlp.plan` (``embedding``, ``hidden``, ``layers``, probabilities of dropout) or
         `pkgen_hf.networks.darts.plan` (``channels``, ``cells``, ``stem``, ``affine``, ``auxiliary``,
         ``drop_path_prob``) or
         `pkgen_hf.networks.mnasnet.plan` (``channels``, ``dropout``, ``drop_path_prob``) or
-        `pkgen_hf.networks.mobile.plan` (``channels``) or
-        `pkgen_hf.networks.transnas.plan` (``task``, ``channels``); `pkgen_hf.networks.size.plan` has none.
+        `pkgen_hf.networks.nas_bench_macro.plan` (``channels``) or
+        `pkgen_hf.networks.transnas_bench_101.plan` (``task``, ``channels``);
+        `pkgen_hf.networks.nats_bench_size.plan` has none.
 
     Raises
     ------

@@ -17,9 +17,7 @@ import torch
 
 from ..errors import shortened, unknown
 from .base import SearchSpace
-from .parts import Choice, Graph, Slot, Task
-from .pasted import read_bare
-from .recipes import (
+from .nas_bench_nlp_recipes import (
     ARITY,
     BLEND,
     FIRST_NODE,
@@ -37,6 +35,8 @@ from .recipes import (
     resolve,
     split,
 )
+from .parts import Choice, Graph, Slot, Task
+from .pasted import read_bare
 
 OPERATIONS = (
     Choice("none", "identity"),  # the node is absent and passes on its first input

@@ -137,8 +137,8 @@ class TransNASSpace(SearchSpace):
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Encoder and the task's head or decoder, as the published code builds them; without a discriminator.
 
-        Equal to those of the networks that `pkgen_hf.networks.transnas` builds. Not confirmed against the benchmark's
-        own numbers, which its tables of scores do not hold.
+        Equal to those of the networks that `pkgen_hf.networks.transnas_bench_101` builds. Not confirmed against the
+        benchmark's own numbers, which its tables of scores do not hold.
         """
         return self._costs(indices, task or "class_scene")[:, 0]
 

@@ -1,0 +1,15 @@
+"""Tables of measured architectures: where they come from, look-ups, latencies and surrogates."""
+
+from .latencies import LatencyTable
+from .score_table import MEASURES, SPLITS, ScoreTable, load_benchmark, package_of, tables_in, with_package
+
+__all__ = [
+    "MEASURES",
+    "SPLITS",
+    "LatencyTable",
+    "ScoreTable",
+    "load_benchmark",
+    "package_of",
+    "tables_in",
+    "with_package",
+]

@@ -1,0 +1,1 @@
+"""What protocols measure, the searches that are baselines, and speed."""

@@ -1,0 +1,235 @@
+"""What a network costs, measured on the network itself and so at any scale.
+
+Counts and memory are found by running it once without numbers (on torch's meta device), which takes neither memory nor
+much time; latency by running it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+if TYPE_CHECKING:
+    from ..architecture import Architecture
+
+WARM_UP = 3  # runs before those that are timed
+RUNS = 20
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs.
+
+    Attributes
+    ----------
+    parameters
+        Trainable ones.
+    flops
+        Of one forward pass, counted as the space's benchmark does (see the space's ``flops``): multiply-adds, and in
+        some benchmarks more than these.
+    multiply_adds
+        Products in convolutions and linear maps of one forward pass and nothing else, which is what papers compare at
+        the scale of ImageNet. None if the costs were not measured.
+    activation_bytes
+        Memory of all results of operations in one forward pass in float32, together, for one example. A result that is
+        a view of another, or was written over it, does not count again; nor do weights, the input, and what an
+        operation needs within. This is what a training step would hold for one example if it kept everything. None if
+        the costs were not measured.
+    peak_bytes
+        The largest part of them, with the input, that is held at one time in a forward pass without gradients: a
+        result counts until the last tensor that refers to it is gone. None if the costs were not measured.
+    latency_ms
+        Milliseconds of a forward pass for one example on this machine's CPU, the median of several; None if not asked
+        for.
+    """
+
+    parameters: int
+    flops: int
+    multiply_adds: int | None = None
+    activation_bytes: int | None = None
+    peak_bytes: int | None = None
+    latency_ms: float | None = None
+
+
+# ---------------------------------------------------------------------- what benchmarks count beside products
+
+Extra = Callable[[tuple[Any, ...], torch.Tensor], int]  # of an operation's arguments and its (first) result
+_aten = torch.ops.aten
+
+
+def _outputs(args: tuple[Any, ...], result: torch.Tensor) -> int:
+    return result.numel()
+
+
+def _window(args: tuple[Any, ...], result: torch.Tensor) -> int:
+    """A pooling's window for each value."""
+    return math.prod(args[1]) * result.numel()
+
+
+def _darts_norm(args: tuple[Any, ...], result: torch.Tensor) -> int:
+    return result.numel() * (1 if args[1] is None else 2)
+
+
+def _darts_mean(args: tuple[Any, ...], result: torch.Tensor) -> int:
+    """The counter that the table's numbers are from takes a mean over n x n values for (n + 1)^2 operations."""
+    batch, channels, height, width = args[0].shape
+    return batch * channels * (height + 1) * (width + 1)
+
+
+_LINEAR_BIASES: dict[Any, Extra] = {_aten.addmm: _outputs}
+EXTRAS: dict[str, dict[Any, Extra]] = {
+    "nas-bench-201": _LINEAR_BIASES,
+    "nats-bench-size": _LINEAR_BIASES,
+    "darts": {
+        _aten.relu: _outputs,
+        _aten.native_batch_norm: _darts_norm,
+        _aten.max_pool2d_with_indices: _window,
+        _aten.avg_pool2d: _window,
+        _aten.mean: _darts_mean,
+    },
+    "darts/imagenet1k": {},
+    "mnasnet": {
+        _aten.native_batch_norm: lambda args, result: 4 * result.numel(),
+        _aten.mean: lambda args, result: args[0].numel() + result.numel(),
+    },
+}
+
+
+# ---------------------------------------------------------------------- measuring
+
+
+class _Watch(TorchDispatchMode):
+    """Adds up extras and memory of everything that runs in its context.
+
+    Parameters
+    ----------
+    extras
+        What an operation counts beside its products.
+    weights, inputs
+        Tensors whose memory is none of the results'; that of the inputs is held while they live.
+    """
+
+    def __init__(self, extras: dict[Any, Extra], weights: Iterable[torch.Tensor], inputs: torch.Tensor) -> None:
+        super().__init__()
+        self.extras = extras
+        self.extra = self.activation_bytes = self.held = self.peak_bytes = 0
+        self.weights = {self._storage(tensor) for tensor in weights}
+        self.references: Counter[int] = Counter()  # tensors that live, by what they are stored in
+        self._refer(inputs)
+        self.activation_bytes = 0
+
+    @staticmethod
+    def _storage(tensor: torch.Tensor) -> int:
+        return tensor.untyped_storage()._cdata
+
+    def _refer(self, tensor: torch.Tensor) -> None:
+        storage, size = self._storage(tensor), tensor.untyped_storage().nbytes()
+        if storage in self.weights or not size:
+            return
+        if not self.references[storage]:
+            self.activation_bytes += size
+            self.held += size
+            self.peak_bytes = max(self.peak_bytes, self.held)
+        self.references[storage] += 1
+        weakref.finalize(tensor, self._release, storage, size).atexit = False
+
+    def _release(self, storage: int, size: int) -> None:
+        self.references[storage] -= 1
+        if not self.references[storage]:
+            self.held -= size
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        results = func(*args, **(kwargs or {}))
+        tensors = [result for result in tree_leaves(results) if isinstance(result, torch.Tensor)]
+        if func.overloadpacket in self.extras:
+            self.extra += self.extras[func.overloadpacket](args, tensors[0])
+        for tensor in tensors:
+            self._refer(tensor)
+        return results
+
+
+def count(network: nn.Module, inputs: torch.Tensor, benchmark: str = "") -> Cost:
+    """Count what one forward pass does, without gradients and as in evaluation.
+
+    Parameters
+    ----------
+    network, inputs
+        Both on one device; on the meta device nothing is computed.
+    benchmark
+        Space, or space and task as ``space/task``, whose way of counting ``flops`` has; by default, and where it has
+        none of its own, they are the multiply-adds.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot read inputs of that shape.
+    """
+    weights = [*network.parameters(), *network.buffers()]
+    was_training = network.training
+    watch = _Watch(EXTRAS.get(benchmark, EXTRAS.get(benchmark.split("/")[0], {})), weights, inputs)
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as products, watch:
+            network.eval()(inputs)
+    except RuntimeError as error:
+        shape = " x ".join(map(str, inputs.shape[1:]))
+        raise ValueError(f"this network cannot read an input of {shape}: {error}") from error
+    finally:
+        network.train(was_training)
+    multiply_adds = products.get_total_flops() // 2  # which torch counts as two each
+    parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    return Cost(parameters, multiply_adds + watch.extra, multiply_adds, watch.activation_bytes, watch.peak_bytes)
+
+
+def time_forward(network: nn.Module, inputs: torch.Tensor, runs: int = RUNS) -> float:
+    """Milliseconds of a forward pass as in evaluation: the median of `runs` after `WARM_UP`, with torch's threads."""
+    network.eval()
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(WARM_UP + runs):
+            start = time.perf_counter()
+            network(inputs)
+            seconds.append(time.perf_counter() - start)
+    return 1000 * median(seconds[WARM_UP:])
+
+
+def measure(
+    architecture: Architecture,
+    task: str | None = None,
+    image_size: int | None = None,
+    num_classes: int | None = None,
+    latency: bool = False,
+    runs: int = RUNS,
+    **scale: Any,
+) -> Cost:
+    """Costs of the network that an architecture builds at a scale; see `Architecture.cost`."""
+    from . import build
+    from .inputs import input_shape, random_inputs
+
+    if type(runs) is not int or runs < 1:
+        raise ValueError(f"runs must be a whole number from 1, got {runs!r}")
+    space = architecture.space
+    task = task or next(iter(space.tasks))
+    num_classes = space.task(task).num_classes if num_classes is None else num_classes
+    scale = space.scale(task) | scale
+    shape = input_shape(space, task, image_size, stem=scale.get("stem"))
+    with torch.device("meta"):
+        network, inputs = build(architecture, num_classes, **scale).float(), random_inputs(shape)
+        inputs = inputs.float() if inputs.is_floating_point() else inputs
+    cost = count(network, inputs, f"{space.name}/{task}")
+    if not latency:
+        return cost
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # random weights, and the caller's are not disturbed
+        network, inputs = build(architecture, num_classes, **scale), random_inputs(shape)
+    return Cost(**{**vars(cost), "latency_ms": time_forward(network, inputs, runs)})

@@ -1,0 +1,257 @@
+"""Take a network away from this package: as plain Python code, as weights, or as an ONNX model."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import textwrap
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..errors import unknown
+from ..files import atomic_write, read_json, user_path
+from . import build, plan
+from .costs import count
+from .inputs import input_shape, random_inputs
+from .nas_bench_graph import GraphNetwork
+from .source_code import WIDTH, source_of
+
+if TYPE_CHECKING:
+    from ..architecture import Architecture
+
+SUFFIXES = {".py": "python", ".onnx": "onnx", ".safetensors": "safetensors"}
+FORMATS = tuple(SUFFIXES.values())
+ONNX_PACKAGES = ("onnx", "onnxscript")
+TOLERANCE = 1e-4  # of what the ONNX model puts out, to the network's own
+
+
+class Export(NamedTuple):
+    """What was written.
+
+    Parameters
+    ----------
+    path
+        The file.
+    difference
+        Of an ONNX model, the largest between what onnxruntime and torch make of random inputs; None without
+        onnxruntime, and for other files.
+    """
+
+    path: Path
+    difference: float | None = None
+
+
+def export_network(
+    architecture: Architecture,
+    path: str | Path,
+    format: str | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
+    state: Mapping[str, torch.Tensor] | None = None,
+    seed: int | None = None,
+    **scale: Any,
+) -> Export:
+    """Write the network of an architecture to one file; see `Architecture.export`."""
+    path = user_path(path)
+    if format is None:
+        if path.suffix not in SUFFIXES:
+            raise unknown("suffix of a file to export to", path.suffix, SUFFIXES)
+        format = SUFFIXES[path.suffix]
+    if format not in FORMATS:
+        raise unknown("format to export to", format, FORMATS)
+    if format == "python":
+        text = python_source(architecture, num_classes, image_size, **scale)
+        with atomic_write(path) as unfinished:
+            unfinished.write_text(text)
+        return Export(path)
+    shape: tuple[int, ...] = ()
+    if format == "onnx":
+        space = architecture.space
+        if not all(task.image_size for task in space.tasks.values()):
+            raise ValueError(f"networks that read images can be written as ONNX; those of {space.name} do not")
+        shape = input_shape(space, image_size=image_size, **scale)
+        missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
+        if missing:
+            raise ModuleNotFoundError(
+                f"writing ONNX takes {' and '.join(missing)}: pip install 'pkgen-hf[onnx]'", name=missing[0]
+            )
+    network = _network(architecture, num_classes, state, seed, scale)
+    facts = {"space": architecture.space.name, "architecture": str(architecture), "scale": json.dumps(scale)}
+    if num_classes is not None:
+        facts["num_classes"] = str(num_classes)
+    if format == "safetensors":
+        with atomic_write(path) as unfinished:
+            save_file(network.state_dict(), unfinished, {"format": "pt", **facts})
+        return Export(path)
+    return Export(path, _export_onnx(network, shape, path, facts))
+
+
+def _network(
+    architecture: Architecture,
+    num_classes: int | None,
+    state: Mapping[str, torch.Tensor] | None,
+    seed: int | None,
+    scale: dict[str, Any],
+) -> nn.Module:
+    """The network with the given weights, else fresh ones; the global generator stays as it was."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        if seed is not None:
+            torch.manual_seed(seed)
+        network = build(architecture, num_classes, **scale).eval()
+    if state is not None:
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"the weights are not of this network: {error}") from error
+    return network
+
+
+class SavedNetwork(NamedTuple):
+    """A network that was saved with ``save_pretrained``: what `export_network` takes of it."""
+
+    architecture: Architecture
+    num_classes: int | None
+    image_size: int
+    state: dict[str, torch.Tensor]
+    scale: dict[str, Any]
+
+
+def saved_network(folder: str | Path) -> SavedNetwork:
+    """Read the folder of a `pkgen_hf.PKGenNetworkForImageClassification`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or no weights in it.
+    ValueError
+        If it holds another model, or weights that cannot be read.
+    """
+    from ..architecture import Architecture
+    from ..modeling_network import MODEL_TYPE, PKGenNetworkConfig, PKGenNetworkForImageClassification
+
+    folder = Path(folder)
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    for file in (config, weights):
+        if not file.is_file():
+            raise FileNotFoundError(f"{folder} is no folder of a saved network: there is no {file.name}")
+    kind = read_json(config).get("model_type")
+    if kind != MODEL_TYPE:
+        raise ValueError(f"{config} is of a model of the type {kind!r}, not {MODEL_TYPE!r}")
+    made = PKGenNetworkConfig.from_pretrained(folder)
+    try:
+        state = load_file(weights)
+    except SafetensorError as error:
+        raise ValueError(f"{weights} is truncated or not a safetensors file: {error}") from error
+    prefix = f"{PKGenNetworkForImageClassification.base_model_prefix}."
+    state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    architecture = Architecture.from_string(made.space, made.architecture)
+    return SavedNetwork(architecture, made.num_labels, made.image_size, state, made.scale)
+
+
+# ---------------------------------------------------------------------- Python
+
+
+def python_source(
+    architecture: Architecture, num_classes: int | None = None, image_size: int | None = None, **scale: Any
+) -> str:
+    """Source of a Python file that builds the network with torch alone; arguments are those of `Architecture.export`.
+
+    Its weights have the names that those of `Architecture.build` have.
+    """
+    from .. import __version__
+
+    space = architecture.space
+    how = plan(architecture, num_classes, **scale)
+    with torch.device("meta"):
+        network = how().eval()
+        parameters = sum(weight.numel() for weight in network.parameters())
+        costs = f"{parameters:,} parameters"
+        if how.func is GraphNetwork:
+            arguments = f"torch.randn(10, {how.keywords['num_features']}), torch.randint(10, (2, 30))"
+        else:
+            shape = input_shape(space, image_size=image_size, **scale)
+            arguments = f"torch.randn{(1, *shape)}" if shape else "torch.zeros(1, 1, dtype=torch.long)"
+            size = " x ".join(map(str, shape)) or "one word"
+            costs += f"; {count(network, random_inputs(shape)).multiply_adds:,} multiply-adds for an input of {size}"
+    texts = {
+        "Architecture": str(architecture),
+        "Scale": ", ".join(f"{option}={value!r}" for option, value in scale.items()) or "that of the benchmark",
+        "Costs": costs,
+        "Weights": "load_state_dict of what the same export writes as safetensors",
+        "Written by": f"pkgen-hf {__version__}, whose code this is; licence Apache-2.0",
+    }
+    lines = [f"Network of the search space {space.name} in plain torch.", ""]
+    for title, text in texts.items():
+        text = f"{title}: {text}".replace("\\", "\\\\").replace('"""', "'''")
+        lines += textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return source_of(how, "\n".join(lines) + "\n", arguments)
+
+
+# ---------------------------------------------------------------------- ONNX
+
+
+def _export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, facts: dict[str, str]) -> float | None:
+    """Write an ONNX model for batches of any size; returns its largest difference to torch's results."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        examples, others = random_inputs(shape, batch=2), random_inputs(shape, batch=3)
+    count(network, examples)  # says what is wrong, if it cannot read them, in one line
+    name = next(iter(inspect.signature(network.forward).parameters))
+    with warnings.catch_warnings(), _silent("torch.onnx"):
+        warnings.simplefilter("ignore")  # torch's, about itself
+        program = torch.onnx.export(
+            network,
+            (examples,),
+            input_names=[name],
+            output_names=["outputs"],
+            dynamic_shapes={name: {0: torch.export.Dim("batch", min=1)}},
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # with dynamo=True
+    program.model.metadata_props.update(facts)
+    with atomic_write(path) as unfinished:
+        program.save(unfinished, external_data=False)
+        return _difference(network, unfinished, others)
+
+
+def _difference(network: nn.Module, path: Path, inputs: torch.Tensor) -> float | None:
+    """The largest between results of onnxruntime and torch; ValueError above `TOLERANCE` times the largest result."""
+    if find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
+    with torch.inference_mode():
+        expected = network(inputs)
+    difference = float((torch.from_numpy(found) - expected).abs().max())
+    largest = float(expected.abs().max())
+    if difference > TOLERANCE * largest:
+        raise ValueError(
+            f"the ONNX model was not written: its results differ from the network's by {difference:.1e}, where the "
+            f"largest is {largest:.1e}"
+        )
+    return difference
+
+
+@contextmanager
+def _silent(logger: str) -> Iterator[None]:
+    """Only errors of a logger."""
+    chosen = logging.getLogger(logger)
+    level = chosen.level
+    chosen.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        chosen.setLevel(level)

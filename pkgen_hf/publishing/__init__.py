@@ -1,0 +1,1 @@
+"""Cards, folders in the Hub's form, and uploads."""

@@ -1,0 +1,371 @@
+"""Cards: the README.md of what is published, from templates in ``card_templates`` and what was measured and recorded.
+
+Numbers come from the checkpoint, its ``training.json`` and the files of ``recipes/reproduce.py``; none is typed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CardData, DatasetCard, EvalResult, ModelCard, ModelCardData, RepoCard, SpaceCard
+
+from ..benchmarks.origins import PAPER, Origin, origin
+from ..errors import unknown
+from ..files import atomic_write, read_json, real_path
+from ..hub.download import PRIORS_FOLDER
+from ..hub.loading import count_parameters
+from ..spaces import TASK_KINDS, get_space, list_spaces
+from .card_rules import check_card
+
+PLACEHOLDER = "org/name"  # of a repository that is not known yet
+TAG = "pkgen-hf"  # in the header of every card that is written here
+TEMPLATES = Path(__file__).parent / "templates"
+RECORD = "training.json"
+
+_CARDS = {"model": ModelCard, "dataset": DatasetCard, "space": SpaceCard}
+_PROTOCOLS = {
+    "same-benchmark": ("This checkpoint, on spaces and data sets it was trained on.", ""),
+    "new-data-set": (
+        "New data sets.",
+        "Trainings of the same code and settings that read no label of the target data sets; not this checkpoint.",
+    ),
+    "new-space": (
+        "New spaces.",
+        "Trainings of the same code and settings that read no label of the target space; not this checkpoint.",
+    ),
+}
+_HOT, _SHARP = "prior alone, temperature 0.5", "prior alone, temperature 0.125"
+
+
+def render(kind: type[RepoCard], template: Path, data: CardData, **values: Any) -> RepoCard:
+    """A card from a template, without runs of empty lines."""
+    text = str(kind.from_template(data, template_path=str(template), **values))
+    return kind(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n")
+
+
+# ---------------------------------------------------------------------- pipelines
+
+
+def pipeline_card(
+    folder: str | Path, repo_id: str = PLACEHOLDER, results: str | Path | None = None, variant: str | None = None
+) -> RepoCard:
+    """The card of a checkpoint.
+
+    Parameters
+    ----------
+    folder
+        As `PKGenPipeline.save_pretrained` or `pipeline_folder.export_pipeline` writes it.
+    repo_id
+        Where it will be, for the examples.
+    results
+        Folder of the JSON files that ``recipes/reproduce.py`` writes; only those of a training that this checkpoint's
+        ``training.json`` records, or of trainings that held something out, are told.
+
+    variant
+        Of the weights, if they were saved with one.
+
+    Raises
+    ------
+    ValueError
+        If a file of results is not one, or weights are missing or damaged.
+    """
+    folder = Path(folder)
+    spaces = sorted(path.stem for path in (folder / PRIORS_FOLDER).glob("*.parquet"))
+    training = _record(folder)
+    records = [] if results is None else read_results(results)
+    records = [r for r in records if r["protocol"] != "same-benchmark" or r["training"] == training]
+    tables = [_table(protocol, records) for protocol in _PROTOCOLS]
+    tables = [table for table in tables if table["rows"]]
+    labels: dict[str, dict[str, Any]] = {}
+    for name, number in training.get("labels_read", {}).items():
+        space, task = name.split("/")
+        row = labels.setdefault(space, {"space": space, "tasks": [], "labels": 0})
+        row["tasks"].append(task)
+        row["labels"] += number
+    own = tables[0]["rows"] if tables and tables[0]["title"] == _PROTOCOLS["same-benchmark"][0] else []
+    known = [name for name in spaces if name in list_spaces()]  # others are spaces of the user's own
+    origins = origins_of([*known, *labels])
+    example = next((name for name in ("nas-bench-201", *known) if name in known), list_spaces()[0])
+    title = repo_id.split("/")[-1] if repo_id != PLACEHOLDER else "PKGen"
+    data = ModelCardData(
+        library_name="diffusers",
+        license="apache-2.0",
+        model_name=title,
+        tags=["neural-architecture-search", "discrete-diffusion", TAG],
+        eval_results=_eval_results(records) or None,
+        ignore_metadata_errors=False,
+    )
+    return render(
+        ModelCard,
+        TEMPLATES / "pipeline.md",
+        data,
+        title=title,
+        repo_id=repo_id,
+        variant_argument=_argument(variant),
+        parameters=count_parameters(folder / "denoiser", variant=variant),
+        spaces=spaces,
+        example_space=example,
+        example_task=next(iter(get_space(example).tasks)),
+        tables=tables,
+        commands=list(dict.fromkeys(r["command"] for r in records if r["protocol"] in _PROTOCOLS)),
+        training=training,
+        labels=list(labels.values()),
+        predicted=[f"{row['space']}, {row['name']}" for row in own if row["scores"] == "surrogate"],
+        weaker=[f"{row['space']}, {row['name']}" for row in own if row["sharp"] >= row["mean"]],
+        origins=origins,
+        citations=citations_of(origins),
+    )
+
+
+def read_results(folder: str | Path) -> list[dict[str, Any]]:
+    """The records of a folder of results, in the order of their names; ValueError for what is none."""
+    records = []
+    for path in sorted(Path(folder).glob("[!.]*.json")):
+        try:
+            record = read_json(path)
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is not a file of results as recipes/reproduce.py writes them: {error}"
+            ) from error
+        if not {"protocol", "space", "rows", "training", "command"} <= record.keys():
+            raise ValueError(f"{path} is not a file of results as recipes/reproduce.py writes them")
+        records.append(record)
+    if not records:
+        raise ValueError(f"no results (*.json) in {folder}")
+    return records
+
+
+def _rows(record: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(row["task"], row["method"]): row for row in record["rows"]}
+
+
+def _table(protocol: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the template writes of one protocol: a row for each training and data set."""
+    title, note = _PROTOCOLS[protocol]
+    rows = []
+    for record in (r for r in records if r["protocol"] == protocol):
+        by = _rows(record)
+        for (task, method), row in by.items():
+            if method != "PKGen":
+                continue
+            seed = record["training"].get("seed")
+            rows.append(
+                {
+                    "space": record["space"] + (f" (training seed {seed})" if seed else ""),
+                    "name": task,
+                    "task": task + {"validation": "", "test": " (test)", "surrogate": " (surrogate)"}[row["scores"]],
+                    "labels": row["labels_read"].get(f"{record['space']}/{task}", 0),
+                    "space_labels": sum(
+                        number
+                        for name, number in row["labels_read"].items()
+                        if name.startswith(f"{record['space']}/") and name != f"{record['space']}/{task}"
+                    ),
+                    "mean": row["validation"],
+                    "std": row["validation_std"],
+                    "rank": row["median_rank"],
+                    "first": row["best_of_1"],
+                    "best": row["best_of_5"],
+                    "test": row.get("test"),
+                    "prior": by[task, _HOT]["validation"],
+                    "sharp": by[task, _SHARP]["validation"],
+                    "uniform": by[task, "uniform random"]["validation"],
+                    "scores": row["scores"],
+                }
+            )
+    return {"title": title, "note": note, "rows": rows}
+
+
+def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
+    """For the card's header: this checkpoint's means, of which the Hub makes a table of its own."""
+    found = []
+    for record in (r for r in records if r["protocol"] == "same-benchmark"):
+        for row in (row for row in record["rows"] if row["method"] == "PKGen"):
+            task = get_space(record["space"]).tasks[row["task"]]
+            metric = "accuracy" if "classification" in TASK_KINDS[task.kind] else "score"
+            columns = {"test" if row["scores"] == "test" else "validation": "validation"}
+            columns |= {"test": "test"} if "test" in row else {}
+            for split, column in columns.items():
+                how = "predicted by a surrogate, " if row["scores"] == "surrogate" else ""
+                found.append(
+                    EvalResult(
+                        task_type=task.kind,
+                        dataset_type=record["space"],
+                        dataset_name=f"{origin(record['space']).title}, {row['task']}",
+                        dataset_config=row["task"],
+                        dataset_split=split,
+                        metric_type=metric,
+                        metric_name=f"{split} {metric}, {how}mean of {row['n']:,} generated",
+                        metric_value=round(row[column], 4),
+                    )
+                )
+    return found
+
+
+# ---------------------------------------------------------------------- networks
+
+
+def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | None = None) -> RepoCard:
+    """The card of a folder that `PKGenNetworkForImageClassification.save_pretrained` wrote.
+
+    What ``recipes/train_network.py`` leaves beside the weights, ``training.json`` and the preprocessing, is told too.
+
+    Parameters
+    ----------
+    folder
+        With the configuration and the weights.
+    repo_id
+        Where it will be, for the examples.
+    variant
+        Of the weights, if they were saved with one.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or damaged, or the configuration is of another model.
+    """
+    folder = Path(folder)
+    config = _network_config(folder / "config.json")
+    about, record = origin(config["space"]), _record(folder)
+    training: dict[str, Any] = {}
+    if record.get("history"):
+        last = record["history"][-1]
+        training = {
+            "epochs": last["epoch"],
+            "images": record["images"],
+            "source": _source_name(record["source"], record.get("split")),
+            "seconds": record["seconds"],
+            "device": record["device"],
+            "top_1": last.get("validation", {}).get("top_1"),
+            "evaluated": _evaluated(record),
+        }
+    title = repo_id.split("/")[-1] if repo_id != PLACEHOLDER else f"Network of {config['space']}"
+    results = None
+    if training and training["top_1"] is not None and training["evaluated"]:
+        name, split = training["evaluated"]
+        results = [
+            EvalResult(
+                task_type="image-classification",
+                dataset_type=name,
+                dataset_name=name,
+                dataset_split=split,
+                metric_type="accuracy",
+                metric_value=round(training["top_1"], 4),
+            )
+        ]
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="image-classification",
+        license="apache-2.0",
+        model_name=title,
+        tags=["neural-architecture-search", config["space"], TAG],
+        eval_results=results,
+        ignore_metadata_errors=False,
+    )
+    return render(
+        ModelCard,
+        TEMPLATES / "network.md",
+        data,
+        title=title,
+        repo_id=repo_id,
+        config=config,
+        variant_argument=_argument(variant),
+        placeholder=PLACEHOLDER,
+        parameters=count_parameters(folder, "model", variant),
+        processor=(folder / "preprocessor_config.json").is_file(),
+        training=training,
+        about=about,
+        citations=citations_of([about]),
+    )
+
+
+def _source_name(name: Any, split: str | None) -> str:
+    """What a card calls a source of images: the last part of its path, without the folder of its split."""
+    path = Path(str(name))
+    return path.parent.name if path.name == split and path.parent.name else path.name
+
+
+def _evaluated(record: dict[str, Any]) -> tuple[str, str | None] | None:
+    """Name and split of the images that a training evaluated; None if they are those that it trained on."""
+    images = record.get("validation_source")
+    if not images:  # of an older record
+        return _source_name(record["source"], record.get("split")), "validation"
+    splits = {images["split"], record.get("split")} - {None}
+    if real_path(str(images["name"])) == real_path(str(record["source"])) and len(splits) < 2:
+        return None
+    return _source_name(images["name"], images["split"]), images["split"]
+
+
+def _network_config(path: Path) -> dict[str, Any]:
+    """What a card says of a network's configuration."""
+    content = read_json(path)
+    names = ("space", "architecture", "scale", "image_size")
+    if missing := [name for name in names if name not in content]:
+        raise ValueError(f"{path} is not the configuration of a network of pkgen: it lacks {', '.join(missing)}")
+    if content["space"] not in list_spaces():
+        raise unknown(f"search space in {path}", content["space"], list_spaces())
+    labels = content.get("id2label") or range(2)  # transformers leaves its own default out
+    return {name: content[name] for name in names} | {"num_labels": len(labels)}
+
+
+# ---------------------------------------------------------------------- what they share
+
+
+def _argument(variant: str | None) -> str:
+    """In the examples of a card."""
+    return f', variant="{variant}"' if variant else ""
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    return read_json(path) if path.is_file() else {}
+
+
+def origins_of(spaces: Iterable[str]) -> list[Origin]:
+    """Origins of spaces, each benchmark once."""
+    return list({(about := origin(name)).title: about for name in spaces}.values())
+
+
+def citations_of(origins: Sequence[Origin]) -> str:
+    """BibTeX of the paper and of benchmarks, each entry once."""
+    entries = [entry for about in origins for entry in re.split(r"\n(?=@)", about.citation)]
+    return "\n".join(dict.fromkeys([PAPER, *entries]))
+
+
+def space_card(template: Path, model_id: str, datasets: Sequence[str], sdk_version: str, python: str) -> RepoCard:
+    """The card of the Space, from its template."""
+    data = CardData(
+        title="PKGen",
+        emoji="🧩",
+        colorFrom="indigo",
+        colorTo="green",
+        sdk="gradio",
+        sdk_version=sdk_version,
+        python_version=python,
+        app_file="app.py",
+        license="apache-2.0",
+        short_description="Generate neural architectures without search",
+        models=[model_id],
+        datasets=list(datasets) or None,
+        tags=["neural-architecture-search", TAG],
+    )
+    return render(SpaceCard, template, data, title="PKGen", model_id=model_id)
+
+
+def may_write_card(folder: str | Path) -> bool:
+    """Whether a folder has no card, or one that pkgen wrote."""
+    path = Path(folder) / "README.md"
+    return not path.exists() or (path.is_file() and f"- {TAG}\n" in path.read_text(errors="replace"))
+
+
+def write_card(folder: str | Path, card: RepoCard) -> Path:
+    """Save a card as README.md, checked; FileExistsError for one that was not written here."""
+    path = Path(folder) / "README.md"
+    if not may_write_card(folder):
+        raise FileExistsError(f"{path} is there and was not written by pkgen; move it away first")
+    check_card(str(card), next(kind for kind, of in _CARDS.items() if isinstance(card, of)))
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(str(card))
+    return path

@@ -1,0 +1,1 @@
+"""What command line and app ask for and answer."""

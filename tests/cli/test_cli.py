@@ -1,0 +1,232 @@
+"""The command line as users type it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pkgen_hf import Prior, ScoreTable
+from pkgen_hf.benchmarks.score_table import with_package
+from pkgen_hf.cli.main import app
+from pkgen_hf.spaces import get_space, list_spaces
+
+runner = CliRunner()
+
+
+def run(*arguments: str) -> str:
+    result = runner.invoke(app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_generate_prints_and_draws(tmp_path: Path) -> None:
+    picture = tmp_path / "cells.png"
+    text = run("generate", "--task", "cifar10", "-n", "3", "--seed", "0", "--draw", str(picture))
+    assert text.count("|nor_conv_3x3~") >= 3
+    assert text.count("% measured") == 3
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_generate_json_is_json_and_reproduces() -> None:
+    call = ("generate", "--space", "nas-bench-graph", "--task", "cora", "-n", "4", "--seed", "1", "--json")
+    first, second = run(*call), run(*call)
+    assert first == second
+    record = json.loads(first)
+    assert [a["rank"] for a in record["architectures"]] == [1, 2, 3, 4]
+    assert all(a["parameters"] > 0 and a["flops"] > 0 for a in record["architectures"])
+
+
+def test_quiet_prints_results_only() -> None:
+    loud = run("generate", "-n", "2", "--seed", "0")
+    quiet = run("generate", "-n", "2", "--seed", "0", "--quiet")
+    assert "ranked by" in loud
+    assert "ranked by" not in quiet
+    assert "|" in quiet
+
+
+def test_prior_from_benchmark_and_own_evaluations_into_generate(tmp_path: Path) -> None:
+    text = run(
+        "prior", "--task", "cifar10", "--output", str(tmp_path / "b.parquet"), "--plot", str(tmp_path / "p.svg")
+    )
+    assert "best 20 of 15,625" in text
+    assert "<svg" in (tmp_path / "p.svg").read_text()
+    assert Prior.load(tmp_path / "b.parquet").evidence == "measured"
+    generated = json.loads(run("generate", "-n", "12", "--seed", "0", "--json"))["architectures"]
+    rows = [f'"{a["architecture"]}",{90 + i / 10}' for i, a in enumerate(generated)]
+    (tmp_path / "own.csv").write_text("\n".join(["architecture,score", *rows]))
+    run("prior", "--evaluations", str(tmp_path / "own.csv"), "-o", str(tmp_path / "own.parquet"))
+    out = json.loads(run("generate", "--prior", str(tmp_path / "own.parquet"), "-n", "2", "--json"))
+    assert len(out["architectures"]) == 2
+
+
+def test_draw_and_spaces(tmp_path: Path) -> None:
+    run("draw", "--space", "nas-bench-graph", "0112:gcn,gin,fc,cheb", "-o", str(tmp_path / "cell.svg"))
+    assert "cheb" in (tmp_path / "cell.svg").read_text()
+    listed = json.loads(run("spaces", "--json"))
+    assert {"nas-bench-201": 13820, "nas-bench-graph": 26206}.items() <= {
+        s["space"]: s["architectures"] for s in listed
+    }.items()
+    assert "nas-bench-graph" in run("spaces")
+
+
+def table_of(space: str, path: Path, **columns: float) -> str:
+    """A table in which every architecture that seed 0 generates has the same scores."""
+    out = json.loads(run("generate", "--space", space, "-n", "2", "--seed", "0", "--json"))
+    cells = [record["architecture"] for record in out["architectures"]]
+    pq.write_table(pa.table({"architecture": cells, **{name: 2 * [value] for name, value in columns.items()}}), path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("space", "columns", "field", "printed", "label"),
+    [
+        ("nas-bench-101", {"cifar10_test_accuracy": 93.5}, "measured_test_accuracy", "93.50 % measured",
+         "test accuracy on cifar10"),
+        ("nas-bench-101", {"cifar10_test_accuracy": 93.5, "cifar10_validation_accuracy": 94.5},
+         "measured_validation_accuracy", "94.50 % measured", "validation accuracy on cifar10"),
+        ("transnas-bench-101-micro", {"class_scene_validation_accuracy": 55.0}, "measured_validation_accuracy",
+         "55.00 % measured", "validation accuracy on class_scene"),
+    ],
+)  # fmt: skip
+def test_what_was_measured_is_called_what_it_is(
+    tmp_path: Path, space: str, columns: dict[str, float], field: str, printed: str, label: str
+) -> None:
+    call = ("generate", "--space", space, "-n", "2", "--seed", "0")
+    table = table_of(space, tmp_path / "table.parquet", **columns)
+    out = json.loads(run(*call, "--table", table, "--json"))
+    assert out["measured_on"] == label and [a[field] for a in out["architectures"]] == 2 * [list(columns.values())[-1]]
+    text = run(*call, "--table", table)
+    assert text.count(printed) == 2 and f"({label})" in text
+
+
+def test_scores_that_are_no_accuracies_have_no_unit(tmp_path: Path) -> None:
+    call = ("generate", "--space", "transnas-bench-101-micro", "--task", "room_layout", "-n", "1", "--seed", "0")
+    cell = json.loads(run(*call, "--json"))["architectures"][0]["architecture"]
+    columns = {"architecture": [cell], "room_layout_validation_score": [-0.65]}
+    pq.write_table(pa.table(columns), tmp_path / "table.parquet")
+    text = run(*call, "--table", str(tmp_path / "table.parquet"))
+    assert "-0.65 measured" in text and "%" not in text and "(validation score on room_layout)" in text
+
+
+def test_what_was_not_measured_is_not_shown(tmp_path: Path) -> None:
+    """Neither for a task of the user's own, nor for a kind of task, nor as NaN."""
+    cells = [
+        a["architecture"] for a in json.loads(run("generate", "-n", "12", "--seed", "0", "--json"))["architectures"]
+    ]
+    (tmp_path / "own.csv").write_text("\n".join(["architecture,score", *(f"{c},{k}" for k, c in enumerate(cells))]))
+    mine = str(tmp_path / "own.parquet")
+    for task in ([], ["--task", "image-classification"]):
+        run("prior", "--evaluations", str(tmp_path / "own.csv"), "-o", mine, *task)
+        for call in (["--prior", mine], ["--prior", mine, "--task", "image-classification"]):
+            text = run("generate", *call, "-n", "2")
+            assert "measured" not in text.replace("partly measured prior", "") and "%" not in text
+    run("prior", "--evaluations", str(tmp_path / "own.csv"), "-o", mine, "--task", "cifar100")
+    assert "(validation accuracy on cifar100)" in run("generate", "--prior", mine, "-n", "2")
+    few = {"architecture": cells[:1], "cifar10_validation_accuracy": [91.0]}
+    pq.write_table(pa.table(few), tmp_path / "few.parquet")
+    call = ("generate", "--task", "cifar10", "-n", "12", "--seed", "0", "--table", str(tmp_path / "few.parquet"))
+    text = run(*call)
+    assert text.count("91.00 % measured") == 1 and text.count("not measured") == 11 and "nan" not in text
+    assert "NaN" not in run(*call, "--json")
+
+
+def test_kinds_of_task(tmp_path: Path) -> None:
+    out = json.loads(run("generate", "--task", "image-classification", "-n", "2", "--seed", "0", "--json",
+                         "--max-parameters", "5e5"))  # fmt: skip
+    assert all(a["parameters"] <= 5e5 for a in out["architectures"]) and out["measured_on"] is None
+    cell = out["architectures"][0]["architecture"]
+    assert run("cost", cell, "--task", "image-classification") == run("cost", cell, "--task", "cifar10")
+
+
+@pytest.mark.parametrize("space", list_spaces())
+def test_every_space_is_generated_with_or_without_a_table_at_hand(space: str) -> None:
+    out = json.loads(run("generate", "--space", space, "-n", "2", "--seed", "0", "--json"))
+    assert len(out["architectures"]) == 2
+    assert ("measured_validation_accuracy" in out["architectures"][0]) == (space in with_package())
+
+
+def test_bench_reports_look_ups(tmp_path: Path, cell_table: ScoreTable) -> None:
+    rows = {
+        "architecture": cell_table.space.to_strings(cell_table.indices[:500]),
+        "cifar10_validation_accuracy": 500 * [9.0],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "table.parquet")
+    call = ["bench", "--batch", "8", "--steps", "1", "--repeats", "1", "--json"]
+    result = json.loads(run(*call, "--table", str(tmp_path / "table.parquet")))
+    assert result["table_rows"] == 500 and result["look_up_architectures"] == 100_000
+    assert result["look_up_seconds"] > 0 and result["table_loading_seconds"] > 0 and result["table_megabytes"] >= 0
+
+
+def test_bench_reports_rates() -> None:
+    call = ["bench", "--batch", "64", "--steps", "2", "--repeats", "1", "--json"]
+    result = json.loads(run(*call))
+    assert "look_up_seconds" not in result
+    assert result["architectures_per_second"] > 0
+    assert 0 < result["denoiser_share_of_matrix_product_percent"] < 200
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["generate", "--space", "nas-bench-2"], "Did you mean 'nas-bench-201'"),
+        (["generate", "--task", "cifar"], "Did you mean 'cifar10'"),
+        (["generate", "--checkpoint", "pkgen-bas"], "Did you mean 'pkgen-base'"),
+        (["generate", "-n", "0"], "whole number from 1"),
+        (["generate", "--draw", "cells.jpeg"], ".png"),
+        (["generate", "--table", "no.parquet"], "no.parquet"),
+        (["draw", "|none~0|"], "is not a nas-bench-201 string"),
+        (["prior", "--evaluations", "no.csv"], "no file no.csv"),
+    ],
+)
+def test_mistakes_give_one_line(arguments: list[str], message: str) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.count("error:") == 1
+
+
+def test_help_teaches() -> None:
+    assert "Example: pkgen generate" in run("generate", "--help").replace("\n", " ").replace("  ", " ")
+
+
+def test_prior_says_where_its_values_are_not_exact(tmp_path: Path) -> None:
+    text = " ".join(run("prior", "--help").split())
+    assert "exact Shapley values" not in text and "restricted games" in text and "additive fit" in text
+    space = get_space("nas-bench-asr")
+    strings = space.to_strings(space.sample(40, torch.Generator().manual_seed(0)))
+    lines = [f'"{string}",{i}' for i, string in enumerate(strings)]
+    (tmp_path / "own.csv").write_text("\n".join(["architecture,score", *lines]) + "\n")
+    printed = run("prior", "--space", space.name, "--evaluations", str(tmp_path / "own.csv"))
+    assert "2 restricted games of 3 and 6 operations, one game of 3 subgraphs" in " ".join(printed.split())
+
+
+def test_errors_of_evaluations_name_file_and_line_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("architecture,score\n|none~0|,[bold]\n")
+    result = runner.invoke(app, ["prior", "--evaluations", str(path)])
+    assert result.exit_code == 1
+    assert f"{path}, line 2: the score '[bold]' is not a finite number" in result.stderr  # not taken for markup
+
+
+def test_evaluations_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
+    path, space = tmp_path / "own.csv", get_space("nas-bench-201")
+    strings = space.to_strings(space.all_indices()[-6:])
+    lines = [f"{text};{90 + k},5" for k, text in enumerate(strings)]
+    path.write_text("\r\n".join(["architecture;score", *lines]), encoding="utf-8-sig")
+    out = json.loads(run("prior", "--evaluations", str(path), "--json"))
+    assert out["labels_read"] == 6
+
+
+@pytest.mark.parametrize(("encoding", "named"), [("utf-16", "UTF-16"), ("latin-1", "of another encoding")])
+def test_evaluations_of_another_encoding_give_one_line(tmp_path: Path, encoding: str, named: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("architecture,score,größe\n|none~0|,90,1\n", encoding=encoding)
+    result = runner.invoke(app, ["prior", "--evaluations", str(path)])
+    assert result.exit_code == 1
+    assert f"error: {path}, the text is {named}, not UTF-8" in result.stderr and result.stderr.count("\n") == 1

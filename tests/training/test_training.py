@@ -1,0 +1,522 @@
+"""Episodes and the training loop, on tiny real runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import runpy
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pkgen_hf import PKGenPipeline, PriorDiscreteScheduler, ScoreTable
+from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+from pkgen_hf.priors.prior import EVIDENCE, FREQUENCY, LOG_FREQUENCY, PRIOR_FEATURES, Prior, mean_of_each
+from pkgen_hf.spaces import TASK_TRAITS
+from pkgen_hf.training.episodes import (
+    GROUP,
+    TARGETS,
+    EpisodeDataset,
+    SpaceEpisodes,
+    goals_of,
+    labels_read,
+    load_tables,
+    make_episodes,
+    priors_of,
+)
+from pkgen_hf.training.loop import RECORD, TrainingArguments, train, training_loss
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "priors_per_task": 4,
+    "shifted_tasks": 2,
+    "width": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "train_batch_size": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def tables() -> list[ScoreTable]:
+    return load_tables({}, ["nas-bench-graph"])
+
+
+@pytest.fixture(scope="module")
+def dataset(tables: list[ScoreTable]) -> EpisodeDataset:
+    return EpisodeDataset(make_episodes(tables, 8, 2, seed=0), PriorDiscreteScheduler(), 64, 0.5, seed=0, length=10)
+
+
+@pytest.fixture(scope="module")
+def episodes(cell_table: ScoreTable, graph_table: ScoreTable) -> list[SpaceEpisodes]:
+    """Of two spaces, so that some priors come from the other one."""
+    return make_episodes([cell_table, graph_table], 16, 1, seed=0)
+
+
+def told_of(features: torch.Tensor, mask: torch.Tensor) -> list[str]:
+    """The evidence of each prior, from its features."""
+    columns = features[:, mask][:, 0, LOG_FREQUENCY + 1 :]
+    return [EVIDENCE[int(row.argmax())] if row.any() else "absent" for row in columns]
+
+
+# ---------------------------------------------------------------------- what is read
+
+
+def test_excluded_labels_reach_nothing() -> None:
+    exclude = ["nas-bench-graph", "nas-bench-201/cifar100", "nas-bench-201/ImageNet16-120"]
+    (table,) = load_tables({}, exclude)
+    assert labels_read([table]) == {"nas-bench-201/cifar10": 15625}
+    assert not [name for name in table.column_names if "cifar100" in name or "ImageNet" in name]
+    with pytest.raises(ValueError, match="has no validation scores of cifar100"):
+        table.column("cifar100")
+
+
+@pytest.mark.parametrize(
+    "exclude, message",
+    [
+        (["nas-bench-21"], "Did you mean 'nas-bench-201'"),
+        (["nas-bench-201/cifar"], "Did you mean 'cifar10'"),
+        (["nas-bench-201", "nas-bench-graph"], "nothing is left"),
+    ],
+)
+def test_bad_exclude(exclude: list[str], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        load_tables({}, exclude)
+    assert message in str(error.value)
+
+
+# ---------------------------------------------------------------------- episodes
+
+
+def test_goals(tables: list[ScoreTable]) -> None:
+    """Each task, the consensus of those of a kind, and tasks made of single ones."""
+    goals = goals_of(tables[0], 4, torch.Generator().manual_seed(0))
+    assert [goal.shifted for goal in goals] == [False] * 4 + [True] * 4
+    assert [goal.is_consensus for goal in goals] == [False] * 3 + [True] + [False] * 4
+    assert [goal.task for goal in goals[:4]] == [*tables[0].tasks, "image-classification"]
+    for goal in goals:
+        ranked = goal.ranked()
+        keys = goal.table.space.keys(goal.table.indices[ranked])
+        assert len(keys.unique()) == len(keys)
+        known = ~goal.scores.isnan() & goal.table.space.is_valid(goal.table.indices)
+        rows, means = mean_of_each(goal.table.space, goal.table.indices[known], goal.scores[known])
+        assert torch.equal(goal.table.space.keys(rows), keys.sort().values)
+        best_first = means[torch.searchsorted(goal.table.space.keys(rows), keys)]
+        assert (best_first[:-1] >= best_first[1:]).all()
+        quality = goal.quality()
+        assert quality[~quality.isnan()].max() == 1
+        assert quality[~quality.isnan()].min() >= 0
+        order = goal.scores[known].argsort(descending=True)
+        better = goal.scores[known][order][:-1] > goal.scores[known][order][1:]
+        assert (quality[known][order][:-1] > quality[known][order][1:])[better].all()
+    real, shifted = goals[0], goals[4]
+    assert not torch.equal(real.ranked()[:TARGETS], shifted.ranked()[:TARGETS])
+
+
+def test_consensus_goal_is_the_consensus(tables: list[ScoreTable]) -> None:
+    table = tables[0]
+    agreed = goals_of(table, 0, torch.Generator().manual_seed(0))[3]
+    assert torch.equal(agreed.scores, table.consensus(table.tasks))
+    prior = agreed.prior(agreed.ranked()[:20])
+    expected = Prior.from_benchmark(table.space, "image-classification", 20, table)
+    assert prior.task == expected.task == "image-classification"
+    torch.testing.assert_close(prior.features(), expected.features())
+
+
+def test_priors_of_a_table_are_those_of_its_tasks_and_kinds(cell_table: ScoreTable, graph_table: ScoreTable) -> None:
+    assert [prior.task for prior in priors_of(cell_table)] == [*cell_table.tasks, "image-classification"]
+    kinds = [prior.task for prior in priors_of(graph_table)]
+    assert kinds == [*graph_table.tasks, "node-classification"]  # a kind of one task has no consensus
+
+
+def test_priors_come_from_other_spaces_too(episodes: list[SpaceEpisodes]) -> None:
+    for part in episodes:
+        space = part.table.space
+        number = len(part.features)
+        assert part.features.shape == (number, space.num_slots, space.num_choices, PRIOR_FEATURES)
+        assert part.features.isfinite().all()
+        torch.testing.assert_close(part.stationary.sum(-1), torch.ones(number, space.num_slots))
+        assert part.traits.shape == (number, len(TASK_TRAITS))
+        told = told_of(part.features, space.choice_mask)
+        assert set(told) >= {"measured", "carried over", "from other spaces"}
+        kinds = [goal.task for goal in goals_of(part.table, 1, torch.Generator().manual_seed(0))]
+        consensus = [number for number, task in enumerate(kinds) if task not in space.tasks]
+        for evidence, goal in zip(told, part.goals.tolist(), strict=True):
+            if evidence == "from other spaces":  # they tell of a consensus where there is one
+                assert goal in consensus or part.table.space.task(kinds[goal]).kind not in kinds
+        assert float(part.weights.sum()) == pytest.approx(1, abs=0.15) and (part.weights > 0).all()
+
+
+def test_concealed_choices_leave_no_trace(episodes: list[SpaceEpisodes]) -> None:
+    """Of such a choice the prior says what it says of one it has never met; contributions of the others stay."""
+    dataset = EpisodeDataset(episodes, PriorDiscreteScheduler(), 64, 0.0, seed=0, length=200)
+    seen = 0
+    for number in range(60):
+        batch = dataset[number]
+        part = episodes[int(batch["space"])]
+        space, concealed = part.table.space, batch["concealed"]
+        assert concealed.shape == space.choice_mask.shape and not concealed[~space.choice_mask].any()
+        if not concealed.any():
+            continue
+        seen += 1
+        identities = {space.identities[s][k] for s, k in concealed.nonzero().tolist()}
+        assert len(identities) == 1  # the same operation wherever it stands
+        kinds = {space.slots[s].kind for s in concealed.any(1).nonzero()[:, 0].tolist()}
+        assert "operation" in kinds
+        features = batch["prior_features"][:, concealed]  # (priors, concealed choices, features)
+        assert not features[..., :FREQUENCY].any()
+        chance = (1 / space.sizes.float())[:, None].expand_as(concealed)[concealed].expand(len(features), -1)
+        torch.testing.assert_close(features[..., FREQUENCY], chance)
+        torch.testing.assert_close(features[..., LOG_FREQUENCY], (chance + 0.02).log() / 4)
+        others = batch["prior_features"][:, space.choice_mask & ~concealed][..., :FREQUENCY]
+        known = part.features[:, space.choice_mask & ~concealed][..., :FREQUENCY]
+        assert all((row == known).flatten(1).all(1).any() for row in others)
+    assert seen > 10
+
+
+def test_a_batch_follows_from_seed_and_number_alone(dataset: EpisodeDataset) -> None:
+    first, again, other = dataset[3], dataset[3], dataset[4]
+    assert all(torch.equal(first[key].nan_to_num(), again[key].nan_to_num()) for key in first)
+    assert not torch.equal(first["noisy"], other["noisy"])
+
+
+def test_batches_hold_what_they_say(dataset: EpisodeDataset, tables: list[ScoreTable]) -> None:
+    space = tables[0].space
+    batch = dataset[0]
+    assert batch["clean"].shape == batch["noisy"].shape == batch["ranked"].shape == (64, space.num_slots)
+    assert batch["prior_features"].shape[:3] == (64 // GROUP, space.num_slots, space.num_choices)
+    assert space.check(batch["clean"]) is not None
+    assert space.check(batch["noisy"]) is not None
+    dropped = (batch["prior_features"] == 0).flatten(1).all(1)
+    assert 0 < dropped.sum() < len(dropped)
+    # nothing is promised where the prior is dropped, so nothing is ranked there
+    assert batch["quality"][dropped.repeat_interleave(GROUP)].isnan().all()
+    assert (~batch["quality"][~dropped.repeat_interleave(GROUP)].isnan()).any()
+
+
+def test_architectures_to_be_scored_are_of_every_quality(dataset: EpisodeDataset) -> None:
+    """Half of them of uniform quality from 0 to 1, which is log-uniform rank, half from anywhere, where it is low."""
+    quality = torch.cat([dataset[i]["quality"] for i in range(10)])
+    counts = torch.histc(quality[~quality.isnan()], 5, 0, 1)
+    assert (counts[1:] > 0.5 * counts.sum() / 10).all() and counts[0] > 2 * counts[1:].max()
+
+
+def test_little_noise_keeps_and_much_noise_changes(dataset: EpisodeDataset) -> None:
+    batches = [dataset[i] for i in range(10)]
+    same = torch.cat([(b["clean"] == b["noisy"]).float().mean(1) for b in batches])
+    times = torch.cat([b["timesteps"] for b in batches])
+    assert same[times < 100].mean() > 0.95
+    assert same[times > 900].mean() < same[times < 500].mean()
+
+
+def test_batch_size_must_be_a_multiple(dataset: EpisodeDataset) -> None:
+    with pytest.raises(ValueError, match=f"multiple of {GROUP}, got 10"):
+        EpisodeDataset(dataset.episodes, dataset.scheduler, 10, 0.1, 0, 1)
+
+
+# ---------------------------------------------------------------------- the loop
+
+
+def test_loss_is_that_of_noisy_and_of_clean_ones_apart(tables: list[ScoreTable], dataset: EpisodeDataset) -> None:
+    """One call of the denoiser does both; what has no rank counts for nothing, and both terms have their weight."""
+    torch.manual_seed(0)
+    space, batch = tables[0].space, dataset[1]
+    denoiser = ArchitectureDenoiser(width=16, num_layers=1, num_heads=2)
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    condition = replace(
+        denoiser.describe(space, Prior.absent(space)),
+        prior_features=batch["prior_features"],
+        task_traits=batch["task_traits"],
+    )
+    logits, _ = denoiser(batch["noisy"], batch["timesteps"], condition)
+    scores = denoiser(batch["ranked"], 0.0, condition)[1]
+    known = ~batch["quality"].isnan()
+    assert known.any() and not known.all()
+    without, parts = training_loss(denoiser, condition, batch, 0.0)
+    both, _ = training_loss(denoiser, condition, batch, 2.0)
+    assert batch["evidence"].shape == batch["noisy"].shape and (batch["evidence"] >= 0).all()
+    clean = logits.clone()
+    for row, slot in torch.cartesian_prod(*map(torch.arange, batch["noisy"].shape)).tolist():
+        clean[row, slot, batch["noisy"][row, slot]] += batch["evidence"][row, slot]
+    expected = torch.nn.functional.cross_entropy(clean.flatten(0, 1), batch["clean"].flatten())
+    torch.testing.assert_close(parts["cross_entropy"], expected)
+    torch.testing.assert_close(parts["ranking"], (scores - batch["quality"])[known].square().mean())
+    torch.testing.assert_close(both - without, 2 * parts["ranking"])
+    assert without >= parts["cross_entropy"]
+
+
+def run(folder: Path, tables: list[ScoreTable], **changes: object) -> list[dict[str, float]]:
+    losses: list[dict[str, float]] = []
+    arguments = TrainingArguments(output_dir=str(folder), cpu=True, quiet=True, **{**SMALL, **changes})  # type: ignore[arg-type]
+    train(arguments, tables, lambda step, values: losses.append({"step": step, **values}))
+    return losses
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "pipeline" / "denoiser" / "diffusion_pytorch_model.safetensors")
+
+
+def test_training_lowers_the_losses_and_saves_a_pipeline(
+    tmp_path: Path, tables: list[ScoreTable], dataset: EpisodeDataset
+) -> None:
+    run(tmp_path, tables, max_train_steps=120, learning_rate=1e-2, lr_warmup_steps=5)
+
+    @torch.no_grad()
+    def losses(denoiser: ArchitectureDenoiser) -> dict[str, float]:
+        """On the same batches of other episodes."""
+        static, means = denoiser.describe(tables[0].space, Prior.absent(tables[0].space)), {}
+        for batch in (dataset[i] for i in range(10)):
+            here = replace(static, prior_features=batch["prior_features"], task_traits=batch["task_traits"])
+            for name, value in training_loss(denoiser, here, batch, 1.0)[1].items():
+                means[name] = means.get(name, 0.0) + float(value) / 10
+        return means
+
+    pipe = PKGenPipeline.from_pretrained(tmp_path / "pipeline")
+    before, after = losses(ArchitectureDenoiser(width=16, num_layers=1, num_heads=2)), losses(pipe.denoiser)
+    assert after["cross_entropy"] < 0.97 * before["cross_entropy"]  # which the prior and the noise give at first
+    assert after["ranking"] < 0.7 * before["ranking"]
+    pipe.set_progress_bar_config(disable=True)
+    assert len(pipe(space="nas-bench-201", task="cifar10", num_architectures=3).architectures) == 3
+    record = json.loads((tmp_path / "pipeline" / RECORD).read_text())
+    assert record["labels_read"] == labels_read(tables)
+    assert record["parameters"] == pipe.denoiser.num_parameters()
+
+
+def test_features_that_no_space_has_change_nothing(tmp_path: Path, tables: list[ScoreTable]) -> None:
+    run(tmp_path, tables, max_train_steps=3)
+    seen = (tables[0].space.choice_features != 0).flatten(0, 1).any(0)
+    weight = weights(tmp_path)["choice.weight"]
+    assert not seen.all() and (weight[:, ~seen] == 0).all() and (weight[:, seen] != 0).any(0).all()
+
+
+def test_resumes_exactly(tmp_path: Path, tables: list[ScoreTable]) -> None:
+    """Stopped after 7 of 12 steps and resumed from step 6: the same losses and weights as without a stop."""
+    whole = run(tmp_path / "whole", tables, max_train_steps=12, gradient_accumulation_steps=2)
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: int, values: dict[str, float]) -> None:
+        if step == 7:
+            raise Stop
+
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path / "stopped"),
+        cpu=True,
+        quiet=True,
+        max_train_steps=12,
+        gradient_accumulation_steps=2,
+        checkpointing_steps=2,
+        **SMALL,  # type: ignore[arg-type]
+    )
+    with pytest.raises(Stop):
+        train(arguments, tables, stop)
+    kept = sorted(path.name for path in (tmp_path / "stopped").glob("checkpoint-*"))
+    assert kept == ["checkpoint-4", "checkpoint-6"]  # they rotate
+    rest = run(
+        tmp_path / "stopped",
+        tables,
+        max_train_steps=12,
+        gradient_accumulation_steps=2,
+        resume_from_checkpoint="latest",
+    )
+    assert rest == whole[6:]
+    ours, theirs = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, tables: list[ScoreTable]) -> Path:
+    """A training of 4 steps with a checkpoint after 2, 3 and 4."""
+    folder = tmp_path_factory.mktemp("begun")
+    run(folder, tables, max_train_steps=4, checkpointing_steps=1, checkpoints_total_limit=3)
+    return folder
+
+
+@pytest.fixture
+def stopped(begun: Path, tmp_path: Path) -> Path:
+    """A copy of it that may be changed."""
+    return Path(shutil.copytree(begun, tmp_path / "stopped"))
+
+
+def resumed(folder: Path, tables: list[ScoreTable], wanted: object = "latest", **changes: object) -> list[int]:
+    """The steps that a resumed training does."""
+    options = {"max_train_steps": 4, "resume_from_checkpoint": wanted, **changes}
+    return [int(values["step"]) for values in run(folder, tables, **options)]
+
+
+def test_unknown_checkpoint_to_resume(stopped: Path, tables: list[ScoreTable]) -> None:
+    with pytest.raises(FileNotFoundError, match="'checkpoint-9'.* Allowed: checkpoint-2, checkpoint-3, checkpoint-4"):
+        resumed(stopped, tables, "checkpoint-9")
+    assert resumed(stopped / "new", tables) == [1, 2, 3, 4]  # there is no latest yet
+    assert resumed(stopped, tables, "checkpoint-3") == [4]
+    assert resumed(stopped / "other", tables, str(stopped / "checkpoint-2")) == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"seed": 1}, "with seed 0, not 1;"),
+        ({"width": 32}, "with width 16, not 32;"),
+        ({"num_layers": 2}, "with num_layers 1, not 2;"),
+        ({"train_batch_size": 32}, "with train_batch_size 16, not 32;"),
+        ({"gradient_accumulation_steps": 2}, "with batches in a step 1, not 2;"),
+        ({"learning_rate": 0.01}, "with learning_rate 0.002, not 0.01;"),
+        ({"use_ema": False}, "with use_ema True, not False;"),
+        ({"shifted_tasks": 3}, "with shifted_tasks 2, not 3;"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_not_resumed(
+    stopped: Path, tables: list[ScoreTable], changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{stopped}/checkpoint-4 is of a training {message}")):
+        resumed(stopped, tables, **changes)
+
+
+def test_a_checkpoint_of_other_labels_is_not_resumed(stopped: Path) -> None:
+    fewer = load_tables({}, ["nas-bench-graph", "nas-bench-201/cifar100"])
+    with pytest.raises(ValueError, match="with labels of nas-bench-201/cifar100 15625, not None;"):
+        resumed(stopped, fewer)
+
+
+def test_a_training_may_go_on_for_longer_and_elsewhere(stopped: Path, tables: list[ScoreTable]) -> None:
+    changes = {"logging_steps": 1, "checkpoints_total_limit": 1, "sources": {"nas-bench-201": "elsewhere"}}
+    assert resumed(stopped, tables, max_train_steps=6, **changes) == [5, 6]
+    with pytest.raises(ValueError, match="max_train_steps is 3, but the checkpoint is of step 4"):
+        resumed(stopped, tables, max_train_steps=3)
+
+
+def test_recorded_seconds_are_those_of_all_parts(stopped: Path, tables: list[ScoreTable]) -> None:
+    path = stopped / "checkpoint-3" / "progress.json"
+    progress = json.loads(path.read_text())
+    recorded = json.loads((stopped / "pipeline" / RECORD).read_text())["seconds"]
+    assert 0 < progress["seconds"] <= recorded + 0.1
+    path.write_text(json.dumps({**progress, "seconds": 5000.0}))
+    resumed(stopped, tables, "checkpoint-3", checkpointing_steps=1)
+    assert json.loads((stopped / "checkpoint-4" / "progress.json").read_text())["seconds"] > 5000
+    assert json.loads((stopped / "pipeline" / RECORD).read_text())["seconds"] > 5000
+
+
+DAMAGES = {
+    "half written": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "file",
+    ["model.safetensors", "optimizer.bin", "custom_checkpoint_0.pkl", "custom_checkpoint_1.pkl", "progress.json"],
+)
+def test_a_damaged_checkpoint_is_named_with_the_one_before_it(
+    stopped: Path, tables: list[ScoreTable], file: str, damage: str
+) -> None:
+    DAMAGES[damage](stopped / "checkpoint-4" / file)
+    with pytest.raises(ValueError) as refused:
+        resumed(stopped, tables)
+    message = str(refused.value)
+    assert file in message and f"{stopped}/checkpoint-4" in message and "\n" not in message
+    assert message.endswith("; the checkpoint before it is whole: --resume_from_checkpoint checkpoint-3")
+
+
+def test_damage_of_another_form(stopped: Path, tables: list[ScoreTable]) -> None:
+    (stopped / "checkpoint-2" / "progress.json").write_text('{"step": 2, "seconds": null, "settings": {}}')
+    with pytest.raises(ValueError, match="checkpoint-2/progress.json says .*seconds.*; there is no whole"):
+        resumed(stopped, tables, "checkpoint-2")
+    shutil.copytree(stopped / "checkpoint-3", stopped / "checkpoint-3-copy")  # no checkpoint of the training
+    (stopped / "checkpoint-9").mkdir()
+    with pytest.raises(ValueError, match="is missing in .*checkpoint-9; .*resume_from_checkpoint checkpoint-4"):
+        resumed(stopped, tables)
+
+
+def test_what_a_killed_write_left_is_no_part_of_a_checkpoint(stopped: Path, tables: list[ScoreTable]) -> None:
+    shutil.rmtree(stopped / "checkpoint-4")
+    left = stopped / ".checkpoint-4"
+    left.mkdir()
+    (left / "optimizer_1.bin").write_bytes(b"half")
+    assert resumed(stopped, tables, checkpointing_steps=1) == [4]
+    whole = {path.name for path in (stopped / "checkpoint-3").iterdir()}
+    assert {path.name for path in (stopped / "checkpoint-4").iterdir()} == whole and not left.exists()
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(tmp_path: Path, tables: list[ScoreTable]) -> None:
+    """Files may not grow beyond 20 kB, less than the weights."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot write .*/checkpoint-1: "):
+            run(tmp_path, tables, max_train_steps=2, checkpointing_steps=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------- the recipe, as users start it
+
+
+def options_of(folder: Path) -> list[str]:
+    options = {**SMALL, "max_train_steps": 4, "output_dir": folder, "exclude": "nas-bench-graph", "logging_steps": 1}
+    return [part for name, value in options.items() for part in (f"--{name}", str(value))]
+
+
+def recipe(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    """The recipe as one process, which is this one."""
+    monkeypatch.setattr(sys, "argv", ["recipes/train.py", *options])
+    runpy.run_path(str(ROOT / "recipes" / "train.py"), run_name="__main__")
+
+
+def test_two_processes_equal_one_with_twice_the_accumulation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["recipes/train.py", "--cpu", *options_of(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    more = ["--gradient_accumulation_steps", "2", "--report_to", "tensorboard"]
+    recipe(monkeypatch, "--cpu", *options_of(tmp_path / "one"), *more)
+    for printed in (done.stdout, capsys.readouterr().out):
+        assert "nas-bench-201/cifar10" in printed and "nas-bench-graph/cora" not in printed
+        assert printed.count("labels read") == printed.count("excluded: nas-bench-graph") == 1
+    two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
+    assert all(torch.allclose(one[key], two[key], atol=1e-4) for key in one)
+    record = json.loads((tmp_path / "two" / "pipeline" / RECORD).read_text())
+    assert record["processes"] == 2
+    assert list((tmp_path / "one").rglob("events.out.tfevents.*"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the launcher does join the processes")
+def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes without --cpu on a machine without GPUs would both be the first and overwrite each other."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match="error: the launcher started 2 processes but Accelerate sees 1"):
+        recipe(monkeypatch, "--exclude", "nas-bench-graph", "--output_dir", str(tmp_path))
+    assert not (tmp_path / "pipeline").exists()
+
+
+def test_the_recipe_reports_a_damaged_checkpoint_in_one_line(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stopped / "checkpoint-4" / "model.safetensors").write_bytes(b"")
+    options = [*options_of(stopped), "--cpu", "--resume_from_checkpoint", "latest"]
+    with pytest.raises(SystemExit, match="^error: .*checkpoint-4/model.*resume_from_checkpoint checkpoint-3$"):
+        recipe(monkeypatch, *options)
+    recipe(monkeypatch, *options[:-1], "checkpoint-3")
+    assert "saved in" in capsys.readouterr().out
+
+
+def test_the_recipe_reports_mistakes_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="error: .*Did you mean 'nas-bench-201'") as stopped:
+        recipe(monkeypatch, "--exclude", "nas-bench-21", "--output_dir", str(tmp_path))
+    assert "\n" not in str(stopped.value)
