@@ -42,7 +42,7 @@ $(LOWEST)/.done: pyproject.toml .ci/lowest.py
 lowest: $(LOWEST)/.done
 
 test-lowest: lowest
-	$(LOWEST)/bin/python -m pytest $(addprefix tests/test_,$(addsuffix .py,pipeline denoiser scheduler priors network_model dataset_folder limits))
+	$(LOWEST)/bin/python -m pytest $(addprefix tests/,$(addsuffix .py,test_pipeline test_denoiser test_scheduler test_network_model priors/test_priors publishing/test_dataset_folder budgets/test_limits))
 
 clean:
 	rm -rf $(VENV) $(LOWEST) cells.png

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pkgen_hf.benchmarks import score_table as benchmarks
 from pkgen_hf.benchmarks.readers.pickles import PlainUnpickler, read_plain
 from pkgen_hf.benchmarks.score_table import ScoreTable, load_benchmark
-from pkgen_hf.benchmarks.score_table import score_table as benchmarks
 from pkgen_hf.priors.prior import Prior
 from pkgen_hf.spaces import SearchSpace, get_space
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from genotypes import DARTS_V2
 from torch import nn
 from torch.nn import functional as F
 
@@ -13,10 +14,6 @@ from pkgen_hf.spaces import nas_bench_201
 
 MEASURED = [name for name in list_spaces() if name != "nas-bench-graph"]
 CELL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
-DARTS_V2 = (
-    "[[[0, 3], [1, 3], [0, 3], [1, 3], [1, 3], [0, 2], [0, 2], [2, 5]], "
-    "[[0, 0], [1, 0], [2, 2], [1, 0], [0, 0], [2, 2], [2, 2], [1, 0]]]"
-)
 IMAGENET = {"stem": "imagenet", "channels": 48, "cells": 14, "affine": True, "num_classes": 1000}
 
 

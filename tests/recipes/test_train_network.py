@@ -19,9 +19,9 @@ import pyarrow as pa
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from genotypes import DARTS_V2
 from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet
 from safetensors.torch import load_file, save_file
-from test_darts import DARTS_V2
 from transformers import pipeline
 
 import evaluate_imagenet

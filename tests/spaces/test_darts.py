@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from genotypes import DARTS_V2
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
@@ -21,13 +22,6 @@ from pkgen_hf.networks import darts
 from pkgen_hf.spaces.darts import NODES, OPERATIONS, DARTSSpace, cell_shapes, count_cells
 
 SPACE = cast(DARTSSpace, get_space("darts"))
-DARTS_V2 = (
-    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
-    "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], "
-    "normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), "
-    "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], "
-    "reduce_concat=range(2, 6))"
-)
 COMPACT_V2 = (
     "[[[0, 3], [1, 3], [0, 3], [1, 3], [1, 3], [0, 2], [0, 2], [2, 5]], "
     "[[0, 0], [1, 0], [2, 2], [1, 0], [0, 0], [2, 2], [2, 2], [1, 0]]]"
