@@ -1,14 +1,15 @@
 """PKGen: generate high-performance neural architectures from prior knowledge, without search."""
 
 from .architecture import Architecture, Cost
-from .benchmarks.score_table import ScoreTable, load_benchmark
+from .benchmarks.score_table import ScoreTable
+from .benchmarks.sources import load_benchmark
 from .modeling_denoiser import ArchitectureDenoiser
 from .modeling_network import PKGenNetworkConfig, PKGenNetworkForImageClassification
 from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
 from .priors.prior import Prior
 from .proposals.proposer import Proposer
 from .scheduling_prior_discrete import PriorDiscreteScheduler
-from .spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
+from .spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces, register_space
 
 __version__ = "0.1.0"
 
@@ -31,4 +32,5 @@ __all__ = [
     "get_space",
     "list_spaces",
     "load_benchmark",
+    "register_space",
 ]

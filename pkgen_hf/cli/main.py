@@ -25,7 +25,8 @@ app.add_typer(dataset, name="dataset")
 
 def _score_table(space: str, source: str | None, quiet: bool) -> Any:
     """The space's table of measurements if it is at hand, else None; with a hint if its package is not installed."""
-    from ..benchmarks.score_table import ScoreTable, with_package
+    from ..benchmarks.score_table import ScoreTable
+    from ..benchmarks.sources import with_package
 
     if source is None and space not in with_package():
         return None
