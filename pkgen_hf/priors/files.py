@@ -89,7 +89,7 @@ def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
                 }
             )
     with atomic_write(path) as unfinished:
-        own = {prior.space.name: _meanings(prior.space) for prior in priors if prior.space.name not in list_spaces()}
+        own = {prior.space.name: _meanings(prior.space) for prior in priors if not prior.space.is_built_in}
         schema = pa.schema(_COLUMNS, {_MEANINGS: json.dumps(own)} if own else None)
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), unfinished)
     return user_path(path)
