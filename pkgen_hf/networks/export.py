@@ -222,10 +222,10 @@ def _export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, facts: 
     program.model.metadata_props.update(facts)
     with atomic_write(path) as unfinished:
         program.save(unfinished, external_data=False)
-        return _difference(network, unfinished, others)
+        return output_difference(network, unfinished, others)
 
 
-def _difference(network: nn.Module, path: Path, inputs: torch.Tensor) -> float | None:
+def output_difference(network: nn.Module, path: Path, inputs: torch.Tensor) -> float | None:
     """The largest between results of onnxruntime and torch; ValueError above `TOLERANCE` times the largest result."""
     if find_spec("onnxruntime") is None:
         return None

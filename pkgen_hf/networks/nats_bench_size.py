@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..spaces import get_space
 from ..spaces.nats_bench_size import CELL, HALVES, WIDTHS
-from .nas_bench_201 import Cell, Reduction, _convolution
+from .nas_bench_201 import Cell, Reduction, relu_conv_bn
 
 if TYPE_CHECKING:
     from ..architecture import Architecture
@@ -34,7 +34,7 @@ class SizedCell(Cell):
         if inputs != outputs:
             shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
             for edge, name in [(0, names[0]), (1, names[1]), (3, names[3])]:
-                self.operations[edge] = shortcut if name == "skip_connect" else _convolution(inputs, outputs, kernel=3)
+                self.operations[edge] = shortcut if name == "skip_connect" else relu_conv_bn(inputs, outputs, kernel=3)
 
 
 class SizeNetwork(nn.Module):

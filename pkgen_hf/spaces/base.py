@@ -494,7 +494,7 @@ class SearchSpace:
 
     def join_names(self, names: np.ndarray) -> np.ndarray:
         """Strings, object array (batch,), from choice names (batch, slots)."""
-        return _join(names, ["", *["|"] * (self.num_slots - 1)], "")
+        return join_columns(names, ["", *["|"] * (self.num_slots - 1)], "")
 
     @property
     def example(self) -> str:
@@ -573,7 +573,7 @@ def _plain(code: CodeType) -> tuple[Any, ...]:
     return code.co_code, code.co_names, tuple(constants)
 
 
-def _join(names: np.ndarray, before: Sequence[str], end: str) -> np.ndarray:
+def join_columns(names: np.ndarray, before: Sequence[str], end: str) -> np.ndarray:
     """Join object columns of `names` with the text `before` each, and `end`."""
     text = before[0] + names[:, 0]
     for column in range(1, names.shape[1]):

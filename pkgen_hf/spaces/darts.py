@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ..errors import shortened
-from .base import SearchSpace, _join
+from .base import SearchSpace, join_columns
 from .parts import Choice, Graph, Slot, Task, constant, moved_once
 from .pasted import arguments, literal
 
@@ -358,14 +358,14 @@ class DARTSSpace(SearchSpace):
         columns = np.stack([names, _DIGITS[sources]], axis=2).reshape(len(names), 2 * names.shape[1])
         inner = ["', ", "), ('"] * 8
         before = ["Genotype(normal=[('", *inner[:-1], ")], normal_concat=range(2, 6), reduce=[('", *inner[:-1]]
-        return _join(columns, before, ")], reduce_concat=range(2, 6))").tolist()
+        return join_columns(columns, before, ")], reduce_concat=range(2, 6))").tolist()
 
     def to_compact_strings(self, indices: torch.Tensor) -> list[str]:
         """The short form, JSON ``[normal, reduce]``, each 8 ``[input, operation number]``, which is read as well."""
         sources, operations = (part.flatten(1).cpu().numpy() for part in self.edges(indices))
         columns = np.stack([_DIGITS[sources], _DIGITS[operations]], axis=2).reshape(len(sources), 2 * sources.shape[1])
         inner = [", ", "], ["] * 8
-        return _join(columns, ["[[[", *inner[:-1], "]], [[", *inner[:-1]], "]]]").tolist()
+        return join_columns(columns, ["[[[", *inner[:-1], "]], [[", *inner[:-1]], "]]]").tolist()
 
     # ------------------------------------------------------------------ pictures
 

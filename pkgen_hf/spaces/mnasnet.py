@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..errors import shortened
-from .base import SearchSpace, _join
+from .base import SearchSpace, join_columns
 from .parts import Choice, Slot, Task, constant
 
 EXPANSIONS = (1, 4, 6)
@@ -114,7 +114,7 @@ class MnasNetSpace(SearchSpace):
 
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         texts = self._texts[np.arange(self.num_slots)[None, :], indices.cpu().numpy()]
-        return _join(texts, ["{", *[", "] * (self.num_slots - 1)], "}").tolist()
+        return join_columns(texts, ["{", *[", "] * (self.num_slots - 1)], "}").tolist()
 
     @cached_property
     def _texts(self) -> np.ndarray:

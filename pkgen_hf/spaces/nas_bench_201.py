@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .base import SearchSpace, _join
+from .base import SearchSpace, join_columns
 from .parts import Choice, Slot, Task
 from .pasted import check_line
 
@@ -95,7 +95,7 @@ class NASBench201Space(FourNodeCellSpace):
         return list(match.groups())
 
     def join_names(self, names: np.ndarray) -> np.ndarray:
-        return _join(names, ["|", "~0|+|", "~0|", "~1|+|", "~0|", "~1|"], "~2|")
+        return join_columns(names, ["|", "~0|+|", "~0|", "~1|+|", "~0|", "~1|"], "~2|")
 
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Exact: stem, 15 cells of widths 16, 32, 64, two residual blocks and the classifier."""
