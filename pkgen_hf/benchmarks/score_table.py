@@ -14,7 +14,7 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import numpy as np
@@ -72,8 +72,7 @@ def _read_nas_bench_201() -> dict[str, Any]:
 def _read_nas_bench_graph() -> dict[str, Any]:
     """Validation and test score (accuracy; area under the curve for proteins), latency and parameters."""
     folder = _package_folder("nas_bench_graph", "nas-bench-graph", "nas-bench-graph") / "light"
-    space = get_space("nas-bench-graph")
-    assert isinstance(space, NASBenchGraphSpace)
+    space = cast(NASBenchGraphSpace, get_space("nas-bench-graph"))
     tables = {task: read_plain(folder / f"{task}.bench") for task in space.tasks}
     keys = list(tables["cora"])
     columns: dict[str, Any] = {"architecture": space.to_strings(space.from_benchmark_keys(torch.tensor(keys)))}

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError
@@ -218,7 +218,7 @@ def _export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, facts: 
             dynamo=True,
             verbose=False,
         )
-    assert program is not None  # with dynamo=True
+    program = cast(torch.onnx.ONNXProgram, program)  # None only without dynamo=True
     program.model.metadata_props.update(facts)
     with atomic_write(path) as unfinished:
         program.save(unfinished, external_data=False)

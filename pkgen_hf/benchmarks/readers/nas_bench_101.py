@@ -12,7 +12,7 @@ import json
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -82,7 +82,7 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
     ValueError
         For a damaged, truncated or foreign file, and for cells that are not of the space.
     """
-    assert isinstance(space, NASBench101Space)
+    space = cast(NASBench101Space, space)
     cells: dict[tuple[str, str], int] = {}
     parameters: list[int] = []
     runs = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +84,7 @@ def merge_runs(strings: Sequence[str], columns: Mapping[str, Any]) -> pa.Table:
 
 def _graphs(space: SearchSpace, table: pa.Table) -> pa.Table:
     """NAS-Bench-101 with its matrices and operations in columns."""
-    assert isinstance(space, NASBench101Space)
+    space = cast(NASBench101Space, space)
     strings = []
     for start in range(0, table.num_rows, _CHUNK):
         part = table.slice(start, _CHUNK)
