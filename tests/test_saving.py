@@ -22,8 +22,8 @@ from test_files import in_a_mount_namespace
 
 from pkgen_hf import Architecture, PKGenPipeline, Prior, PriorDiscreteScheduler
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+from pkgen_hf.publishing import push as publishing
 from pkgen_hf.publishing.cards import pipeline_card
-from pkgen_hf.publishing.push import push as publishing
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, list_spaces
 
 SPACE = "nas-bench-201"
