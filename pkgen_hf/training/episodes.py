@@ -425,7 +425,7 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
             "clean": clean,
             "noisy": noisy,
             "timesteps": timesteps,
-            "evidence": self.scheduler.evidence(timesteps, noisy, stationary),
+            "evidence": self.scheduler.log_likelihood_ratio(timesteps, noisy, stationary),
             "ranked": rows[ranked],
             "quality": quality,
         }

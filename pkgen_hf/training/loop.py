@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from ..benchmarks.score_table import ScoreTable
 from ..files import write_json
-from ..modeling_denoiser import TRUST, ArchitectureDenoiser, Condition
+from ..modeling_denoiser import LOG_FREQUENCY_SCALE, ArchitectureDenoiser, Condition
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.prior import LOG_FREQUENCY, Prior
 from ..scheduling_prior_discrete import PriorDiscreteScheduler
@@ -133,7 +133,7 @@ def training_loss(
     # Only differences of logits count for the cross-entropy; a choice that no space has trained gets the level at
     # which the others are on average, so that level is kept at what the prior says.
     mask = condition.choice_mask
-    raw = logits - TRUST * condition.prior_features[..., LOG_FREQUENCY][:, None]
+    raw = logits - LOG_FREQUENCY_SCALE * condition.prior_features[..., LOG_FREQUENCY][:, None]
     level = (raw.masked_fill(~mask, 0).sum(-1) / mask.sum(-1)).square().mean()
     scores = scores.unflatten(0, (groups, 2, -1))[:, 1].flatten()
     known = ~batch["quality"].isnan()
@@ -217,7 +217,7 @@ def train(
         num_heads=arguments.num_heads,
         vocabulary=_vocabulary(tables),
     )
-    static = [denoiser.describe(table.space, Prior.absent(table.space)) for table in tables]
+    static = [denoiser.make_condition(table.space, Prior.absent(table.space)) for table in tables]
     with torch.no_grad():  # what no space here has must change nothing in a space that has it
         seen = torch.stack([(here.choice_features != 0).flatten(0, 1).any(0) for here in static]).any(0)
         denoiser.choice.weight[:, ~seen] = 0

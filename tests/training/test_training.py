@@ -234,7 +234,7 @@ def test_loss_is_that_of_noisy_and_of_clean_ones_apart(tables: list[ScoreTable],
         for parameter in denoiser.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))
     condition = replace(
-        denoiser.describe(space, Prior.absent(space)),
+        denoiser.make_condition(space, Prior.absent(space)),
         prior_features=batch["prior_features"],
         task_traits=batch["task_traits"],
     )
@@ -274,7 +274,7 @@ def test_training_lowers_the_losses_and_saves_a_pipeline(
     @torch.no_grad()
     def losses(denoiser: ArchitectureDenoiser) -> dict[str, float]:
         """On the same batches of other episodes."""
-        static, means = denoiser.describe(tables[0].space, Prior.absent(tables[0].space)), {}
+        static, means = denoiser.make_condition(tables[0].space, Prior.absent(tables[0].space)), {}
         for batch in (dataset[i] for i in range(10)):
             here = replace(static, prior_features=batch["prior_features"], task_traits=batch["task_traits"])
             for name, value in training_loss(denoiser, here, batch, 1.0)[1].items():
