@@ -30,8 +30,8 @@ from pkgen_hf.errors import one_line, unknown
 from pkgen_hf.files import replace_folder, user_path, write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
 from pkgen_hf.publishing.cards import network_card, write_card
+from pkgen_hf.training.arguments import RECORD
 from pkgen_hf.training.checkpoints import load_checkpoint, save_checkpoint
-from pkgen_hf.training.loop import RECORD
 from presets import Settings
 
 # What may differ between a run and the one that goes on with it.

@@ -25,8 +25,9 @@ from pkgen_hf.benchmarks.latencies import LatencyTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
 from pkgen_hf.priors.prior import Prior
 from pkgen_hf.spaces import SearchSpace
-from pkgen_hf.training.episodes import load_tables
-from pkgen_hf.training.loop import RECORD, TrainingArguments, train
+from pkgen_hf.training.arguments import RECORD, TrainingArguments
+from pkgen_hf.training.loop import train
+from pkgen_hf.training.tasks import load_tables
 
 SMALL = {"priors_per_task": 4, "shifted_tasks": 2, "width": 16, "num_layers": 1, "num_heads": 2}
 TENSORS = (
