@@ -6,7 +6,6 @@ import json
 import os
 import re
 import resource
-import runpy
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import run_script
 from safetensors.torch import load_file
 
 from pkgen_hf import PKGenPipeline, PriorDiscreteScheduler, ScoreTable
@@ -464,14 +464,13 @@ def options_of(folder: Path) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name}", str(value))]
 
 
-def recipe(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+def recipe(*options: str) -> None:
     """The recipe as one process, which is this one."""
-    monkeypatch.setattr(sys, "argv", ["recipes/train.py", *options])
-    runpy.run_path(str(ROOT / "recipes" / "train.py"), run_name="__main__")
+    run_script("train.py", list(options))
 
 
 def test_two_processes_equal_one_with_twice_the_accumulation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     command += ["recipes/train.py", "--cpu", *options_of(tmp_path / "two")]
@@ -479,7 +478,7 @@ def test_two_processes_equal_one_with_twice_the_accumulation(
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     more = ["--gradient_accumulation_steps", "2", "--report_to", "tensorboard"]
-    recipe(monkeypatch, "--cpu", *options_of(tmp_path / "one"), *more)
+    recipe("--cpu", *options_of(tmp_path / "one"), *more)
     for printed in (done.stdout, capsys.readouterr().out):
         assert "nas-bench-201/cifar10" in printed and "nas-bench-graph/cora" not in printed
         assert printed.count("labels read") == printed.count("excluded: nas-bench-graph") == 1
@@ -495,22 +494,22 @@ def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path: Path, mo
     """Two processes without --cpu on a machine without GPUs would both be the first and overwrite each other."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit, match="error: the launcher started 2 processes but Accelerate sees 1"):
-        recipe(monkeypatch, "--exclude", "nas-bench-graph", "--output_dir", str(tmp_path))
+        recipe("--exclude", "nas-bench-graph", "--output_dir", str(tmp_path))
     assert not (tmp_path / "pipeline").exists()
 
 
 def test_the_recipe_reports_a_damaged_checkpoint_in_one_line(
-    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (stopped / "checkpoint-4" / "model.safetensors").write_bytes(b"")
     options = [*options_of(stopped), "--cpu", "--resume_from_checkpoint", "latest"]
     with pytest.raises(SystemExit, match="^error: .*checkpoint-4/model.*resume_from_checkpoint checkpoint-3$"):
-        recipe(monkeypatch, *options)
-    recipe(monkeypatch, *options[:-1], "checkpoint-3")
+        recipe(*options)
+    recipe(*options[:-1], "checkpoint-3")
     assert "saved in" in capsys.readouterr().out
 
 
-def test_the_recipe_reports_mistakes_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_recipe_reports_mistakes_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="error: .*Did you mean 'nas-bench-201'") as stopped:
-        recipe(monkeypatch, "--exclude", "nas-bench-21", "--output_dir", str(tmp_path))
+        recipe("--exclude", "nas-bench-21", "--output_dir", str(tmp_path))
     assert "\n" not in str(stopped.value)
