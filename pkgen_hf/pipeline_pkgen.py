@@ -458,7 +458,7 @@ class PKGenPipeline(DiffusionPipeline):
         view.scheduler.set_timesteps(num_inference_steps)
 
         place = self._execution_device
-        condition = self.denoiser.describe(space, prior, task, self.familiarity(space))
+        condition = self.denoiser.make_condition(space, prior, task, self.familiarity(space))
         encoded = self.denoiser.encode(condition)
         without_prior = self.denoiser.encode(condition.unconditional())
         rows = space.valid_rows if limits is None else limits.pool if limits.is_complete else None
@@ -526,7 +526,7 @@ class PKGenPipeline(DiffusionPipeline):
         """
         space = get_space(space)
         prior = self.select_prior(space, task, prior)
-        encoded = self.denoiser.encode(self.denoiser.describe(space, prior, task, self.familiarity(space)))
+        encoded = self.denoiser.encode(self.denoiser.make_condition(space, prior, task, self.familiarity(space)))
         indices = to_indices(space, architectures).to(self._execution_device)
         scores = scores_of(self.denoiser, space, indices, encoded).cpu()
         self.maybe_free_model_hooks()
