@@ -10,7 +10,7 @@ import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError
@@ -215,9 +215,7 @@ class PKGenNetworkForImageClassification(_PreTrainedModel):
         str
             Address of the commit.
         """
-        upload = upload_options(True, {"repo_id": repo_id, **kwargs})
-        assert upload is not None
-        return self._push(**upload)
+        return self._push(**cast(dict[str, Any], upload_options(True, {"repo_id": repo_id, **kwargs})))
 
     def _push(self, repo_id: str, **options: Any) -> str:
         with tempfile.TemporaryDirectory() as place:

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -69,8 +69,7 @@ class Generation:
 def python_code(space: str, task: str | None, strings: Sequence[str]) -> dict[str, str]:
     """Plain Python code of architectures' networks at a task's scale, by names of files in their order."""
     found = get_space(space)
-    name = found.data_set(task)
-    assert name is not None  # every space of the package has tasks
+    name = cast(str, found.data_set(task))  # every space of the package has tasks
     data, sizes = found.task(name), found.scale(name)
     if "task" not in sizes:
         sizes["num_classes"] = data.num_classes
