@@ -70,8 +70,7 @@ def pipeline_card(
         Where it will be, for the examples.
     results
         Folder of the JSON files that ``recipes/reproduce.py`` writes; only those of a training that this checkpoint's
-        ``training.json`` records, or of trainings that held something out, are told.
-
+        ``training.json`` records, or of trainings that held something out, are shown.
     variant
         Of the weights, if they were saved with one.
 
@@ -219,7 +218,7 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
 def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | None = None) -> RepoCard:
     """The card of a folder that `PKGenNetworkForImageClassification.save_pretrained` wrote.
 
-    What ``recipes/train_network.py`` leaves beside the weights, ``training.json`` and the preprocessing, is told too.
+    What ``recipes/train_network.py`` leaves beside the weights, ``training.json`` and the preprocessing, is shown too.
 
     Parameters
     ----------
