@@ -18,8 +18,8 @@ STEM_WIDENING, CELL_WIDENING = 3, len(NODES)
 class CellShape(NamedTuple):
     """One cell of a network.
 
-    `before` and `inputs` are the channels of nodes 0 and 1 before they are projected, `width` those of the cell's own nodes;
-    `reduces`: the cell halves the resolution; `shrinks`: the cell before does, so that node 0 comes at twice the size.
+    `before` and `inputs` are the channels of nodes 0 and 1 before their projection, `width` those of the cell's own
+    nodes; `reduces`: the cell halves the resolution; `shrinks`: the cell before does, so node 0 has twice the size.
     """
 
     before: int
