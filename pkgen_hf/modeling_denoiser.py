@@ -12,13 +12,14 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 from torch.nn import functional as F
 
-from .priors.prior import LOG_FREQUENCY, PRIOR_FEATURES, Prior
+from .priors.data import LOG_FREQUENCY, PRIOR_FEATURES
+from .priors.frequencies import decode_logits
+from .priors.prior import Prior
 from .priors.transfer import task_kind
 from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace
 from .spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
 
 CACHED_TOKENS = 6144  # slots of samples that go through the blocks at a time, so that they stay in a CPU's cache
-TRUST = 4.0  # in the prior's frequencies, whose logarithm is a feature divided by 4
 
 
 def task_traits(kind: str) -> list[float]:
@@ -202,7 +203,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         heads = self.num_heads
         attention = self.relation(condition.relations)  # (slots, slots, layers * heads)
         attention = attention.permute(2, 0, 1).unflatten(0, (-1, heads))
-        prior = TRUST * condition.prior_features[..., LOG_FREQUENCY]
+        prior = decode_logits(condition.prior_features[..., LOG_FREQUENCY])
         return EncodedCondition(
             tokens=tokens + where,
             choices=choices / math.sqrt(self.width),

@@ -29,6 +29,7 @@ from ..hub.download import download
 from ..spaces import SearchSpace, get_space, list_spaces
 from ..spaces.nas_bench_graph import NASBenchGraphSpace
 from ..spaces.parts import group_means
+from .estimate import Estimate
 from .readers import read_source
 from .readers.pickles import read_plain
 
@@ -419,8 +420,6 @@ class ScoreTable:
         of a sample of the space, those that an additive fit to all scores predicts, or, if less than a hundredth of
         the space is missing, their own where they were measured.
         """
-        from ..priors.prior import Estimate
-
         if self.is_complete(task):
             return lambda indices: self.values(indices, task)
         if task not in self._estimates:

@@ -16,9 +16,13 @@ import torch
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from ..benchmarks.estimate import Estimate
 from ..benchmarks.score_table import ScoreTable, load_benchmark, with_package
 from ..modeling_denoiser import task_traits
-from ..priors.prior import FREQUENCY, LOG_FREQUENCY, Estimate, Prior, measure
+from ..priors.contributions import measure
+from ..priors.data import FREQUENCY, LOG_FREQUENCY, PriorData
+from ..priors.frequencies import encode_frequencies
+from ..priors.prior import Prior
 from ..priors.transfer import average, consensus_of, task_kind
 from ..scheduling_prior_discrete import PriorDiscreteScheduler
 from ..spaces import SearchSpace, get_space
@@ -106,7 +110,7 @@ class Goal:
         """Whether it is about several tasks."""
         return self.task not in self.table.space.tasks
 
-    def prior(self, rows: torch.Tensor) -> Prior:
+    def prior(self, rows: torch.Tensor) -> PriorData:
         """Contributions measured over some rows of the table."""
         space, indices = self.table.space, self.table.indices[rows]
         if self.is_consensus:
@@ -186,7 +190,7 @@ def goals_of(table: ScoreTable, num_shifted: int, generator: torch.Generator) ->
 class _Example:
     """A prior, the rows that are good for it (best first), its goal's number (-1: no ranking), and its weight."""
 
-    prior: Prior
+    prior: PriorData
     rows: torch.Tensor
     goal: int
     weight: float
@@ -232,7 +236,7 @@ def _subsample(rows: torch.Tensor, low: int, high: int, generator: torch.Generat
 
 def _prior_of(
     kind: str, goal: Goal, ranked: torch.Tensor, sources: dict[str, list[Prior]], generator: torch.Generator
-) -> tuple[Prior, torch.Tensor]:
+) -> tuple[PriorData, torch.Tensor]:
     """A prior of the given kind for a goal, and the rows that are good for it."""
     space, indices = goal.table.space, goal.table.indices
     best = _padded(ranked)
@@ -451,7 +455,7 @@ def _conceal(
     unknown_choice = torch.zeros_like(features)
     chance = (1 / space.sizes.float())[None, :, None] * present[:, None, None]
     unknown_choice[..., FREQUENCY] = chance
-    unknown_choice[..., LOG_FREQUENCY] = (chance + 0.02).log() / 4 * present[:, None, None]
+    unknown_choice[..., LOG_FREQUENCY] = encode_frequencies(chance) * present[:, None, None]
     unknown_choice[..., LOG_FREQUENCY + 1 :] = features[..., LOG_FREQUENCY + 1 :]
     features = torch.where(concealed[None, ..., None], unknown_choice, features)
     stationary = torch.where(concealed, (1 / space.sizes.float())[:, None], stationary)

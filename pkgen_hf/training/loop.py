@@ -20,9 +20,11 @@ from torch.utils.data import DataLoader
 
 from ..benchmarks.score_table import ScoreTable
 from ..files import write_json
-from ..modeling_denoiser import TRUST, ArchitectureDenoiser, Condition
+from ..modeling_denoiser import ArchitectureDenoiser, Condition
 from ..pipeline_pkgen import PKGenPipeline
-from ..priors.prior import LOG_FREQUENCY, Prior
+from ..priors.data import LOG_FREQUENCY
+from ..priors.frequencies import decode_logits
+from ..priors.prior import Prior
 from ..scheduling_prior_discrete import PriorDiscreteScheduler
 from ..spaces.parts import COST_FEATURES
 from .checkpoints import load_checkpoint, save_checkpoint
@@ -133,7 +135,7 @@ def training_loss(
     # Only differences of logits count for the cross-entropy; a choice that no space has trained gets the level at
     # which the others are on average, so that level is kept at what the prior says.
     mask = condition.choice_mask
-    raw = logits - TRUST * condition.prior_features[..., LOG_FREQUENCY][:, None]
+    raw = logits - decode_logits(condition.prior_features[..., LOG_FREQUENCY])[:, None]
     level = (raw.masked_fill(~mask, 0).sum(-1) / mask.sum(-1)).square().mean()
     scores = scores.unflatten(0, (groups, 2, -1))[:, 1].flatten()
     known = ~batch["quality"].isnan()
