@@ -14,11 +14,8 @@ from .texts import text_width
 
 GAP = 0.55  # between nodes on a line
 ARC, LEVEL = 0.14, 0.46  # height of an arc: at level 0, and for each level more
-FLATTEST, STEEPER, STEEPEST = (
-    35,
-    20,
-    80,
-)  # degrees at which an arc leaves its node: at level 0, for each level, at most
+# Degrees at which an arc leaves its node: at level 0, for each level more, and at most.
+FLATTEST, STEEPER, STEEPEST = 35, 20, 80
 TREE_GAP, TREE_LINE = 0.5, 0.52  # between columns of a tree, and from leaf to leaf
 LAYER_GAP = 0.34  # between layers; edges that go far across need more room, by the numbers below
 LAYER_SLOPE, LAYER_EXTRA = 0.12, 0.45

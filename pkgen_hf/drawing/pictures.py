@@ -131,7 +131,8 @@ def _grid_of(diagrams: list[Diagram], titles: Sequence[str]) -> _Grid:
 
 def _keys(diagrams: list[Diagram]) -> list[Line2D]:
     """Entries of the legend, one for each kind of operation that is there."""
-    kinds = {part.kind for diagram in diagrams for part in (*diagram.boxes, *diagram.edges)}
+    kinds = {box.kind for diagram in diagrams for box in diagram.boxes}
+    kinds |= {edge.kind for diagram in diagrams for edge in diagram.edges}
     keys = []
     for kind, (colour, dashes) in STYLES.items():
         if kind and kind in kinds:

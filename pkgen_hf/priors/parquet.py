@@ -1,4 +1,4 @@
-"""Priors as rows of a Parquet table: a row for each component, so that they can be read and published as a data set."""
+"""Priors as a Parquet table, a row for each component, so that they can be read and published as a data set."""
 
 from __future__ import annotations
 

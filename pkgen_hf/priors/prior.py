@@ -124,7 +124,7 @@ class Prior(PriorData):
         ValueError
             If `priors` is empty.
         """
-        priors = [priors] if isinstance(priors, PriorData) else list(priors)
+        priors = [priors] if isinstance(priors, Prior) else list(priors)
         if not priors:
             raise ValueError("carried_over needs at least one prior")
         return cls.of(carried_over(get_space(space), priors, task))

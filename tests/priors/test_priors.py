@@ -26,11 +26,11 @@ from pkgen_hf.priors.files import load_priors, save_priors
 from pkgen_hf.priors.prior import Prior
 from pkgen_hf.priors.shapley import (
     MAX_PLAYERS,
-    shapley_matrix,
     describe_games,
     games,
     operation_players,
     shapley_contributions,
+    shapley_matrix,
     subgraph_players,
 )
 from pkgen_hf.requests.evaluations import read_evaluations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -154,6 +157,17 @@ def test_a_skip_connection_is_most_like_a_skip_connection() -> None:
     skip = GRAPHS.choice_index[nodes[0]]["skip"]
     assert across[nodes, skip].sum((0, 1)).argmax() == SKIP
     assert (across[nodes].sum((0, 2))[:, SKIP].argmax()) == skip
+
+
+@pytest.mark.parametrize("similarity", [choice_similarity, space_similarity])
+def test_similarities_are_kept_no_longer_than_their_spaces(similarity: Callable[..., Any]) -> None:
+    assert similarity(CELLS, MICRO) is similarity(CELLS, MICRO)
+    own = copy_of(CELLS)
+    similarity(own, CELLS), similarity(CELLS, own), similarity(own, own)
+    freed = weakref.ref(own)
+    del own
+    gc.collect()
+    assert freed() is None
 
 
 def test_nearer_spaces_weigh_more() -> None:

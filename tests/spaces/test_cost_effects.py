@@ -114,9 +114,3 @@ def test_how_alike_spaces_are_needs_no_costs() -> None:
     for other in (CELLS, get_space("darts")):
         assert space_similarity(other, uncounted) == space_similarity(other, CELLS)
         assert torch.equal(choice_similarity(uncounted, other), choice_similarity(CELLS, other))
-
-
-def test_likeness_does_not_keep_every_space_that_ever_was() -> None:
-    for remembered in (likeness, closeness):
-        most = remembered.cache_info().maxsize
-        assert most is not None and most > len(list_spaces()) ** 2
