@@ -1,4 +1,4 @@
-"""What the rooms above `spaces` take as an architecture, so that none of them needs the class that users have."""
+"""Types that the rooms above share: an architecture of any class, and a source of randomness."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 
 from .base import SearchSpace
+
+GeneratorArg = torch.Generator | list[torch.Generator] | None  # one for all, or one for each architecture
 
 
 class ArchitectureLike(Protocol):
