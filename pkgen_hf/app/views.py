@@ -9,7 +9,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from ..drawing.layout import label, short_name
+from ..drawing.texts import label, short_name
 from ..priors.prior import Prior
 from .backend import Generation
 
