@@ -13,14 +13,15 @@ from .hub.after_import import AfterImport
 
 if TYPE_CHECKING:
     from .architecture import Architecture, Cost
-    from .benchmarks.score_table import ScoreTable, load_benchmark
+    from .benchmarks.score_table import ScoreTable
+    from .benchmarks.sources import load_benchmark
     from .modeling_denoiser import ArchitectureDenoiser
     from .modeling_network import PKGenNetworkConfig, PKGenNetworkForImageClassification
     from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
     from .priors.prior import Prior
     from .proposals.proposer import Proposer
     from .scheduling_prior_discrete import PriorDiscreteScheduler
-    from .spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
+    from .spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces, register_space
 
     __version__: str
 
@@ -43,6 +44,7 @@ __all__ = [
     "get_space",
     "list_spaces",
     "load_benchmark",
+    "register_space",
 ]
 
 # The module of each public name; the imports above say the same to type checkers.
@@ -64,7 +66,8 @@ _MODULES = {
     "Task": "spaces",
     "get_space": "spaces",
     "list_spaces": "spaces",
-    "load_benchmark": "benchmarks.score_table",
+    "load_benchmark": "benchmarks.sources",
+    "register_space": "spaces",
 }
 
 

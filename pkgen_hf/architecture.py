@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from .errors import QUOTED, shortened, unknown
+from .networks import build
 from .networks.costs import RUNS, Cost, measure
 from .spaces import SearchSpace, get_space, list_spaces
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from .networks.export import Export
 
 __all__ = ["Architecture", "Cost"]
@@ -208,8 +208,6 @@ class Architecture:
 
     def build(self, num_classes: int | None = None, **scale: Any) -> nn.Module:
         """The benchmark's network as a ``torch.nn.Module``; see `pkgen_hf.networks` for each family's scale."""
-        from .networks import build
-
         return build(self, num_classes=num_classes, **scale)
 
     def export(
@@ -262,12 +260,12 @@ class Architecture:
         NotImplementedError
             For a space that has no networks.
         """
-        from .networks.export import export_network
+        from .networks.export import export_network  # when it is used, as the next: what they import takes time
 
         return export_network(self, path, format, num_classes, image_size, state, seed, **scale)
 
     def draw(self, path: str | Path) -> Path:
         """Draw the cell to a PNG or SVG file and return its path."""
-        from .drawing.pictures import draw
+        from .drawing import draw
 
         return draw([self], path)

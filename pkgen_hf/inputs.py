@@ -16,8 +16,8 @@ import torch
 
 from .architecture import Architecture
 from .errors import shortened
-from .scheduling_prior_discrete import GeneratorArg
 from .spaces import SearchSpace
+from .spaces.protocols import GeneratorArg
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,9 +10,11 @@ import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PretrainedConfig
 from transformers import PreTrainedModel as _PreTrainedModel
@@ -25,7 +27,7 @@ except ImportError:
 
 from .architecture import Architecture
 from .errors import shortened, unknown
-from .files import replace_folder, user_path
+from .files import read_json, replace_folder, user_path
 from .hub.loading import check_files, weight_patterns
 from .publishing.cards import may_write_card, network_card, write_card
 from .publishing.push import UPLOAD_OPTIONS, plan, push, upload_options
@@ -289,6 +291,45 @@ def image_processor(
         image_std=std,
         do_convert_rgb=True,
     )
+
+
+class SavedNetwork(NamedTuple):
+    """A network that was saved with ``save_pretrained``: what exporting it takes."""
+
+    architecture: Architecture
+    num_classes: int | None
+    image_size: int
+    state: dict[str, torch.Tensor]
+    scale: dict[str, Any]
+
+
+def saved_network(folder: str | Path) -> SavedNetwork:
+    """Read the folder of a `pkgen_hf.PKGenNetworkForImageClassification`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or no weights in it.
+    ValueError
+        If it holds another model, or weights that cannot be read.
+    """
+    folder = Path(folder)
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    for file in (config, weights):
+        if not file.is_file():
+            raise FileNotFoundError(f"{folder} is no folder of a saved network: there is no {file.name}")
+    kind = read_json(config).get("model_type")
+    if kind != MODEL_TYPE:
+        raise ValueError(f"{config} is of a model of the type {kind!r}, not {MODEL_TYPE!r}")
+    made = PKGenNetworkConfig.from_pretrained(folder)
+    try:
+        state = load_file(weights)
+    except SafetensorError as error:
+        raise ValueError(f"{weights} is truncated or not a safetensors file: {error}") from error
+    prefix = f"{PKGenNetworkForImageClassification.base_model_prefix}."
+    state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    architecture = Architecture.from_string(made.space, made.architecture)
+    return SavedNetwork(architecture, made.num_labels, made.image_size, state, made.scale)
 
 
 AutoConfig.register(MODEL_TYPE, PKGenNetworkConfig, exist_ok=True)

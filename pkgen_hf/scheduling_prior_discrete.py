@@ -13,8 +13,8 @@ from diffusers.utils import BaseOutput
 from torch.nn import functional as F
 
 from .errors import unknown
+from .spaces.protocols import GeneratorArg
 
-GeneratorArg = torch.Generator | list[torch.Generator] | None
 SCHEDULES = ("cosine", "linear")
 END_DISTRIBUTIONS = ("prior", "uniform")
 _CHUNK = 1024

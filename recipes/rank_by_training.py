@@ -34,7 +34,7 @@ from image_loaders import EvaluationImages
 from image_training import train
 from pkgen_hf import Architecture, PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
-from presets import PRESETS
+from presets import get_preset, preset_of
 from runs import Row, bundled, load, rows_of, save
 from train_network import add_image_options, images_of, print_passed_over
 
@@ -91,7 +91,7 @@ def rank_by_training(options: argparse.Namespace) -> None:
     table = load(SPACE, options)
     groups = choose(pipe, table, options.cells_per_group, options.seed)
     settings = replace(
-        PRESETS[SPACE],
+        get_preset(preset_of(SPACE)),
         scale={"channels": options.channels, "cells": options.cells},
         image_size=options.image_size,
         crop_padding=options.image_size // 8,

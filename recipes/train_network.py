@@ -34,8 +34,9 @@ from image_training import train
 from images import LabelledImages, load_images
 from pkgen_hf import Architecture, PKGenPipeline
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_spaces
+from pkgen_hf.spaces import DEFAULT_SPACE
 from pkgen_hf.training.loop import is_main_process
-from presets import PRESETS, Settings, get_preset, preset_of
+from presets import Settings, get_preset, preset_of, presets
 from saved_networks import has_weights, load_weights, read_config
 
 HELP = {
@@ -208,7 +209,7 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False, allow_abbrev=False
     )
-    parser.add_argument("--preset", choices=list(PRESETS), help="settings of a benchmark (default: by the space)")
+    parser.add_argument("--preset", choices=list(presets()), help="settings of a benchmark (default: by the space)")
     parser.add_argument("--space", choices=image_spaces(), metavar="SPACE",
                         help=f"of the network: {', '.join(image_spaces())} (default: the preset's)")  # fmt: skip
     which = parser.add_mutually_exclusive_group()
@@ -225,7 +226,7 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     saved = read_config(known.network) if known.network else None
     if saved is not None:
         known.space = saved.space
-    space = known.space or (PRESETS[known.preset].space if known.preset else "nas-bench-201")
+    space = known.space or (get_preset(known.preset).space if known.preset else DEFAULT_SPACE)
     preset = get_preset(known.preset or preset_of(space), space)
     if saved is not None:
         preset = dataclasses.replace(preset, image_size=saved.image_size)

@@ -22,8 +22,8 @@ from test_files import in_a_mount_namespace
 
 from pkgen_hf import Architecture, PKGenPipeline, Prior, PriorDiscreteScheduler
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+from pkgen_hf.publishing import push as publishing
 from pkgen_hf.publishing.cards import pipeline_card
-from pkgen_hf.publishing.push import push as publishing
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, list_spaces
 
 SPACE = "nas-bench-201"
@@ -42,7 +42,9 @@ def own_space(name: str = "flowers", choices: int = 3) -> SearchSpace:
              (i,), i + 1)
         for i in range(3)
     ]  # fmt: skip
-    return SearchSpace(name, slots, {"x": Task("image-classification", guess=10.0, num_classes=10)}, null_choice="c0")
+    return SearchSpace(
+        name, slots, {"x": Task("image-classification", chance_score=10.0, num_classes=10)}, null_choice="c0"
+    )
 
 
 @pytest.fixture(scope="module")

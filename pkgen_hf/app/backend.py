@@ -16,7 +16,8 @@ import torch
 
 from ..architecture import Architecture
 from ..benchmarks.latencies import LatencyTable
-from ..benchmarks.score_table import ScoreTable, tables_in, with_package
+from ..benchmarks.score_table import ScoreTable
+from ..benchmarks.sources import tables_in, with_package
 from ..drawing.pictures import draw
 from ..inputs import real_number, whole_number
 from ..networks.export import python_source

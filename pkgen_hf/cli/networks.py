@@ -116,7 +116,8 @@ def export(
     Example: pkgen export "8:16:24:32:40" --space nats-bench-size -o network.py && python network.py
     """
     from ..architecture import Architecture
-    from ..networks.export import export_network, saved_network
+    from ..modeling_network import saved_network
+    from ..networks.export import export_network
 
     if file.weights is not None:
         saved = saved_network(file.weights)

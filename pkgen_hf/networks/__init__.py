@@ -23,8 +23,8 @@ from . import nats_bench_size as size
 from . import transnas_bench_101 as transnas
 
 if TYPE_CHECKING:
-    from ..architecture import Architecture
     from ..spaces import SearchSpace
+    from ..spaces.protocols import ArchitectureLike
 
 _PLANS: dict[str, Callable[..., partial[Any]]] = {
     "darts": darts.plan,
@@ -56,7 +56,7 @@ def options(space: SearchSpace) -> list[str]:
     return list(inspect.signature(_PLANS[space.name]).parameters)[2:]
 
 
-def plan(architecture: Architecture, num_classes: int | None = None, **scale: Any) -> partial[Any]:
+def plan(architecture: ArchitectureLike, num_classes: int | None = None, **scale: Any) -> partial[Any]:
     """What builds the benchmark's network: a class or function of this package, and its arguments.
 
     The arguments have nothing of this package in them but dataclasses of plain values.
@@ -101,7 +101,7 @@ def plan(architecture: Architecture, num_classes: int | None = None, **scale: An
     return _PLANS[name](architecture, num_classes, **scale)
 
 
-def build(architecture: Architecture, num_classes: int | None = None, **scale: Any) -> nn.Module:
+def build(architecture: ArchitectureLike, num_classes: int | None = None, **scale: Any) -> nn.Module:
     """The benchmark's network of an architecture, with fresh weights; arguments and errors are those of `plan`."""
     return plan(architecture, num_classes, **scale)()
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,8 +21,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-if TYPE_CHECKING:
-    from ..architecture import Architecture
+from ..spaces.protocols import ArchitectureLike
+from . import build
+from .inputs import input_shape, random_inputs
 
 WARM_UP = 3  # runs before those that are timed
 RUNS = 20
@@ -205,7 +206,7 @@ def time_forward(network: nn.Module, inputs: torch.Tensor, runs: int = RUNS) -> 
 
 
 def measure(
-    architecture: Architecture,
+    architecture: ArchitectureLike,
     task: str | None = None,
     image_size: int | None = None,
     num_classes: int | None = None,
@@ -214,9 +215,6 @@ def measure(
     **scale: Any,
 ) -> Cost:
     """Costs of the network that an architecture builds at a scale; see `Architecture.cost`."""
-    from . import build
-    from .inputs import input_shape, random_inputs
-
     if type(runs) is not int or runs < 1:
         raise ValueError(f"runs must be a whole number from 1, got {runs!r}")
     space = architecture.space

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -25,10 +25,8 @@ from ..spaces.darts import (
     DARTSSpace,
     cell_shapes,
 )
+from ..spaces.protocols import ArchitectureLike
 from .mnasnet import drop_path
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
 
 STEMS = ("cifar", "imagenet")
 Edge = tuple[int, str]  # the node it reads, and its operation
@@ -242,7 +240,7 @@ class DARTSNetwork(nn.Module):
 
 
 def plan(
-    architecture: Architecture,
+    architecture: ArchitectureLike,
     num_classes: int | None = None,
     channels: int = CHANNELS,
     cells: int = LAYERS,

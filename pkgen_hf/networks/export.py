@@ -9,25 +9,23 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from ..errors import unknown
-from ..files import atomic_write, read_json, user_path
+from ..files import atomic_write, user_path
+from ..spaces.protocols import ArchitectureLike
 from . import build, plan
 from .costs import count
 from .inputs import input_shape, random_inputs
 from .nas_bench_graph import GraphNetwork
 from .source_code import WIDTH, source_of
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
 
 SUFFIXES = {".py": "python", ".onnx": "onnx", ".safetensors": "safetensors"}
 FORMATS = tuple(SUFFIXES.values())
@@ -52,7 +50,7 @@ class Export(NamedTuple):
 
 
 def export_network(
-    architecture: Architecture,
+    architecture: ArchitectureLike,
     path: str | Path,
     format: str | None = None,
     num_classes: int | None = None,
@@ -97,7 +95,7 @@ def export_network(
 
 
 def _network(
-    architecture: Architecture,
+    architecture: ArchitectureLike,
     num_classes: int | None,
     state: Mapping[str, torch.Tensor] | None,
     seed: int | None,
@@ -116,60 +114,16 @@ def _network(
     return network
 
 
-class SavedNetwork(NamedTuple):
-    """A network that was saved with ``save_pretrained``: what `export_network` takes of it."""
-
-    architecture: Architecture
-    num_classes: int | None
-    image_size: int
-    state: dict[str, torch.Tensor]
-    scale: dict[str, Any]
-
-
-def saved_network(folder: str | Path) -> SavedNetwork:
-    """Read the folder of a `pkgen_hf.PKGenNetworkForImageClassification`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder, or no weights in it.
-    ValueError
-        If it holds another model, or weights that cannot be read.
-    """
-    from ..architecture import Architecture
-    from ..modeling_network import MODEL_TYPE, PKGenNetworkConfig, PKGenNetworkForImageClassification
-
-    folder = Path(folder)
-    config, weights = folder / "config.json", folder / "model.safetensors"
-    for file in (config, weights):
-        if not file.is_file():
-            raise FileNotFoundError(f"{folder} is no folder of a saved network: there is no {file.name}")
-    kind = read_json(config).get("model_type")
-    if kind != MODEL_TYPE:
-        raise ValueError(f"{config} is of a model of the type {kind!r}, not {MODEL_TYPE!r}")
-    made = PKGenNetworkConfig.from_pretrained(folder)
-    try:
-        state = load_file(weights)
-    except SafetensorError as error:
-        raise ValueError(f"{weights} is truncated or not a safetensors file: {error}") from error
-    prefix = f"{PKGenNetworkForImageClassification.base_model_prefix}."
-    state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    architecture = Architecture.from_string(made.space, made.architecture)
-    return SavedNetwork(architecture, made.num_labels, made.image_size, state, made.scale)
-
-
 # ---------------------------------------------------------------------- Python
 
 
 def python_source(
-    architecture: Architecture, num_classes: int | None = None, image_size: int | None = None, **scale: Any
+    architecture: ArchitectureLike, num_classes: int | None = None, image_size: int | None = None, **scale: Any
 ) -> str:
     """Source of a Python file that builds the network with torch alone; arguments are those of `Architecture.export`.
 
     Its weights have the names that those of `Architecture.build` have.
     """
-    from .. import __version__
-
     space = architecture.space
     how = plan(architecture, num_classes, **scale)
     with torch.device("meta"):
@@ -188,7 +142,7 @@ def python_source(
         "Scale": ", ".join(f"{option}={value!r}" for option, value in scale.items()) or "that of the benchmark",
         "Costs": costs,
         "Weights": "load_state_dict of what the same export writes as safetensors",
-        "Written by": f"pkgen-hf {__version__}, whose code this is; licence Apache-2.0",
+        "Written by": f"pkgen-hf {version('pkgen-hf')}, whose code this is; licence Apache-2.0",
     }
     lines = [f"Network of the search space {space.name} in plain torch.", ""]
     for title, text in texts.items():

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ..spaces.mnasnet import LAST_WIDTH, PARTS, SQUEEZE, STEM_WIDTH, block_shapes
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
+from ..spaces.protocols import ArchitectureLike
 
 
 def drop_path(features: torch.Tensor, probability: float) -> torch.Tensor:
@@ -158,7 +155,7 @@ class MnasNetwork(nn.Module):
 
 
 def plan(
-    architecture: Architecture,
+    architecture: ArchitectureLike,
     num_classes: int | None = None,
     channels: int = STEM_WIDTH,
     dropout: float = 0.2,

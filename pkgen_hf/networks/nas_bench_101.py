@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial, reduce
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import nn
 
 from ..spaces.nas_bench_101 import NASBench101Space, vertex_widths
 from ..spaces.nas_bench_101_cells import unpack
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
+from ..spaces.protocols import ArchitectureLike
 
 
 def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
@@ -134,7 +132,11 @@ class ModuleNetwork(nn.Module):
 
 
 def plan(
-    architecture: Architecture, num_classes: int | None = None, channels: int = 128, stacks: int = 3, modules: int = 3
+    architecture: ArchitectureLike,
+    num_classes: int | None = None,
+    channels: int = 128,
+    stacks: int = 3,
+    modules: int = 3,
 ) -> partial[ModuleNetwork]:
     """The network of a NAS-Bench-101 cell; by default as in the benchmark, for the 10 classes of CIFAR-10.
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial, reduce
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ..spaces.nas_bench_201 import EDGES, OPERATIONS
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
+from ..spaces.protocols import ArchitectureLike
 
 STAGES = 3
 
@@ -119,7 +116,7 @@ class CellNetwork(nn.Module):
 
 
 def plan(
-    architecture: Architecture, num_classes: int | None = None, channels: int = 16, cells: int = 5
+    architecture: ArchitectureLike, num_classes: int | None = None, channels: int = 16, cells: int = 5
 ) -> partial[CellNetwork]:
     """The network of a NAS-Bench-201 cell; by default as in the benchmark, for the 10 classes of CIFAR-10."""
     space = architecture.space

@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from ..spaces.nas_bench_asr import OPERATION_SLOTS, OPERATIONS, SCALE, SpeechScale
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
+from ..spaces.protocols import ArchitectureLike
 
 CEILING = 20.0  # of what the rectifiers pass
 CONTEXT = 4  # frames of the future that a convolution may see, at most
@@ -155,7 +152,7 @@ class SpeechNetwork(nn.Module):
 
 
 def plan(
-    architecture: Architecture,
+    architecture: ArchitectureLike,
     num_classes: int | None = None,
     filters: Sequence[int] = SCALE.filters,
     cells: Sequence[int] = SCALE.cells,
@@ -191,7 +188,7 @@ def plan(
         raise ValueError(f"groups must divide all filters {tuple(filters)}, got {groups}")
     task = architecture.space.task("timit")
     with torch.device("cpu"):  # so that the network itself may be built on the meta device
-        row = architecture.canonical().indices
+        row = architecture.space.canonical(architecture.rows)[0].tolist()
     nodes = [
         (OPERATIONS[row[at]].name, [bool(skip) for skip in row[at + 1 : at + 1 + node]])
         for node, at in enumerate(OPERATION_SLOTS, 1)

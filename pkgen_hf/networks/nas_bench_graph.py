@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ..spaces.nas_bench_graph import SCALES, GraphScale
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
+from ..spaces.protocols import ArchitectureLike
 
 HEADS = 2
 
@@ -251,7 +248,7 @@ class GraphNetwork(nn.Module):
 
 
 def plan(
-    architecture: Architecture, num_classes: int | None = None, task: str = "cora", num_features: int | None = None
+    architecture: ArchitectureLike, num_classes: int | None = None, task: str = "cora", num_features: int | None = None
 ) -> partial[GraphNetwork]:
     """The network that NAS-Bench-Graph trained for an architecture, which is that of its canonical form.
 
@@ -267,7 +264,8 @@ def plan(
     space = architecture.space
     data = space.task(task)
     with torch.device("cpu"):  # so that the network itself may be built on the meta device
-        links, operations = str(architecture.canonical()).split(":")
+        (text,) = space.to_strings(space.canonical(architecture.rows))
+        links, operations = text.split(":")
     return partial(
         GraphNetwork,
         links=[int(link) for link in links],

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from ..spaces.nas_bench_macro import BLOCKS, LAST_WIDTH, STEM_WIDTH, block_shapes
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
+from ..spaces.protocols import ArchitectureLike
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -91,7 +88,7 @@ class MobileNetwork(nn.Module):
 
 
 def plan(
-    architecture: Architecture, num_classes: int | None = None, channels: int = STEM_WIDTH
+    architecture: ArchitectureLike, num_classes: int | None = None, channels: int = STEM_WIDTH
 ) -> partial[MobileNetwork]:
     """The network of a chain of blocks; by default as in the benchmark, for the 10 classes of CIFAR-10."""
     blocks = [(BLOCKS[index].expansion, BLOCKS[index].kernel) for index in architecture.indices]

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ..spaces.nas_bench_nlp import EMBEDDING, HIDDEN, LAYERS, NASBenchNLPSpace, layer_widths
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
+from ..spaces.protocols import ArchitectureLike
 
 Node = tuple[str, str, list[str]]  # name, operation, names of what it reads
 
@@ -203,7 +201,7 @@ class LanguageModel(nn.Module):
 
 
 def plan(
-    architecture: Architecture,
+    architecture: ArchitectureLike,
     num_classes: int | None = None,
     embedding: int = EMBEDDING,
     hidden: int = HIDDEN,

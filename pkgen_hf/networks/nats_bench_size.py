@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -12,10 +11,8 @@ from torch.nn import functional as F
 
 from ..spaces import get_space
 from ..spaces.nats_bench_size import CELL, HALVES, WIDTHS
+from ..spaces.protocols import ArchitectureLike
 from .nas_bench_201 import Cell, Reduction, _convolution
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
 
 
 class SizedCell(Cell):
@@ -67,7 +64,7 @@ class SizeNetwork(nn.Module):
         return self.classifier(features.mean((2, 3)))
 
 
-def plan(architecture: Architecture, num_classes: int | None = None) -> partial[SizeNetwork]:
+def plan(architecture: ArchitectureLike, num_classes: int | None = None) -> partial[SizeNetwork]:
     """The network of five widths as in the benchmark; by default for the 10 classes of CIFAR-10."""
     widths = [WIDTHS[index] for index in architecture.indices]
     names = get_space("nas-bench-201").split_string(CELL)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..spaces.protocols import ArchitectureLike
 from ..spaces.transnas_bench_101 import MODULES, OPERATIONS, STEM_WIDTH, TILES, cell_shapes, decoder_layers
 from .nas_bench_201 import Cell, _convolution
-
-if TYPE_CHECKING:
-    from ..architecture import Architecture
 
 
 class Nothing(nn.Module):
@@ -214,7 +212,10 @@ def module_network(modules: Sequence[tuple[int, int]], task_kind: str, outputs: 
 
 
 def plan(
-    architecture: Architecture, num_classes: int | None = None, task: str = "class_scene", channels: int = STEM_WIDTH
+    architecture: ArchitectureLike,
+    num_classes: int | None = None,
+    task: str = "class_scene",
+    channels: int = STEM_WIDTH,
 ) -> partial[TransNASNetwork]:
     """The network of a cell or of a list of modules; by default as in the benchmark, for scenes of 47 classes.
 

@@ -231,7 +231,7 @@ class Prior:
                 f"a prior needs at least {MIN_EVALUATIONS} different architectures, got {len(values)} in "
                 f"{num_evaluations} evaluations"
             )
-        guess = space.tasks[task].guess if task in space.tasks else float(values.min())
+        guess = space.tasks[task].chance_score if task in space.tasks else float(values.min())
         estimate = Estimate(space, indices, values, guess)
         good = indices[values.argsort(descending=True, stable=True)[: min(top_k, max(3, len(values) // 4))]]
         prior = measure(space, task, good, estimate)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..benchmarks.score_table import ScoreTable, with_package
+from ..benchmarks.score_table import ScoreTable
+from ..benchmarks.sources import with_package
 from ..spaces import SearchSpace
 
 

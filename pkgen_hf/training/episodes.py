@@ -16,7 +16,8 @@ import torch
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from ..benchmarks.score_table import ScoreTable, load_benchmark, with_package
+from ..benchmarks.score_table import ScoreTable
+from ..benchmarks.sources import load_benchmark, with_package
 from ..modeling_denoiser import task_traits
 from ..priors.prior import FREQUENCY, LOG_FREQUENCY, Estimate, Prior, measure
 from ..priors.transfer import average, consensus_of, task_kind
@@ -121,14 +122,14 @@ class Goal:
             return measure(space, self.task, indices, self._value)
         if self._fit is None:
             known = ~self.scores.isnan()
-            guess = space.task(self.task).guess
+            guess = space.task(self.task).chance_score
             self._fit = Estimate(space, self.table.indices[known], self.scores[known], guess, look_up=False)
         return measure(space, self.task, indices, self._fit)
 
     def _value(self, indices: torch.Tensor) -> torch.Tensor:
         rows = self.table.rows(indices)
         scores = torch.where(rows >= 0, self.scores[rows], torch.nan)
-        guess = self.table.space.task(self.task).guess
+        guess = self.table.space.task(self.task).chance_score
         return torch.where(self.table.space.is_valid(indices) & ~scores.isnan(), scores, guess)
 
     def ranked(self) -> torch.Tensor:

@@ -25,7 +25,7 @@ from huggingface_hub import constants
 
 from pkgen_hf import PKGenNetworkForImageClassification, PKGenPipeline, Prior, load_benchmark
 from pkgen_hf.hub.download import whole_folder
-from pkgen_hf.publishing.push import push as publishing
+from pkgen_hf.publishing import push as publishing
 
 Getter = Callable[..., Any]
 GETTERS: dict[str, Getter] = {

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from pkgen_hf import PKGenPipeline
 from pkgen_hf.cli.main import app
 from pkgen_hf.hub.download import CHECKPOINTS
+from pkgen_hf.publishing import push as publishing
 from pkgen_hf.publishing.cards import pipeline_card
 from pkgen_hf.publishing.pipeline_folder import SHIMS, export_pipeline
-from pkgen_hf.publishing.push import push as publishing
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("pipeline", "network", "dataset", "priors", "space")
