@@ -39,7 +39,7 @@ def serve(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Start the app: the pipeline in a browser. It needs gradio: pip install 'pkgen-hf[app]'
+    """Start the app: the pipeline in a browser. It needs gradio, which the extra named app installs.
 
     Example: pkgen app --port 7860
     """
