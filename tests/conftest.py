@@ -21,6 +21,12 @@ from pkgen_hf.publishing.pipeline_folder import export_pipeline
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that train begin first, so that no process is left alone with one of them at the end."""
+    trains = [Path(__file__).parent / name for name in ("recipes", "training")]
+    items.sort(key=lambda item: not any(item.path.is_relative_to(folder) for folder in trains))
+
+
 @pytest.fixture(scope="module")
 def pipe() -> PKGenPipeline:
     """The bundled checkpoint, without progress bars."""

@@ -57,6 +57,8 @@ class SearchSpace(Strings):
     presets : mapping
         How networks of the space are trained on images: for each name of a preset the settings of
         ``recipes/presets.py`` that differ from their defaults. The first is used where none is named.
+    is_built_in : bool
+        Whether the space comes with the package, under its name.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class SearchSpace(Strings):
     package: Package | None = None
     latencies: Mapping[str, Origin] = {}
     presets: Mapping[str, Mapping[str, Any]] = {}
+    is_built_in = False
 
     def __init__(
         self,
@@ -127,11 +130,6 @@ class SearchSpace(Strings):
         return f"SearchSpace({self.name!r}, {self.num_slots} slots, {self.num_encodings:,} encodings)"
 
     # ------------------------------------------------------------------ identity
-
-    @property
-    def is_built_in(self) -> bool:
-        """Whether it is a space that comes with the package."""
-        return RESERVED.get(self.name) is type(self)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -75,6 +75,7 @@ def register_space(
         known.space.check_same(space, "the space to register", hint)
     if type(space) is not SearchSpace and type(space).__module__.startswith(f"{__package__}."):
         RESERVED[space.name] = type(space)
+        space.is_built_in = True
     _REGISTERED[space.name] = Registration(space, network, reader)
     return space
 
