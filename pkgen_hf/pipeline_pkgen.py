@@ -441,7 +441,15 @@ class PKGenPipeline(DiffusionPipeline):
         prior = self.select_prior(space, task, prior)
         limits = None
         if any(given is not None for given in (max_parameters, max_flops, max_latency, device, latency_table)):
-            limits = Limits(space, task, max_parameters, max_flops, max_latency, device, latency_table)
+            limits = Limits(
+                space,
+                task,
+                max_parameters=max_parameters,
+                max_flops=max_flops,
+                max_latency=max_latency,
+                device=device,
+                latency_table=latency_table,
+            )
             if distinct:
                 limits.check_number(num_architectures)
         view = copy.copy(self)  # all that a call changes is its own
@@ -453,7 +461,7 @@ class PKGenPipeline(DiffusionPipeline):
         condition = self.denoiser.describe(space, prior, task, self.familiarity(space))
         encoded = self.denoiser.encode(condition)
         without_prior = self.denoiser.encode(condition.unconditional())
-        rows = space.valid_rows if limits is None else limits.rows
+        rows = space.valid_rows if limits is None else limits.pool if limits.is_complete else None
         with self._running_call(), self.progress_bar(total=num_architectures) as progress:
             sampler = Sampler(
                 view=view,
