@@ -20,9 +20,7 @@ class SamplingOptions:
 
     number: Annotated[int, typer.Option("--number", "-n", help="Number of architectures.")] = 8
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same architectures.")] = None
-    candidates: Annotated[
-        int, typer.Option(help="Samples drawn for each architecture.", rich_help_panel=SAMPLING)
-    ] = 4
+    candidates: Annotated[int, typer.Option(help="Samples drawn for each architecture.", rich_help_panel=SAMPLING)] = 4
     steps: Annotated[int, typer.Option(help="Denoising steps.", rich_help_panel=SAMPLING)] = 2
     guidance: Annotated[
         float, typer.Option(help="Guidance scale; 0 switches guidance off.", rich_help_panel=SAMPLING)

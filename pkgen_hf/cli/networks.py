@@ -119,19 +119,18 @@ def export(
     from ..modeling_network import saved_network
     from ..networks.export import export_network
 
+    size = network.image_size
     if file.weights is not None:
         saved = saved_network(file.weights)
         if architecture is not None and Architecture.from_string(space, architecture) != saved.architecture:
             raise ValueError(f"{file.weights} holds {saved.architecture!r}, not {architecture!r} of {space}")
         if network.num_classes is not None or network.scale:
             raise ValueError(f"{file.weights} says what the number of classes and the scale are: leave them out")
-        size = network.image_size or saved.image_size
-        done = export_network(
-            saved.architecture, output, file.format, saved.num_classes, size, saved.state, **saved.scale
-        )
+        state, classes = saved.state, saved.num_classes
+        size = size or saved.image_size
+        done = export_network(saved.architecture, output, file.format, classes, size, state, **saved.scale)
     elif architecture is not None:
-        chosen = Architecture.from_string(space, architecture)
-        classes, size = network.num_classes, network.image_size
+        chosen, classes = Architecture.from_string(space, architecture), network.num_classes
         done = export_network(chosen, output, file.format, classes, size, None, file.seed, **network.keywords())
     else:
         raise ValueError("an architecture, or --weights with a trained network, is needed")

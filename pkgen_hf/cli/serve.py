@@ -20,9 +20,9 @@ class ServerOptions:
     host: Annotated[
         str, typer.Option(help="Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for others too.")
     ] = "127.0.0.1"
-    share: Annotated[
-        bool, typer.Option("--share", help="Get a temporary public address from Gradio's servers.")
-    ] = False
+    share: Annotated[bool, typer.Option("--share", help="Get a temporary public address from Gradio's servers.")] = (
+        False
+    )
 
 
 @friendly

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,14 +86,19 @@ def _details(space: SearchSpace) -> list[str]:
     if space.origin is not None:
         about = f"{space.origin.title}, {space.origin.url}, licence {space.origin.license}"
         lines += _paragraph("origin", about)
-        lines += _paragraph("", space.origin.measured)
+        lines += _paragraph("", space.origin.measured.replace("**", ""))
     alike: dict[tuple[str, ...], list[str]] = {}  # slots by their choices
     for slot in space.slots:
         alike.setdefault(tuple(choice.name for choice in slot.choices), []).append(slot.name)
     for k, (choices, slots) in enumerate(alike.items()):
-        lines += _paragraph("" if k else "slots", ", ".join(slots))
-        lines += _paragraph("", f"choices: {', '.join(choices)}")
+        lines += _paragraph("" if k else "slots", _joined(slots))
+        lines += _paragraph("", f"choices: {_joined(choices)}")
     return lines
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Names in a row; separated by semicolons where one has a comma in it."""
+    return ("; " if any("," in name for name in names) else ", ").join(names)
 
 
 def _about(task: Any) -> str:

@@ -169,7 +169,7 @@ def _plain(cost: float) -> float | None:
 def _aligned(budget: Budget, costs: list[float | None]) -> list[str]:
     """Costs as people read them, of one width."""
     texts = [shown(budget, cost) for cost in costs]
-    width = max(9 + len(budget.display_unit), *map(len, texts))
+    width = max(8 + len(budget.display_unit), *map(len, texts))
     return [text.rjust(width) for text in texts]
 
 
