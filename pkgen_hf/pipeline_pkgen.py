@@ -33,8 +33,8 @@ from .hub import loading
 from .inputs import Architectures, generators, on_cpu, real_number, to_indices, whole_number
 from .modeling_denoiser import ArchitectureDenoiser
 from .priors.files import Priors, load_folder, save_priors
-from .priors.prior import Prior
-from .priors.transfer import closeness, select_prior
+from .priors.prior import Prior, select_prior
+from .priors.transfer import space_similarity
 from .publishing import push as publishing
 from .publishing.pipeline_folder import finish, owned_files
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
@@ -342,7 +342,7 @@ class PKGenPipeline(DiffusionPipeline):
         known = {prior.space for prior in self.priors}
         if not known or space in known:
             return 1.0
-        return min(1.0, max(closeness(other, space) for other in known))
+        return min(1.0, max(space_similarity(other, space) for other in known))
 
     @torch.no_grad()
     @on_cpu

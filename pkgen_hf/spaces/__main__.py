@@ -1,4 +1,4 @@
-"""Write the cost effects that are shipped with the package: ``python -m pkgen_hf.spaces``."""
+"""Write the cost effects and the listing that are shipped with the package: ``python -m pkgen_hf.spaces``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from . import get_space, list_spaces
+from . import get_space, list_spaces, listing
 from .cost_effects import FILE, fingerprint, measured_effects
 
 
@@ -23,4 +23,5 @@ def write(path: Path = FILE) -> None:
 
 if __name__ == "__main__":
     write()
-    print(f"written to {FILE}")
+    listing.write()
+    print(f"written to {FILE} and {listing.FILE}")

@@ -46,6 +46,8 @@ class SearchSpace(Strings):
 
     Attributes
     ----------
+    summary : str
+        What the space is, in a few words, for lists.
     origin : Origin or None
         Of the benchmark's measurements.
     package : Package or None
@@ -65,6 +67,7 @@ class SearchSpace(Strings):
         `Task`, a null choice that no slot has, or names of choices that the strings of this class cannot hold.
     """
 
+    summary: str = ""
     origin: Origin | None = None
     package: Package | None = None
     latencies: Mapping[str, Origin] = {}

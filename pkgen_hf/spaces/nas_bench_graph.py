@@ -198,6 +198,7 @@ class NASBenchGraphSpace(SearchSpace):
     nothing gathered at the input, and operations sorted where nodes may be exchanged.
     """
 
+    summary = "graph network, 4 operations"
     origin = ORIGIN
     package = Package("nas-bench-graph", "nas_bench_graph", "light/*.bench")
 

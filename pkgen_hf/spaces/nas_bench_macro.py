@@ -74,6 +74,7 @@ class NASBenchMacroSpace(SearchSpace):
     `canonical` moves the identities that do nothing to the end of their stage, as the benchmark does.
     """
 
+    summary = "chain of 8 mobile image blocks"
     origin = ORIGIN
 
     def __init__(self) -> None:

@@ -103,6 +103,7 @@ class NASBenchNLPSpace(SearchSpace):
     Strings are written without what is left out, with nodes numbered anew.
     """
 
+    summary = "recurrent cell, up to 24 nodes"
     origin = ORIGIN
 
     def __init__(self) -> None:

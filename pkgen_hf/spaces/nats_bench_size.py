@@ -34,6 +34,7 @@ ORIGIN = Origin(
 class NATSSizeSpace(SearchSpace):
     """Five widths; every architecture is valid and none is another's equal."""
 
+    summary = "widths of 5 image stages"
     origin = ORIGIN
 
     def __init__(self) -> None:

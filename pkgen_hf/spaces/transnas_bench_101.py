@@ -213,6 +213,7 @@ class TransNASMicroSpace(TransNASSpace, FourNodeCellSpace):
     convolutions, each of half of the channels.
     """
 
+    summary = "image cell of 6 edges"
     origin = MICRO_ORIGIN
 
     def __init__(self) -> None:
@@ -253,6 +254,7 @@ class TransNASMacroSpace(TransNASSpace):
     there is no string of this space, so such rows are not valid. Removing a module leaves the plain one.
     """
 
+    summary = "strides, widths of 4-6 modules"
     origin = MACRO_ORIGIN
 
     def __init__(self) -> None:

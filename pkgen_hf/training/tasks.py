@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ..benchmarks.estimate import Estimate
 from ..benchmarks.score_table import ScoreTable
 from ..benchmarks.sources import load_benchmark, with_package
-from ..priors.prior import Estimate, Prior, measure
+from ..priors.contributions import measure
+from ..priors.data import PriorData
 from ..priors.transfer import average, task_kind
 from ..spaces import get_space
 
@@ -91,7 +93,7 @@ class TrainingTask:
         """Whether it is the consensus of several tasks."""
         return self.name not in self.table.space.tasks
 
-    def prior(self, rows: torch.Tensor) -> Prior:
+    def prior(self, rows: torch.Tensor) -> PriorData:
         """Measure the prior of some rows of the table, ``LongTensor (n,)``, as the good architectures."""
         space, indices = self.table.space, self.table.indices[rows]
         if self.is_consensus:

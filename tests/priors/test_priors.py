@@ -18,10 +18,12 @@ from datasets import Dataset
 from shapiq import ExactComputer
 
 from pkgen_hf.architecture import Architecture
+from pkgen_hf.benchmarks.estimate import Estimate
 from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.inputs import to_indices
+from pkgen_hf.priors.data import EVIDENCE, PRIOR_FEATURES
 from pkgen_hf.priors.files import load_priors, save_priors
-from pkgen_hf.priors.prior import EVIDENCE, PRIOR_FEATURES, Estimate, Prior
+from pkgen_hf.priors.prior import Prior
 from pkgen_hf.priors.shapley import (
     MAX_PLAYERS,
     describe_games,
