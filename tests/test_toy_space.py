@@ -209,13 +209,14 @@ def test_former_name_of_the_chance_score() -> None:
     assert task == Task("other", 5.0, 2) and "guess" not in repr(task)
 
 
-def test_a_space_is_freed() -> None:
-    """After its tensors, strings, costs and pictures were made."""
+def test_a_space_is_freed(pipe: PKGenPipeline, tmp_path: Path) -> None:
+    """After its tensors, strings and pictures were made, and architectures of it were generated."""
     space = small("short-lived")
-    rows = space.sample(4, torch.Generator().manual_seed(0))
-    space.from_strings(space.to_strings(space.canonical(rows)))
+    out = pipe(space, task="x", num_architectures=2, generator=torch.Generator().manual_seed(0))
+    out.architectures[0].draw(tmp_path / "cell.svg")
+    space.from_strings(space.to_strings(space.canonical(space.sample(4))))
     assert space.choice_features.isfinite().all() and space.num_architectures == 2
     kept = weakref.ref(space)
-    del space
+    del space, out
     gc.collect()
     assert kept() is None

@@ -40,6 +40,7 @@ class ToySpace(SearchSpace):
         "@article{toy,\n  title = {Toy}\n}",
         whole=64,
     )
+    summary = "a cell of 3 edges on small pictures"
     presets = {"toy": {"image_size": 16, "crop_padding": 2, "num_train_epochs": 1, "total_batch_size": 12}}
 
     def __init__(self) -> None:
