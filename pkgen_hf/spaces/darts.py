@@ -24,7 +24,7 @@ from .darts_cells import CELLS, NODES, OPERATIONS, PAIRS, count_cells, number_ta
 from .darts_costs import LARGE_CHANNELS, LARGE_LAYERS, cost_table, fixed_costs, large_fixed_costs
 from .literals import arguments, literal
 from .parts import Choice, Graph, Slot, constant, on_device
-from .registry import register_space
+from .registry import register_built_in
 from .strings import join_columns
 from .tasks import Task
 from .training import IMAGENET
@@ -299,4 +299,4 @@ class DARTSSpace(SearchSpace):
         return self._sum_costs(indices, task, 1)
 
 
-register_space(DARTSSpace())
+register_built_in(DARTSSpace())

@@ -16,7 +16,7 @@ from ..errors import shortened
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
-from .registry import register_space
+from .registry import register_built_in
 from .strings import join_columns
 from .tasks import Task
 from .training import IMAGENET
@@ -191,4 +191,4 @@ class MnasNetSpace(SearchSpace):
         return int(stem + last) + self._sum_costs(indices, 1) + pooled + scale.num_classes * LAST_WIDTH
 
 
-register_space(MnasNetSpace())
+register_built_in(MnasNetSpace())

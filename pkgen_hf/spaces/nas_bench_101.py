@@ -37,7 +37,7 @@ from .nas_bench_101_cells import (
 from .nas_bench_101_costs import MODULES, STEM, module_costs
 from .nas_bench_101_records import CONV1, CONV3, NONE, OPERATIONS, CellStrings
 from .parts import Choice, Slot, constant
-from .registry import register_space
+from .registry import register_built_in
 from .tasks import Task
 
 EXTRAS = 5  # slots of extra edges
@@ -265,4 +265,4 @@ class NASBench101Space(CellStrings):
         return total
 
 
-register_space(NASBench101Space())
+register_built_in(NASBench101Space())

@@ -17,7 +17,7 @@ from .base import SearchSpace
 from .benchmark import Origin, Package, bibtex
 from .literals import check_line
 from .parts import Choice, Slot
-from .registry import register_space
+from .registry import register_built_in
 from .strings import join_columns
 from .tasks import Task
 
@@ -167,4 +167,4 @@ class NASBench201Space(FourNodeCellSpace):
         return at_32 * scale.image_size**2 // 32**2 + 65 * scale.num_classes
 
 
-register_space(NASBench201Space())
+register_built_in(NASBench201Space())

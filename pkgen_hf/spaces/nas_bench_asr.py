@@ -19,7 +19,7 @@ from ..errors import shortened
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
-from .registry import register_space
+from .registry import register_built_in
 from .tasks import Task
 
 OPERATIONS = (
@@ -226,4 +226,4 @@ class NASBenchASRSpace(SearchSpace):
         return total + frames * (4 * SCALE.units * (inputs + SCALE.units) + SCALE.units * data.num_classes)
 
 
-register_space(NASBenchASRSpace())
+register_built_in(NASBenchASRSpace())

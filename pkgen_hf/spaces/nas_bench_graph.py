@@ -21,7 +21,7 @@ from .base import SearchSpace
 from .benchmark import Origin, Package, bibtex
 from .literals import arguments, literal
 from .parts import Choice, Slot, constant
-from .registry import register_space
+from .registry import register_built_in
 from .tasks import Task
 
 OPERATIONS = (
@@ -343,4 +343,4 @@ class NASBenchGraphSpace(SearchSpace):
         return links + ":" + names[:, 0] + "," + names[:, 2] + "," + names[:, 4] + "," + names[:, 6]
 
 
-register_space(NASBenchGraphSpace())
+register_built_in(NASBenchGraphSpace())

@@ -15,7 +15,7 @@ import torch
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
-from .registry import register_space
+from .registry import register_built_in
 from .tasks import Task
 
 BLOCKS = (
@@ -134,4 +134,4 @@ class NASBenchMacroSpace(SearchSpace):
         return stem + self._sum_costs(indices, 1) + last + scale.num_classes * LAST_WIDTH
 
 
-register_space(NASBenchMacroSpace())
+register_built_in(NASBenchMacroSpace())

@@ -38,7 +38,7 @@ from .nas_bench_nlp_recipes import (
     split,
 )
 from .parts import Choice, Graph, Slot
-from .registry import register_space
+from .registry import register_built_in
 from .tasks import Task
 
 OPERATIONS = (
@@ -326,4 +326,4 @@ def _write(nodes: Sequence[tuple[str, str, list[str]]]) -> str:
     return json.dumps({name: {"op": operation, "input": inputs} for name, operation, inputs in nodes})
 
 
-register_space(NASBenchNLPSpace())
+register_built_in(NASBenchNLPSpace())

@@ -13,7 +13,7 @@ from .base import SearchSpace
 from .benchmark import Origin
 from .nas_bench_201 import NATS, TASKS
 from .parts import Choice, Slot
-from .registry import register_space
+from .registry import register_built_in
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 WIDTHS = tuple(range(8, 65, 8))
@@ -82,4 +82,4 @@ class NATSSizeSpace(SearchSpace):
         return self._costs(indices, task or "cifar10")[1]
 
 
-register_space(NATSSizeSpace())
+register_built_in(NATSSizeSpace())

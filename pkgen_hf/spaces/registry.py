@@ -1,8 +1,8 @@
 """Search spaces by name: those that come with the package, and those that a user registers.
 
-The spaces of this package register themselves when their modules are imported. The networks of such a space stand in
-``pkgen_hf/networks`` and the reader of its files in ``pkgen_hf/benchmarks/readers``, in a module of the same file name
-as the space's own. A user gives both to `register_space`.
+The spaces of this package register themselves when their modules are imported. The network of such a space is defined
+in ``pkgen_hf/networks`` and the reader of its benchmark in ``pkgen_hf/benchmarks/readers``, in the module that has the
+file name of the space's module. A user passes both to `register_space`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import shortened, unknown
 from .base import RESERVED, SearchSpace
@@ -32,21 +32,22 @@ class Registration:
     reader: Reader | None = None
 
 
+Space = TypeVar("Space", bound=SearchSpace)
 _REGISTERED: dict[str, Registration] = {}
 
 
 def register_space(
-    space: SearchSpace, *, network: Callable[..., partial[Any]] | None = None, reader: Reader | None = None
-) -> SearchSpace:
+    space: Space, *, network: Callable[..., partial[Any]] | None = None, reader: Reader | None = None
+) -> Space:
     """Make a search space known by its name, in this process, to everything that takes names of spaces.
 
-    What else there is to say of a space stands on the space itself, as attributes of the instance or its class:
-    ``origin``, ``package``, ``latencies`` and ``presets``; see `SearchSpace`.
+    The summary, origin, PyPI package, published latencies and training presets of a space are attributes of the space
+    or its class; see `SearchSpace`.
 
     Parameters
     ----------
     space
-        e.g. of a class of your own.
+        An instance of `SearchSpace` or of a class of your own.
     network
         Plans the network of an architecture: ``network(architecture, num_classes=None, **options)`` returns a
         ``functools.partial`` of a module class (or function) and plain arguments; calling it builds the network. Its
@@ -62,8 +63,8 @@ def register_space(
     Raises
     ------
     ValueError
-        For what is not a space, a name that another space has, or a space that comes with the package. A space that
-        equals the registered one takes its place, with its network and reader.
+        For an object that is not a space, or a name that belongs to another space. A space that is equal to the
+        registered one replaces it, with its network and reader.
     """
     if not isinstance(space, SearchSpace):
         raise ValueError(f"register_space takes a SearchSpace, got {shortened(space)}")
@@ -73,11 +74,15 @@ def register_space(
             raise ValueError(f"the name {space.name!r} belongs to a space of this package; give yours another")
         hint = f"; unregister_space({space.name!r}) removes the registered one"
         known.space.check_same(space, "the space to register", hint)
-    if type(space) is not SearchSpace and type(space).__module__.startswith(f"{__package__}."):
-        RESERVED[space.name] = type(space)
-        space.is_built_in = True
     _REGISTERED[space.name] = Registration(space, network, reader)
     return space
+
+
+def register_built_in(space: SearchSpace) -> None:
+    """Register a space of this package, at the end of the module that defines it."""
+    space.is_built_in = True
+    RESERVED[space.name] = type(space)
+    _REGISTERED[space.name] = Registration(space)
 
 
 def unregister_space(name: str) -> None:

@@ -21,7 +21,7 @@ from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .nas_bench_201 import FourNodeCellSpace
 from .parts import Choice, Slot
-from .registry import register_space
+from .registry import register_built_in
 from .tasks import Task
 
 OPERATIONS = (
@@ -301,5 +301,5 @@ class TransNASMacroSpace(TransNASSpace):
         return (costs * present).sum(1), outputs[:, -1], halves.sum(1)
 
 
-register_space(TransNASMicroSpace())
-register_space(TransNASMacroSpace())
+register_built_in(TransNASMicroSpace())
+register_built_in(TransNASMacroSpace())

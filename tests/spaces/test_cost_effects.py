@@ -59,7 +59,7 @@ def in_units_of_spread(costs: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", list_spaces())
 def test_shipped_effects_are_those_that_are_measured(name: str) -> None:
-    """The file is written anew by `python -m pkgen_hf.spaces.cost_effects` when a known space changes."""
+    """The file is written anew by `python -m pkgen_hf.spaces` when a known space changes."""
     space = get_space(name)
     shipped = shipped_effects(space)
     assert shipped is not None, "the file is of an earlier form of this space"
