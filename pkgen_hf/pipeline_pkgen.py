@@ -441,7 +441,15 @@ class PKGenPipeline(DiffusionPipeline):
         prior = self.select_prior(space, task, prior)
         limits = None
         if any(given is not None for given in (max_parameters, max_flops, max_latency, device, latency_table)):
-            limits = Limits(space, task, max_parameters, max_flops, max_latency, device, latency_table)
+            limits = Limits(
+                space,
+                task,
+                max_parameters=max_parameters,
+                max_flops=max_flops,
+                max_latency=max_latency,
+                device=device,
+                latency_table=latency_table,
+            )
             if distinct:
                 limits.check_number(num_architectures)
         view = copy.copy(self)  # all that a call changes is its own
@@ -450,10 +458,10 @@ class PKGenPipeline(DiffusionPipeline):
         view.scheduler.set_timesteps(num_inference_steps)
 
         place = self._execution_device
-        condition = self.denoiser.describe(space, prior, task, self.familiarity(space))
+        condition = self.denoiser.make_condition(space, prior, task, self.familiarity(space))
         encoded = self.denoiser.encode(condition)
         without_prior = self.denoiser.encode(condition.unconditional())
-        rows = space.valid_rows if limits is None else limits.rows
+        rows = space.valid_rows if limits is None else limits.pool if limits.is_complete else None
         with self._running_call(), self.progress_bar(total=num_architectures) as progress:
             sampler = Sampler(
                 view=view,
@@ -518,7 +526,7 @@ class PKGenPipeline(DiffusionPipeline):
         """
         space = get_space(space)
         prior = self.select_prior(space, task, prior)
-        encoded = self.denoiser.encode(self.denoiser.describe(space, prior, task, self.familiarity(space)))
+        encoded = self.denoiser.encode(self.denoiser.make_condition(space, prior, task, self.familiarity(space)))
         indices = to_indices(space, architectures).to(self._execution_device)
         scores = scores_of(self.denoiser, space, indices, encoded).cpu()
         self.maybe_free_model_hooks()

@@ -38,7 +38,7 @@ def from_evaluations(
             f"a prior needs at least {MIN_EVALUATIONS} different architectures, got {len(values)} in "
             f"{len(given.scores)} evaluations"
         )
-    chance = space.tasks[task].guess if task in space.tasks else float(values.min())
+    chance = space.tasks[task].chance_score if task in space.tasks else float(values.min())
     estimate = Estimate(space, indices, values, chance)
     num_good = min(top_k, max(LEAST_GOOD, len(values) // GOOD_SHARE))
     good = indices[values.argsort(descending=True, stable=True)[:num_good]]

@@ -164,7 +164,7 @@ def test_contributions_of_every_cell_add_up(cell_table: ScoreTable, task: str, p
     """What everything together is worth more than nothing is shared out, and who is not there gets nothing."""
     rows = CELLS.all_indices()
     contributions = shapley_contributions(CELLS, rows, lambda batch: cell_table.values(batch, task), players)
-    gain = cell_table.values(rows, task) - CELLS.task(task).guess
+    gain = cell_table.values(rows, task) - CELLS.task(task).chance_score
     assert_equal(contributions.sum(1), gain, 1e-4)
     absent = torch.stack([(rows[:, slots] == NONE).all(1) for slots in players], dim=1)
     assert contributions[absent].abs().max() < 1e-5 < contributions[~absent].abs().mean()

@@ -10,8 +10,9 @@ from safetensors import safe_open
 
 from pkgen_hf.priors.transfer import choice_similarity, space_similarity
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
+from pkgen_hf.spaces.__main__ import write
 from pkgen_hf.spaces.base import RESERVED
-from pkgen_hf.spaces.cost_effects import FILE, fingerprint, measured_effects, shipped_effects, write
+from pkgen_hf.spaces.cost_effects import FILE, fingerprint, measured_effects, shipped_effects
 from pkgen_hf.spaces.nas_bench_201 import CONV3, NASBench201Space
 
 CELLS = get_space("nas-bench-201")
@@ -105,7 +106,9 @@ def test_effects_are_means_of_standardised_log_costs() -> None:
 
 def test_a_space_of_a_known_name_without_costs_has_no_effects() -> None:
     slots = [Slot("a", "operation", (Choice("none", "zero"), Choice("skip", "identity")), (0,), 1)]
-    own = SearchSpace("nas-bench-201", slots, {"x": Task("other", guess=0.0, num_classes=2)}, null_choice="none")
+    own = SearchSpace(
+        "nas-bench-201", slots, {"x": Task("other", chance_score=0.0, num_classes=2)}, null_choice="none"
+    )
     assert shipped_effects(own) is None and not own.cost_effects.any()
 
 
