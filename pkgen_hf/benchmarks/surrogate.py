@@ -1,4 +1,4 @@
-"""Scores of architectures that a benchmark did not measure, predicted from those it did, and the error of that."""
+"""A surrogate of a benchmark that measured a sample of its space: predicted scores, and their error."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import torch
 from scipy.stats import kendalltau
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.preprocessing import StandardScaler
 
 from .score_table import ScoreTable
 
-POPULATION = 20_000  # uniform random architectures that ranks are among
+POPULATION = 20_000  # uniform random architectures that ranks are among: shares of 0.01 % can be told apart
+FOLDS = 5
+# Ridge and inverse squared width of the kernel, on standardised scores and costs and one-hot choices, the same for all
+# tables; `Surrogate.error` says how good they are for one.
+ALPHA, GAMMA = 0.05, 0.02
 
 
 class Surrogate:
@@ -37,21 +42,14 @@ class Surrogate:
         self.space, self.task = table.space, task
         known = ~table.column(task).isnan()
         indices, scores = table.indices[known], table.column(task)[known].double().numpy()
-        self._centre, self._spread = scores.mean(), scores.std()
-        costs = self._log_costs(indices)
-        self._cost_centre, self._cost_spread = costs.mean(0), costs.std(0)
-        features, target = self._features(indices), (scores - self._centre) / self._spread
-        self._model = KernelRidge(kernel="rbf", alpha=0.05, gamma=0.02)
-        folds = KFold(5, shuffle=True, random_state=0)
-        predicted = cross_val_predict(self._model, features, target, cv=folds) * self._spread + self._centre
-        self.error = {
-            "mean_absolute_error": float(np.abs(predicted - scores).mean()),
-            "r2": float(1 - ((predicted - scores) ** 2).mean() / scores.var()),
-            "kendall_tau": float(kendalltau(predicted, scores).statistic),
-            "n": len(scores),
-        }
+        self._costs = StandardScaler().fit(self._log_costs(indices))
+        self._scores = StandardScaler().fit(scores[:, None])
+        features, target = self._features(indices), self._scores.transform(scores[:, None])[:, 0]
+        self._model = KernelRidge(kernel="rbf", alpha=ALPHA, gamma=GAMMA)
+        folds = KFold(FOLDS, shuffle=True, random_state=0)
+        self.error = _errors(self._in_percent(cross_val_predict(self._model, features, target, cv=folds)), scores)
         self._model.fit(features, target)
-        rows = self.space.sample(2 * POPULATION, torch.Generator().manual_seed(0))
+        rows = self.space.sample(2 * POPULATION, torch.Generator().manual_seed(0))  # not all of which are valid
         self._population = self.values(rows[self.space.is_valid(rows)][:POPULATION], task).sort().values
 
     def _log_costs(self, indices: torch.Tensor) -> np.ndarray:
@@ -59,16 +57,29 @@ class Surrogate:
         return costs.double().log().numpy()
 
     def _features(self, indices: torch.Tensor) -> np.ndarray:
-        costs = (self._log_costs(self.space.canonical(indices)) - self._cost_centre) / self._cost_spread
+        costs = self._costs.transform(self._log_costs(self.space.canonical(indices)))
         return np.concatenate([self.space.features(indices).double().numpy(), costs], axis=1)
 
+    def _in_percent(self, standardised: np.ndarray) -> np.ndarray:
+        return self._scores.inverse_transform(standardised[:, None])[:, 0]
+
     def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
-        """Predicted scores, ``FloatTensor (batch,)``; a guess where a network is not connected."""
+        """Predicted scores, ``FloatTensor (batch,)``; the chance score where a network is not connected."""
         rows, inverse = self.space.check(indices).unique(dim=0, return_inverse=True)
-        predicted = self._model.predict(self._features(rows)) * self._spread + self._centre
+        predicted = self._in_percent(self._model.predict(self._features(rows)))
         scores = torch.from_numpy(predicted).float()[inverse]
         return torch.where(self.space.is_connected(indices), scores, self.space.task(task).chance_score)
 
     def ranks(self, scores: torch.Tensor, task: str) -> torch.Tensor:
         """Share of uniform random architectures that are predicted to score higher, ``FloatTensor (batch,)``."""
         return 1 - torch.searchsorted(self._population, scores.contiguous(), right=True) / len(self._population)
+
+
+def _errors(predicted: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """What predictions of `scores` are off by, ``(n,)`` each."""
+    return {
+        "mean_absolute_error": float(np.abs(predicted - scores).mean()),
+        "r2": float(1 - ((predicted - scores) ** 2).mean() / scores.var()),
+        "kendall_tau": float(kendalltau(predicted, scores).statistic),
+        "n": len(scores),
+    }

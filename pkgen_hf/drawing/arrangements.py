@@ -57,7 +57,7 @@ def on_line(nodes: dict[int, Box], edges: list[Edge], widest: float) -> Diagram:
     edges
         Each gets its path, and a label in the middle of it.
     widest
-        Width of the widest text that an edge may carry.
+        Width of the widest text that an edge may have.
     """
     step = max(box.width for box in nodes.values()) + GAP + (widest if any(edge.kind for edge in edges) else 0)
     for column, number in enumerate(sorted(nodes)):

@@ -16,7 +16,7 @@ TEXT = "text"  # the kind of a box that is nothing but its text
 
 @dataclass
 class Box:
-    """A node, or the label of an edge. One that carries an operation has its `kind`; a plain one is round."""
+    """A node, or the label of an edge. One with an operation has its `kind`; a plain one is round."""
 
     text: str
     kind: str = ""
@@ -35,7 +35,7 @@ class Box:
 
 @dataclass
 class Edge:
-    """A line between nodes, with the operation that it carries, if any, and an arrow's head unless it ends in a label.
+    """A line between nodes, with the operation on it, if any, and an arrow's head unless it ends in a label.
 
     `points` is its path, ``(1 + 3 k, 2)``: k cubic curves, each from where the one before ends.
     """

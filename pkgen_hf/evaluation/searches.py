@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 import torch
 
 from ..pipeline_pkgen import PKGenPipeline
-from ..proposals.proposer import FIRST, Proposer
+from ..proposals.acquisition import FIRST
+from ..proposals.proposer import Proposer
 from ..spaces import SearchSpace
 
 Read = Callable[[torch.Tensor], list[float]]

@@ -20,7 +20,7 @@ import torch
 
 from ..spaces import SearchSpace
 
-MAX_PLAYERS = 8
+MAX_PLAYERS = 8  # 256 coalitions for each architecture; 16 players would have 65,536
 
 
 @cache

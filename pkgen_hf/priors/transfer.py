@@ -18,7 +18,7 @@ from .data import EVIDENCE, PriorData, absent, uniform_distribution
 SLOT_KERNEL = 0.05  # squared width of the kernel that chooses which slots of the other space are read
 PLACE_KERNEL = 0.5  # of the one that says how near the nearest slot is
 CHOICE_KERNEL = 0.3  # of the one between descriptions of choices
-COST_WEIGHT = 0.1  # of the trend with costs, beside a weight of up to 1 of choices that are alike
+COST_WEIGHT = 0.1  # of the trend with costs, beside a weight of up to 1 of similar choices
 LEAST_SIMILARITY = 0.05  # in sum over the other space's choices, below which a contribution is not known
 LEAST_WEIGHT = 0.02  # of a space unlike the target in an average over spaces, where all are unlike it
 # Frequencies, in units of those of chance, are added to before the logarithm: a choice that no good architecture has
@@ -60,7 +60,7 @@ def average(priors: Sequence[P], weights: Sequence[float] | None = None) -> P:
 # ---------------------------------------------------------------------- similarity of spaces
 
 
-def once_a_pair(function: Callable[[SearchSpace, SearchSpace], T]) -> Callable[[SearchSpace, SearchSpace], T]:
+def _once_a_pair(function: Callable[[SearchSpace, SearchSpace], T]) -> Callable[[SearchSpace, SearchSpace], T]:
     """The function, computed once for each pair of spaces, as long as both of them are in use."""
     found: WeakKeyDictionary[SearchSpace, WeakKeyDictionary[SearchSpace, T]] = WeakKeyDictionary()
 
@@ -81,7 +81,7 @@ def _slot_distances(source: SearchSpace, target: SearchSpace) -> tuple[torch.Ten
     return squared, kinds
 
 
-@once_a_pair
+@_once_a_pair
 def choice_similarity(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
     """Similarity of each target (slot, choice) and source (slot, choice), ``(slots, choices, slots', choices')``.
 
@@ -96,7 +96,7 @@ def choice_similarity(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
     return both * target.choice_mask[:, :, None, None] * source.choice_mask
 
 
-@once_a_pair
+@_once_a_pair
 def space_similarity(source: SearchSpace, target: SearchSpace) -> float:
     """Similarity of two spaces, 0.02 to 1.02: the weight of a prior of `source` in an average for `target`.
 
@@ -105,8 +105,8 @@ def space_similarity(source: SearchSpace, target: SearchSpace) -> float:
     """
     squared, other_kind = _slot_distances(source, target)
     near = (-squared / PLACE_KERNEL).exp().masked_fill(other_kind, 0).max(1).values
-    alike = choice_similarity(source, target).sum((2, 3)).clamp(max=1).sum(1) / target.sizes
-    return LEAST_WEIGHT + float((near * alike).mean())
+    similar = choice_similarity(source, target).sum((2, 3)).clamp(max=1).sum(1) / target.sizes
+    return LEAST_WEIGHT + float((near * similar).mean())
 
 
 # ---------------------------------------------------------------------- from space to space
@@ -140,21 +140,21 @@ def _transferred_frequencies(space: SearchSpace, prior: PriorData, weights: torc
     frequencies there have with costs.
     """
     ratio = prior.frequencies / uniform_distribution(prior.space).clamp(min=1e-9)  # 0 where there is no choice
-    trend = (_cost_slope(prior.space, ratio) * mean_cost_effects(space)).clamp(-LARGEST_TREND, LARGEST_TREND).exp()
+    trend = (_cost_slope(prior.space, ratio) * _mean_cost_effects(space)).clamp(-LARGEST_TREND, LARGEST_TREND).exp()
     total = weights.sum((2, 3)) + COST_WEIGHT
     mixed = (torch.einsum("skul,ul->sk", weights, ratio) + COST_WEIGHT * trend) / total
     frequencies = torch.where(space.choice_mask, mixed + LEAST_FREQUENCY, 0.0)
     return frequencies / frequencies.sum(1, keepdim=True)
 
 
-def mean_cost_effects(space: SearchSpace) -> torch.Tensor:
+def _mean_cost_effects(space: SearchSpace) -> torch.Tensor:
     """Mean of what each choice does to multiply-adds and to parameters, ``FloatTensor (slots, choices)``."""
     return space.cost_effects[..., :2].mean(-1)
 
 
 def _cost_slope(space: SearchSpace, ratio: torch.Tensor) -> float:
     """Slope of the logarithm of frequencies (in units of chance) on what choices do to costs, by ridge regression."""
-    effects = mean_cost_effects(space)[space.choice_mask]
+    effects = _mean_cost_effects(space)[space.choice_mask]
     gain = (RATIO_OFFSET + ratio).log()[space.choice_mask]
     centred = effects - effects.mean()
     return float((centred * (gain - gain.mean())).sum() / (centred.square().sum() + SLOPE_RIDGE))

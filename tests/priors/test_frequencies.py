@@ -36,6 +36,6 @@ def test_logits_of_the_prior_are_those_of_its_frequencies() -> None:
     features = prior.features()
     torch.testing.assert_close(decode_logits(features[..., LOG_FREQUENCY]), (prior.frequencies + OFFSET).log())
     denoiser = ArchitectureDenoiser(width=16, num_layers=1, num_heads=2)
-    encoded = denoiser.encode(denoiser.describe(space, [prior, Prior.absent(space)]))
+    encoded = denoiser.encode(denoiser.make_condition(space, [prior, Prior.absent(space)]))
     torch.testing.assert_close(encoded.prior[0], (prior.frequencies + OFFSET).log())
     assert not encoded.prior[1].any()

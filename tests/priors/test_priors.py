@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +24,7 @@ from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.inputs import to_indices
 from pkgen_hf.priors.data import EVIDENCE, PRIOR_FEATURES
 from pkgen_hf.priors.files import load_priors, save_priors
-from pkgen_hf.priors.prior import Prior
+from pkgen_hf.priors.prior import Prior, select_prior
 from pkgen_hf.priors.shapley import (
     MAX_PLAYERS,
     describe_games,
@@ -33,6 +34,7 @@ from pkgen_hf.priors.shapley import (
     shapley_matrix,
     subgraph_players,
 )
+from pkgen_hf.priors.transfer import average
 from pkgen_hf.requests.evaluations import read_evaluations
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space, list_spaces
 from pkgen_hf.spaces.nas_bench_201 import CONV1, CONV3, NONE, POOL, SKIP
@@ -755,6 +757,16 @@ def test_absent_prior_knows_nothing() -> None:
         assert_equal(prior.distribution(), expected)
         assert_equal(prior.frequencies, expected)
         assert not prior.features().any()
+
+
+def test_a_prior_of_any_origin_is_a_prior(prior: Prior, tmp_path: Path) -> None:
+    """Also after it was changed, copied, averaged, or written and read; `repr` calls it one."""
+    changed, copied = replace(prior, task=None), pickle.loads(pickle.dumps(prior))
+    (loaded,) = load_priors(prior.save(tmp_path / "prior.parquet"))
+    for other in (prior, changed, copied, loaded, average([prior]), select_prior([prior], prior.space, prior.task)):
+        assert type(other) is Prior and repr(other).startswith(f"Prior({prior.space.name!r}, task=")
+    assert changed.task is None and copied.space == prior.space and Prior.of(prior) is prior
+    assert_equal(copied.features(), prior.features())
 
 
 def test_distribution_is_one_over_real_choices(prior: Prior) -> None:
