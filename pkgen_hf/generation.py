@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from .budgets.limits import Limits, Steering
+from .budgets.limits import Limits
+from .budgets.steering import Steering
 from .errors import TooFew, shortened
 from .modeling_denoiser import ArchitectureDenoiser, EncodedCondition
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
@@ -289,7 +290,7 @@ class Sampler:
         """
         rows = self.rows
         if rows is None and self.limits is not None:
-            rows = self.limits.known
+            rows = self.limits.pool
         if rows is None:
             return sample
         wrong = ~self.space.is_valid(sample)

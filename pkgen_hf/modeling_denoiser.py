@@ -12,7 +12,9 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 from torch.nn import functional as F
 
-from .priors.prior import LOG_FREQUENCY, PRIOR_FEATURES, Prior
+from .priors.data import LOG_FREQUENCY, PRIOR_FEATURES
+from .priors.frequencies import decode_logits
+from .priors.prior import Prior
 from .priors.transfer import task_kind
 from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace
 from .spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
@@ -20,8 +22,6 @@ from .spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
 # Tokens (slots of samples) that go through the blocks at once when sampling: their hidden states, 1.6 MB at width 64,
 # stay in a CPU's cache.
 TOKENS_AT_ONCE = 6144
-# The prior's log-frequency is a feature divided by 4; multiplied by 4 it is the prior's logit.
-LOG_FREQUENCY_SCALE = 4.0
 MAX_PERIOD = 1000.0  # of the sinusoidal time embedding: the scheduler's number of timesteps
 
 
@@ -227,7 +227,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         heads = self.num_heads
         attention = self.relation(condition.relations)  # (slots, slots, layers * heads)
         attention = attention.permute(2, 0, 1).unflatten(0, (-1, heads))
-        prior = LOG_FREQUENCY_SCALE * condition.prior_features[..., LOG_FREQUENCY]
+        prior = decode_logits(condition.prior_features[..., LOG_FREQUENCY])
         return EncodedCondition(
             tokens=tokens + slot,
             choices=choices / math.sqrt(self.width),

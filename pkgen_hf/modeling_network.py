@@ -29,6 +29,7 @@ from .architecture import Architecture
 from .errors import shortened, unknown
 from .files import read_json, replace_folder, user_path
 from .hub.loading import check_files, weight_patterns
+from .networks import planner_of
 from .publishing.cards import may_write_card, network_card, write_card
 from .publishing.push import UPLOAD_OPTIONS, plan, push, upload_options
 from .spaces import get_space, list_spaces
@@ -39,7 +40,7 @@ IMAGE_CLASSIFICATION = "image-classification"
 
 def image_spaces() -> list[str]:
     """Spaces whose networks classify images."""
-    spaces = (get_space(name) for name in list_spaces())
+    spaces = [space for name in list_spaces() if planner_of(space := get_space(name)) is not None]
     return [here.name for here in spaces if any(t.kind == IMAGE_CLASSIFICATION for t in here.tasks.values())]
 
 

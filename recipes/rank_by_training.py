@@ -35,7 +35,7 @@ from image_training import train
 from images import LabelledImages
 from pkgen_hf import Architecture, PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
-from presets import PRESETS, Settings
+from presets import Settings, get_preset, preset_of
 from runs import Row, bundled, load, rows_of, save
 from train_network import add_image_options, images_of, print_passed_over
 
@@ -143,7 +143,7 @@ def rank_by_training(options: argparse.Namespace) -> None:
 def settings_of(options: argparse.Namespace) -> Settings:
     """The benchmark's own settings at a small scale."""
     return replace(
-        PRESETS[SPACE],
+        get_preset(preset_of(SPACE)),
         scale={"channels": options.channels, "cells": options.cells},
         image_size=options.image_size,
         crop_padding=options.image_size // 8,

@@ -19,7 +19,7 @@ from typing import Any
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
-from pkgen_hf.benchmarks.score_table import tables_in
+from pkgen_hf.benchmarks.sources import tables_in
 from pkgen_hf.training.arguments import TrainingArguments
 from pkgen_hf.training.loop import is_main_process, train
 from pkgen_hf.training.tasks import labels_read, load_tables

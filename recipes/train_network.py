@@ -34,8 +34,9 @@ from image_training import train
 from images import LabelledImages, load_images
 from pkgen_hf import Architecture, PKGenPipeline
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_spaces
+from pkgen_hf.spaces import DEFAULT_SPACE
 from pkgen_hf.training.loop import is_main_process
-from presets import PRESETS, Settings, get_preset, preset_of
+from presets import Settings, get_preset, preset_of, presets
 from saved_networks import has_weights, load_weights, read_config
 
 HELP = {
@@ -232,14 +233,14 @@ def _preset(options: argparse.Namespace) -> Settings:
     """Default settings, by --preset, --space and --network."""
     saved = read_config(options.network) if options.network else None
     space = saved.space if saved is not None else options.space
-    space = space or (PRESETS[options.preset].space if options.preset else "nas-bench-201")
+    space = space or (get_preset(options.preset).space if options.preset else DEFAULT_SPACE)
     preset = get_preset(options.preset or preset_of(space), space)
     return preset if saved is None else dataclasses.replace(preset, image_size=saved.image_size)
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
     """Which network is trained, and which settings are the defaults."""
-    parser.add_argument("--preset", choices=list(PRESETS), help="settings of a benchmark (default: by the space)")
+    parser.add_argument("--preset", choices=list(presets()), help="settings of a benchmark (default: by the space)")
     parser.add_argument("--space", choices=image_spaces(), metavar="SPACE",
                         help=f"of the network: {', '.join(image_spaces())} (default: the preset's)")  # fmt: skip
     which = parser.add_mutually_exclusive_group()

@@ -446,7 +446,7 @@ def test_opinion_on_a_strange_space_is_withheld(pipe: PKGenPipeline) -> None:
     assert pipe.familiarity(get_space(SPACE)) == 1
     slots = [Slot(f"width {i}", "width", tuple(Choice(f"{w}", "size", level=w) for w in (0.0, 1.0)), (i,), i + 1)
              for i in range(3)]  # fmt: skip
-    strange = SearchSpace("strange", slots, {"x": Task("other", guess=0.0, num_classes=2)}, null_choice="0.0")
+    strange = SearchSpace("strange", slots, {"x": Task("other", chance_score=0.0, num_classes=2)}, null_choice="0.0")
     assert pipe.familiarity(strange) < 0.2
     prior = Prior.absent(strange)
     condition = pipe.denoiser.make_condition(strange, prior, similarity=0.0)

@@ -20,11 +20,11 @@ from torch import nn
 
 from ..errors import unknown
 from ..files import atomic_write, user_path
+from ..spaces import TASK_KINDS
 from ..spaces.protocols import ArchitectureLike
 from . import build, plan
 from .costs import count
 from .inputs import input_shape, random_inputs
-from .nas_bench_graph import GraphNetwork
 from .source_code import WIDTH, source_of
 
 SUFFIXES = {".py": "python", ".onnx": "onnx", ".safetensors": "safetensors"}
@@ -130,8 +130,10 @@ def python_source(
         network = how().eval()
         parameters = sum(weight.numel() for weight in network.parameters())
         costs = f"{parameters:,} parameters"
-        if how.func is GraphNetwork:
-            arguments = f"torch.randn(10, {how.keywords['num_features']}), torch.randint(10, (2, 30))"
+        task = next(iter(space.tasks.values()))
+        if "graph" in TASK_KINDS[task.kind]:
+            features = how.keywords.get("num_features", task.num_features)
+            arguments = f"torch.randn(10, {features}), torch.randint(10, (2, 30))"
         else:
             shape = input_shape(space, image_size=image_size, **scale)
             arguments = f"torch.randn{(1, *shape)}" if shape else "torch.zeros(1, 1, dtype=torch.long)"

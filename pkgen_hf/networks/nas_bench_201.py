@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial, reduce
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from ..spaces.nas_bench_201 import EDGES, OPERATIONS
 from ..spaces.protocols import ArchitectureLike
+from .counting import LINEAR_BIASES, Extra
 
 STAGES = 3
 
@@ -124,3 +126,8 @@ def plan(
     names = [OPERATIONS[index].name for index in architecture.indices]
     classes = num_classes or space.task("cifar10").num_classes
     return partial(CellNetwork, names=names, num_classes=classes, channels=channels, cells=cells)
+
+
+def extra_operations(task: str) -> dict[Any, Extra]:
+    """What the benchmark counts beside products: the bias of the classifier."""
+    return LINEAR_BIASES

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Dataset
 
-from ..priors.prior import FREQUENCY, LOG_FREQUENCY
+from ..priors.data import FREQUENCY, LOG_FREQUENCY
+from ..priors.frequencies import encode_frequencies
 from ..scheduling_prior_discrete import PriorDiscreteScheduler
 from ..spaces import SearchSpace
 from .episodes import TARGETS, SpaceEpisodes, relative_share
@@ -165,7 +166,7 @@ def _mask(
     unknown_choice = torch.zeros_like(features)
     chance = (1 / space.sizes.float())[None, :, None] * present[:, None, None]
     unknown_choice[..., FREQUENCY] = chance
-    unknown_choice[..., LOG_FREQUENCY] = (chance + 0.02).log() / 4 * present[:, None, None]
+    unknown_choice[..., LOG_FREQUENCY] = encode_frequencies(chance) * present[:, None, None]
     unknown_choice[..., LOG_FREQUENCY + 1 :] = features[..., LOG_FREQUENCY + 1 :]
     features = torch.where(masked[None, ..., None], unknown_choice, features)
     stationary = torch.where(masked, (1 / space.sizes.float())[:, None], stationary)

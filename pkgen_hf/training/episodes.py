@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from ..benchmarks.score_table import ScoreTable
 from ..modeling_denoiser import task_traits
+from ..priors.data import PriorData
 from ..priors.prior import Prior
 from ..priors.transfer import consensus_of, task_kind
 from .tasks import TrainingTask, training_tasks
@@ -86,7 +87,7 @@ def relative_share(table: ScoreTable) -> float:
 class _Example:
     """A prior, its targets (rows of the table, best first), the number of its task (-1: no ranking), its weight."""
 
-    prior: Prior
+    prior: PriorData
     targets: torch.Tensor
     task: int
     weight: float
@@ -209,7 +210,7 @@ def _prior(
     ranked: torch.Tensor,
     sources: dict[str, list[Prior]],
     generator: torch.Generator,
-) -> tuple[Prior, torch.Tensor]:
+) -> tuple[PriorData, torch.Tensor]:
     """A prior of one of `PRIOR_SHARES` for a task, and its targets, ``LongTensor (TARGETS,)`` of rows."""
     space, indices = task.table.space, task.table.indices
     best = _targets(ranked)

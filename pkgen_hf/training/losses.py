@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from ..modeling_denoiser import LOG_FREQUENCY_SCALE, Condition
-from ..priors.prior import LOG_FREQUENCY
+from ..modeling_denoiser import Condition
+from ..priors.data import LOG_FREQUENCY
+from ..priors.frequencies import decode_logits
 
 LEVEL_WEIGHT = 0.02  # of the penalty on mean logit corrections, small beside the cross-entropy; not ablated
 
@@ -55,7 +56,7 @@ def training_loss(
     cross_entropy = F.cross_entropy(clean.flatten(0, 2), batch["clean"].flatten())
 
     mask = condition.choice_mask
-    corrections = logits - LOG_FREQUENCY_SCALE * condition.prior_features[..., LOG_FREQUENCY][:, None]
+    corrections = logits - decode_logits(condition.prior_features[..., LOG_FREQUENCY])[:, None]
     level = (corrections.masked_fill(~mask, 0).sum(-1) / mask.sum(-1)).square().mean()
 
     known = ~batch["quality"].isnan()

@@ -13,8 +13,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..benchmarks.score_table import ScoreTable, load_benchmark, with_package
-from ..priors.prior import Estimate, Prior, measure
+from ..benchmarks.estimate import Estimate
+from ..benchmarks.score_table import ScoreTable
+from ..benchmarks.sources import load_benchmark, with_package
+from ..priors.contributions import measure
+from ..priors.data import PriorData
 from ..priors.transfer import average, task_kind
 from ..spaces import get_space
 
@@ -90,7 +93,7 @@ class TrainingTask:
         """Whether it is the consensus of several tasks."""
         return self.name not in self.table.space.tasks
 
-    def prior(self, rows: torch.Tensor) -> Prior:
+    def prior(self, rows: torch.Tensor) -> PriorData:
         """Measure the prior of some rows of the table, ``LongTensor (n,)``, as the good architectures."""
         space, indices = self.table.space, self.table.indices[rows]
         if self.is_consensus:
@@ -105,16 +108,16 @@ class TrainingTask:
             return measure(space, self.name, indices, self._value)
         if self._fit is None:
             known = ~self.scores.isnan()
-            guess = space.task(self.name).guess
-            self._fit = Estimate(space, self.table.indices[known], self.scores[known], guess, look_up=False)
+            chance = space.task(self.name).chance_score
+            self._fit = Estimate(space, self.table.indices[known], self.scores[known], chance, look_up=False)
         return measure(space, self.name, indices, self._fit)
 
     def _value(self, indices: torch.Tensor) -> torch.Tensor:
         """Perturbed scores of architectures ``(n, slots)``; the chance score where there is none."""
         rows = self.table.rows(indices)
         scores = torch.where(rows >= 0, self.scores[rows], torch.nan)
-        guess = self.table.space.task(self.name).guess
-        return torch.where(self.table.space.is_valid(indices) & ~scores.isnan(), scores, guess)
+        chance = self.table.space.task(self.name).chance_score
+        return torch.where(self.table.space.is_valid(indices) & ~scores.isnan(), scores, chance)
 
     def ranked(self) -> torch.Tensor:
         """One row of each distinct valid architecture, best (by the mean of its class) first, ``LongTensor``."""

@@ -26,13 +26,13 @@ from parallel import Plan, has_idle_weights
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
 from pkgen_hf.modeling_network import image_processor
 from pkgen_hf.publishing.cards import network_card
-from presets import PRESETS, Settings, get_preset
+from presets import Settings, get_preset, presets
 from train_network import main, parse_arguments
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 IDLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"  # nothing reads node 1
 SMALL = replace(
-    PRESETS["nas-bench-201"],
+    get_preset("nas-bench-201"),
     image_size=16, crop_padding=2, num_train_epochs=4, total_batch_size=24, learning_rate=0.05, cpu=True, quiet=True,
     scale={"channels": 4, "cells": 1},
 )  # fmt: skip
@@ -241,9 +241,9 @@ def test_learning_rates(scheduler: str) -> None:
     assert plan.learning_rate(plan.steps) == pytest.approx(last[scheduler])
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", presets())
 def test_presets_build_and_their_options_override(name: str) -> None:
-    preset = PRESETS[name]
+    preset = get_preset(name)
     space = preset.space
     other = get_preset(name, "nas-bench-macro")
     assert other.scale == {} and not other.drop_path_grows

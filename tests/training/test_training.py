@@ -19,7 +19,9 @@ from safetensors.torch import load_file
 
 from pkgen_hf import PKGenPipeline, PriorDiscreteScheduler, ScoreTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
-from pkgen_hf.priors.prior import EVIDENCE, FREQUENCY, LOG_FREQUENCY, PRIOR_FEATURES, Prior, mean_of_each
+from pkgen_hf.priors.data import EVIDENCE, FREQUENCY, LOG_FREQUENCY, PRIOR_FEATURES
+from pkgen_hf.priors.from_evaluations import mean_of_each
+from pkgen_hf.priors.prior import Prior
 from pkgen_hf.spaces import TASK_TRAITS
 from pkgen_hf.training.arguments import RECORD, TrainingArguments
 from pkgen_hf.training.batches import GROUP, EpisodeDataset
