@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-import os
 import tempfile
 import time
 import zlib
@@ -32,6 +31,7 @@ from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_
 from pkgen_hf.publishing.cards import network_card, write_card
 from pkgen_hf.training.arguments import RECORD
 from pkgen_hf.training.checkpoints import load_checkpoint, save_checkpoint
+from pkgen_hf.training.processes import num_launched
 from presets import Settings
 
 # Settings that may differ between a run and the one that resumes it.
@@ -105,9 +105,8 @@ class ImageTrainer:
     ) -> None:
         model.config.auxiliary_weight = settings.auxiliary_weight
         model.config.label_smoothing = settings.label_smoothing
-        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
         self.settings, self.model, self.images = settings, model, images
-        self.accelerator = accelerator = make_accelerator(settings, several and has_idle_weights(model))
+        self.accelerator = accelerator = make_accelerator(settings, num_launched() > 1 and has_idle_weights(model))
         self.plan = Plan(settings, len(images), accelerator.process_index, accelerator.num_processes)
         self.validated = validation.images if isinstance(validation, EvaluationImages) else validation
         self.names = _match_classes(model, images, self.validated, settings.labels_by_number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import warnings
 from collections.abc import Iterator
 
@@ -16,6 +15,7 @@ from torch import nn
 from pkgen_hf.errors import unknown
 from pkgen_hf.files import user_path
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
+from pkgen_hf.training.processes import check_processes
 from presets import Settings
 
 DECAY, DECAY_EPOCHS = 0.97, 2.4  # of the exponential schedule
@@ -45,12 +45,7 @@ def make_accelerator(
         # Statistics are merged by `RunningStatistics`.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=idle_weights)],
     )
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != world:
-        raise RuntimeError(
-            f"the launcher started {world} processes but Accelerate sees {accelerator.num_processes}; on CPUs use: "
-            f"accelerate launch --multi_gpu --num_processes {world} {script} --cpu"
-        )
+    check_processes(accelerator, script)
     return accelerator
 
 

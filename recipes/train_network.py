@@ -35,7 +35,7 @@ from images import LabelledImages, load_images
 from pkgen_hf import Architecture, PKGenPipeline
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_spaces
 from pkgen_hf.spaces import DEFAULT_SPACE
-from pkgen_hf.training.loop import is_main_process
+from pkgen_hf.training.processes import is_main_process
 from presets import Settings, get_preset, preset_of, presets
 from saved_networks import has_weights, load_weights, read_config
 
