@@ -64,7 +64,7 @@ def load_network(name: str) -> tuple[PKGenNetworkForImageClassification, Any]:
 
 
 def preprocessing(processor: Any) -> dict[str, Any]:
-    """What a processor does to an image, in order."""
+    """The steps of a processor, in order."""
     return {
         "resize": dict(processor.size),
         "interpolation": Image.Resampling(processor.resample).name.lower(),

@@ -1,4 +1,4 @@
-"""The training of a network on images: exact under accumulation, several processes and resumption."""
+"""Training of a network on images, reproducible under accumulation, several processes and resumption."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NOT_OF_THE_RESULT = {
     "logging_steps", "quiet", "compile",
 }  # fmt: skip
 
-# What a checkpoint keeps beside step, seconds and settings.
+# State in a checkpoint beside step, seconds and settings.
 _KEPT = {"loss": int | float, "history": list[dict], "skipped": list[str]}
 
 
@@ -276,7 +276,7 @@ class ImageTrainer:
                     self.processor.save_pretrained(new)
                     write_json(record, new / RECORD)
                     write_card(new, network_card(new))  # once more, with the preprocessing and the training
-            except Exception as error:  # safetensors has its own for a full disk
+            except Exception as error:  # safetensors raises its own if the disk is full
                 raise OSError(f"cannot write {folder}: {one_line(error)}") from error
         if self.settings.report_to:
             accelerator.end_training()
@@ -322,9 +322,9 @@ def _match_classes(
     validation: LabelledImages | ImageStream | None,
     by_number: bool,
 ) -> list[str]:
-    """Make the labels of all images those of the network, and return the names of its classes.
+    """Map the labels of all images to the network's classes, and return the names of its classes.
 
-    A network without names takes those of the images it is trained on, and images to evaluate are matched by them.
+    A network without names of classes takes those of the images to train on; images to evaluate are matched with them.
     """
     own = classes_of(model.config)
     if len(own) < 2:
@@ -338,7 +338,7 @@ def _match_classes(
 
 
 def _all(places: set[str], accelerator: Accelerator) -> list[str]:
-    """The places of all processes, each once."""
+    """The distinct places of all processes."""
     found = list(places) if accelerator.num_processes == 1 else everywhere(list(places), accelerator)
     return sorted(set(found))
 
