@@ -27,7 +27,7 @@ def read_config(network: str) -> PKGenNetworkConfig:
     try:
         return PKGenNetworkConfig.from_dict(content)
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"config.json of {network} has a value that cannot be: {one_line(error)}") from error
+        raise ValueError(f"config.json of {network} has an invalid value: {one_line(error)}") from error
 
 
 def load_weights(network: str) -> PKGenNetworkForImageClassification:
@@ -54,7 +54,7 @@ def load_weights(network: str) -> PKGenNetworkForImageClassification:
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{network} is not a whole network: {one_line(error)}") from error
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        raise ValueError(f"config.json of {network} has a value that cannot be: {one_line(error)}") from error
+        raise ValueError(f"config.json of {network} has an invalid value: {one_line(error)}") from error
     model, loading = loaded
     if missing := sorted(loading["missing_keys"]):
         raise ValueError(f"{network} lacks {len(missing)} weights of the network, {missing[0]} first")

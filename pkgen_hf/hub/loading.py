@@ -231,7 +231,7 @@ def load_component(
     try:
         component = kind.from_config(config)  # type: ignore[attr-defined]
     except (TypeError, ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
-        raise ValueError(f"{config_path} has a value that cannot be: {one_line(error)}") from error
+        raise ValueError(f"{config_path} has an invalid value: {one_line(error)}") from error
     if is_model:
         _load_weights(component, files, dtype)
     return component

@@ -141,13 +141,13 @@ def _read_progress(path: Path, also: Mapping[str, Any]) -> dict[str, Any]:
         raise damaged(path, str(error)) from error
     for name, kind in {"step": int, "seconds": int | float, "settings": dict, **also}.items():
         if name not in progress:
-            raise damaged(path, f"{path / PROGRESS} says nothing of the training's {name}")
+            raise damaged(path, f"{path / PROGRESS} has no {name}")
         if not _is_a(progress[name], kind):
-            raise damaged(path, f"{path / PROGRESS} says a {name} that cannot be, {shortened(progress[name])}")
+            raise damaged(path, f"{path / PROGRESS} has an invalid {name}: {shortened(progress[name])}")
     if not (math.isfinite(progress["seconds"]) and progress["seconds"] >= 0):
-        raise damaged(path, f"{path / PROGRESS} says {progress['seconds']} seconds, which cannot be")
+        raise damaged(path, f"{path / PROGRESS} has an invalid number of seconds: {progress['seconds']}")
     if progress["step"] != (step_of(path) if _NAME.fullmatch(path.name) else abs(progress["step"])):
-        raise damaged(path, f"{path / PROGRESS} says step {progress['step']}, which is not that of its folder")
+        raise damaged(path, f"{path / PROGRESS} is of step {progress['step']}, unlike its folder")
     return progress
 
 
