@@ -9,7 +9,9 @@ from ..modeling_denoiser import Condition
 from ..priors.data import LOG_FREQUENCY
 from ..priors.frequencies import decode_logits
 
-LEVEL_WEIGHT = 0.02  # of the penalty on mean logit corrections, small beside the cross-entropy; not ablated
+LEVEL_WEIGHT = (
+    0.02  # of the penalty on mean logit corrections, small beside the cross-entropy; no ablation compared other values
+)
 
 
 def training_loss(

@@ -21,10 +21,11 @@ from ..priors.data import PriorData
 from ..priors.transfer import average, task_kind
 from ..spaces import get_space
 
-# None of these was varied in an ablation; they were set on NAS-Bench-201 and NAS-Bench-101.
+# No ablation compared other values of the first two.
 PAIR_RANK = 8  # of the random matrices of interactions between choices
-PERTURBATION = (-1.5, 2.5)  # log2 of its size, uniform, in units of the distance from the median to the best decile:
-# from a third of it, which reorders the best, to six times, after which little of the real ranking is left
+# Range of the perturbation's size, log-uniform, as powers of 2 of the distance from the median score to the best decile:
+# from 0.35 of it, less than the differences among all, to 5.7 times, more than those.
+PERTURBATION = (-1.5, 2.5)
 ROWS_AT_ONCE = 50_000  # rows of a table whose perturbation is computed at once; it bounds memory
 
 
