@@ -23,8 +23,7 @@ from ..spaces import get_space
 
 # No ablation compared other values of the first two.
 PAIR_RANK = 8  # of the random matrices of interactions between choices
-# Range of the perturbation's size, log-uniform, as powers of 2 of the distance from the median score to the best decile:
-# from 0.35 of it, less than the differences among all, to 5.7 times, more than those.
+# Range of a perturbation's size, log-uniform: powers of 2, times the distance from the median score to the best decile.
 PERTURBATION = (-1.5, 2.5)
 ROWS_AT_ONCE = 50_000  # rows of a table whose perturbation is computed at once; it bounds memory
 
