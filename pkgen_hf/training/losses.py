@@ -11,8 +11,6 @@ from ..priors.frequencies import decode_logits
 
 # Weight of the penalty on mean logit corrections, small beside the cross-entropy; no ablation compared other values.
 LEVEL_WEIGHT = 0.02
-    0.02  # of the penalty on mean logit corrections, small beside the cross-entropy; no ablation compared other values
-)
 
 
 def training_loss(

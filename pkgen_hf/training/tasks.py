@@ -23,7 +23,7 @@ from ..spaces import get_space
 
 # No ablation compared other values of the first two.
 PAIR_RANK = 8  # of the random matrices of interactions between choices
-# Range of a perturbation's size, log-uniform: powers of 2, times the distance from the median score to the best decile.
+# Range of a perturbation's size: powers of 2, times the distance from the median score to the best decile.
 PERTURBATION = (-1.5, 2.5)
 ROWS_AT_ONCE = 50_000  # rows of a table whose perturbation is computed at once; it bounds memory
 
