@@ -1,4 +1,4 @@
-"""How files and folders are written: under another name first, so that no half-written one stands at a path."""
+"""Atomic writes: a file or folder is written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from safetensors import SafetensorError
 
 from .errors import one_line
 
-# Without its index a folder does not load: the index of the former files goes first, that of the new ones comes last.
+# A folder does not load without its index: the index of the former files is moved away first, the new one placed last.
 INDEXES = ("README.md", "config.json", "model_index.json")
 _PREFIX = ".unfinished-"
-_MOUNTED = (errno.EBUSY, errno.EXDEV)  # a mounted file, or a folder of another file system
+_MOUNTED = (errno.EBUSY, errno.EXDEV)  # errors of renaming a mounted file, or to another file system
 
 
 def user_path(path: str | Path) -> Path:
-    """A path as users write it: ``~`` is the home folder; FileNotFoundError for an empty one."""
+    """Expand ``~`` in a path that a user gave; FileNotFoundError if it is empty."""
     if not os.fspath(path):
         raise FileNotFoundError("the path is empty; the current folder is '.'")
     return Path(os.path.expanduser(path))
 
 
 def real_path(path: str | Path) -> Path:
-    """The absolute path that one stands for: ``~`` is the home folder, and links are followed."""
+    """The absolute path, with ``~`` expanded and links followed."""
     return Path(os.path.realpath(user_path(path)))
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds no file; a new file system may hold folders of its own."""
+    """Whether a folder holds no file; empty folders, such as those of a new file system, are allowed."""
     return all(path.is_dir() for path in folder.rglob("*"))
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Write a file under another name in the same folder, then rename it.
+    """Write a file under a temporary name in the same folder, then rename it.
 
-    On any exception, Ctrl-C included, what was at `path` stays, and nothing else does. Folders that are missing are
-    made, a link stays a link, and a file that is replaced keeps its permissions.
+    On any exception, Ctrl-C included, `path` is left as it was and no temporary file remains. Missing folders are
+    made, links are followed, and a file that is replaced keeps its permissions.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        An empty file with the suffix of `path`, to be written.
+        An empty file to write to, with the suffix of `path`.
 
     Raises
     ------
@@ -102,19 +102,18 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 @contextmanager
 def replace_folder(target: str | Path, owned: Sequence[str] = ("**/*",)) -> Iterator[Path]:
-    """Fill a new folder, then put its files in the place of those of `target`.
+    """Fill a temporary folder, then replace the files of `target` by its files.
 
-    On any exception, Ctrl-C included, `target` stays as it was, and nothing is left beside or in it. A folder that
-    is there already stays itself, whether it is a mount point, the current directory or open elsewhere, and a link
-    to a folder stays a link: its files are moved one by one, of the former ones those of `INDEXES` first, of the new
-    ones last. So a process that is killed meanwhile leaves no mixture that loads.
+    On any exception, Ctrl-C included, `target` is left as it was and no temporary file remains. An existing folder is
+    kept, since it may be a mount point, the current directory or a link; its files are replaced one by one. Those of
+    `INDEXES` are removed first and placed last, so that a process killed in between leaves no mixture that loads.
 
     Parameters
     ----------
     target
-        Folder, new or not; ``~`` is the home folder.
+        The folder, which need not exist; ``~`` is the home folder.
     owned
-        Patterns of files that go if the new folder lacks them; by default all.
+        Patterns of files that are removed if the new folder lacks them; by default all.
 
     Yields
     ------
@@ -146,12 +145,12 @@ def replace_folder(target: str | Path, owned: Sequence[str] = ("**/*",)) -> Iter
             shutil.rmtree(former, ignore_errors=True)
         finally:
             shutil.rmtree(new, ignore_errors=True)
-            if not former.exists():  # else they could not be put back, and are all there is
+            if not former.exists():  # else they could not be put back, and are the only copy
                 shutil.rmtree(work, ignore_errors=True)
 
 
 def _exchange(new: Path, place: Path, former: Path, owned: Sequence[str]) -> None:
-    """Move the files of `new` into `place`, and those that they replace, or that are owned, from there to `former`."""
+    """Move replaced and owned files from `place` to `former`, then the files of `new` to `place`."""
     fresh = sorted((path.relative_to(new) for path in new.rglob("*") if not path.is_dir()), key=_order)
     there = [place / name for name in fresh if os.path.lexists(place / name)]
     there += [path for pattern in owned for path in place.glob(pattern)]
@@ -174,7 +173,7 @@ def _exchange(new: Path, place: Path, former: Path, owned: Sequence[str]) -> Non
             _put(new / name, place / name)
     except BaseException as error:
         for name in reversed(placed):
-            with suppress(OSError):  # of a mounted file, whose content is put back below
+            with suppress(OSError):  # a mounted file cannot be removed; its content is put back below
                 (place / name).unlink()
         _remove_empty(place, made)
         for name in (name for name in reversed(moved) if os.path.lexists(former / name)):
@@ -189,7 +188,7 @@ def _exchange(new: Path, place: Path, former: Path, owned: Sequence[str]) -> Non
 
 def _remove_empty(place: Path, folders: Iterable[Path]) -> None:
     for folder in sorted(set(folders), key=lambda folder: -len(folder.parts)):
-        with suppress(OSError):  # it is not empty, or a mount point
+        with suppress(OSError):  # not empty, or a mount point
             (place / folder).rmdir()
 
 
@@ -199,7 +198,7 @@ def _order(name: Path) -> tuple[int, str]:
 
 
 def _put(source: Path, target: Path) -> None:
-    """Move a file; where its name is a mount point, or the other folder a file system of its own, move the content."""
+    """Rename a file; if a mount makes that impossible, copy its content and remove it."""
     try:
         os.replace(source, target)
     except OSError as error:
@@ -211,7 +210,7 @@ def _put(source: Path, target: Path) -> None:
             try:
                 source.unlink()
             except OSError as problem:
-                if problem.errno != errno.EBUSY:  # but a mounted file stays where it is
+                if problem.errno != errno.EBUSY:  # a mounted file cannot be removed
                     raise
         except BaseException:
             if content is None:
@@ -223,7 +222,7 @@ def _put(source: Path, target: Path) -> None:
 
 @contextmanager
 def _parents(path: Path) -> Iterator[None]:
-    """Make the folders above a path; on an exception those that were made go again."""
+    """Make the folders above a path; on an exception remove those that were made."""
     missing = [folder for folder in path.parents if not folder.exists()]
     try:
         with _named(path):
@@ -238,7 +237,7 @@ def _parents(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _named(path: str | Path) -> Iterator[None]:
-    """Errors of the system that name the path that was given, and no temporary one."""
+    """Raise errors of the system with the path that the user gave in place of a temporary one."""
     try:
         yield
     except OSError as error:
@@ -247,7 +246,7 @@ def _named(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def _without_space(path: str | Path) -> Iterator[None]:
-    """An error of one kind, which names the path, where a disk is full or safetensors cannot write."""
+    """Raise OSError, with the path that the user gave, if the disk is full or safetensors cannot write."""
     try:
         yield
     except SafetensorError as error:
@@ -259,7 +258,7 @@ def _without_space(path: str | Path) -> Iterator[None]:
 
 
 def _new_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
-    """Make an empty file with a name of its own; the file, and the permissions that new files have here."""
+    """Make an empty file with a unique name; returns it and the permissions that new files have here."""
     path = folder / f"{_PREFIX}{uuid.uuid4().hex[:16]}{suffix}"
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
@@ -269,7 +268,7 @@ def _new_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
 
 
 def _make_readable(folder: Path) -> None:
-    """Give files the permissions that new files have: safetensors makes some that nobody else may read."""
+    """Give files the permissions of new files: safetensors makes files that nobody else may read."""
     probe, mode = _new_file(folder)
     probe.unlink()
     for path in folder.rglob("*"):

@@ -1,4 +1,4 @@
-"""Augmentation of images for training; all that is random is drawn from the generator that is given."""
+"""Augmentation of images for training; all random numbers are drawn from the given generator."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from presets import Settings
 
-AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random resized crop
+AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # ranges of a random resized crop (Szegedy et al., CVPR 2015)
+TRIES = 10  # of a random resized crop, before the middle is cut out; AREA, RATIO and this as in torchvision
 
 
 def resized(image: Image.Image, size: int) -> Image.Image:
-    """An image as a square of `size` pixels, as the image processor resizes it by bicubic filters."""
+    """Resize an image to a square of `size` pixels with a bicubic filter."""
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def _random_resized_crop(image: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:
-    """A part of random area and shape, resized to a square (Szegedy et al., CVPR 2015)."""
+    """Crop a random area and aspect ratio, and resize it to a square (Szegedy et al., CVPR 2015)."""
     width, height = image.size
-    for _ in range(10):
+    for _ in range(TRIES):
         area = width * height * rng.uniform(*AREA)
         ratio = math.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
             break
-    else:  # the middle, of a shape as near to its own as allowed
+    else:  # the middle, with the nearest allowed aspect ratio
         w, h = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
         left, top = (width - w) // 2, (height - h) // 2
     return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + w, top + h))
 
 
 def _jittered(image: Image.Image, ranges: Sequence[float], rng: np.random.Generator) -> Image.Image:
-    """Brightness, contrast, saturation and hue changed by random amounts, in random order."""
+    """Change brightness, contrast, saturation and hue by random amounts, in random order."""
     kinds = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color, None]
     for number in rng.permutation(len(kinds)):
         amount, kind = ranges[number], kinds[number]
@@ -50,16 +51,16 @@ def _jittered(image: Image.Image, ranges: Sequence[float], rng: np.random.Genera
 
 
 def augment(image: Image.Image, settings: Settings, rng: np.random.Generator) -> np.ndarray:
-    """An image as training sees it: ``(3, image_size, image_size)``, float32, normalised.
+    """Augment and normalise an image: ``(3, image_size, image_size)``, float32.
 
     Parameters
     ----------
     image
         RGB, of any size.
     settings
-        Which augmentations, to what size, mean and deviation of the channels.
+        Augmentations, size, and mean and standard deviation of the channels.
     rng
-        All that is random is drawn from it.
+        Source of all random numbers.
     """
     size = settings.image_size
     if settings.random_resized_crop:
@@ -75,7 +76,7 @@ def augment(image: Image.Image, settings: Settings, rng: np.random.Generator) ->
         image = _jittered(image, settings.color_jitter, rng)
     pixels: np.ndarray = np.asarray(image, np.float32) / np.float32(255)
     pixels = (pixels - np.asarray(settings.mean, np.float32)) / np.asarray(settings.std, np.float32)
-    if settings.cutout:  # DeVries and Taylor, 2017: a square that may reach over the border
+    if settings.cutout:  # DeVries and Taylor, 2017: a square that may extend over the border
         half = settings.cutout // 2
         y, x = (int(value) for value in rng.integers(size, size=2))
         pixels[max(0, y - half) : y + half, max(0, x - half) : x + half] = 0

@@ -1,7 +1,7 @@
-"""Classes of images and of networks, matched by name.
+"""Match the classes of images with those of a network, by name.
 
-A network names its classes in its configuration (``id2label``), a data set in its schema or by its folders. Numbers
-are no names: neither ``LABEL_0``, transformers' default, nor the plain integers of a table. Where one side has no
+A network names its classes in its configuration (``id2label``), a data set in its schema or by its folders. Numbers do
+not count as names: neither ``LABEL_0``, transformers' default, nor the plain integers of a table. If one side has no
 names, classes are matched by number.
 """
 
@@ -20,14 +20,14 @@ NAME, NUMBER = "name", "number"
 
 
 class Match(NamedTuple):
-    """How classes of images are those of a network.
+    """The classes of images among those of a network.
 
     Attributes
     ----------
     indices
-        Of the classes of the images, in the network; None where the network has no such class.
+        Number of each class of the images in the network; None if the network has no such class.
     names
-        Of the network's classes, as other images of the same training call them.
+        Names of the network's classes, to match other images of the same training with.
     by
         ``"name"`` or ``"number"``.
     """
@@ -43,7 +43,7 @@ def classes_of(config: PretrainedConfig) -> list[str]:
     Raises
     ------
     ValueError
-        If one has none.
+        If a class has no name.
     """
     names: dict[Any, str] = config.id2label or {}
     missing = next((index for index in range(len(names)) if index not in names), None)
@@ -58,12 +58,12 @@ def name_classes(config: PretrainedConfig, names: Sequence[str]) -> None:
 
 
 def without_names(number: int) -> list[str]:
-    """What transformers calls classes that have no names."""
+    """Default names of classes in transformers."""
     return [f"LABEL_{index}" for index in range(number)]
 
 
 def are_numbers(names: Sequence[str]) -> bool:
-    """Whether these are numbers of classes, not names."""
+    """Whether all names are numbers."""
     return all(name.isdecimal() for name in names)
 
 
@@ -73,25 +73,25 @@ def has_names(network: Sequence[str]) -> bool:
 
 
 def match(source: str, classes: Sequence[str], named: bool, network: Sequence[str], by_number: bool = False) -> Match:
-    """Find the classes of images in a network.
+    """Match the classes of images with those of a network.
 
     Parameters
     ----------
     source
-        Of the images, for messages.
+        Name of the images' source, for messages.
     classes
-        Of the images.
+        Classes of the images.
     named
-        Whether the source names them; else they are the integers of its labels.
+        Whether the source names its classes; if not, they are the numbers of its labels.
     network
-        Names of the network's classes, as of `classes_of`.
+        Names of the network's classes, as from `classes_of`.
     by_number
-        Match by number where both sides have names and none coincide.
+        Match by number if both sides have names and none coincide.
 
     Raises
     ------
     ValueError
-        If none coincide and this was not asked for; if the network has a name twice.
+        If no names coincide and `by_number` is not set; if the network has a name twice.
     """
     names = list(network)
     are_both_numbers = are_numbers(classes) and are_numbers(names)
@@ -117,7 +117,7 @@ def match(source: str, classes: Sequence[str], named: bool, network: Sequence[st
 
 
 def _match_numbers(source: str, classes: Sequence[str], number: int) -> Match:
-    """Match classes that are called by their numbers."""
+    """Match classes whose names are their numbers."""
     indices = [int(name) for name in classes]
     for name, index in zip(classes, indices, strict=True):
         if index >= number:
@@ -133,19 +133,19 @@ def _numbers(positions: Iterable[int], number: int) -> list[int | None]:
 
 
 def check_number(source: str, classes: Sequence[str], network: Sequence[str]) -> None:
-    """Raise ValueError unless there are as many classes, where names cannot tell which."""
+    """Raise ValueError unless images and network have equally many classes, if they are matched by number."""
     if not are_numbers(classes) and len(classes) != len(network):
         raise ValueError(f"{source} has {len(classes)} classes, the network has {len(network)}")
 
 
 def numbers_of(network: Sequence[str]) -> str:
-    """Which numbers a network's classes have, for messages."""
+    """The range of a network's classes, for messages."""
     called = f", {network[0]} to {network[-1]}" if are_numbers(network) else ""
     return f"the network has {len(network)} classes{called}"
 
 
 def unknown_class(source: str, name: str, network: Sequence[str]) -> ValueError:
-    """The error for a class that the network does not have; of many names the nearest and a few."""
+    """The error for a class that the network does not have; of many names it shows the nearest and a few."""
     shown = list(network)
     if len(shown) > SHOWN:
         near = difflib.get_close_matches(name, network, 1)

@@ -34,7 +34,7 @@ from parallel import make_accelerator
 from pkgen_hf.errors import one_line
 from pkgen_hf.files import write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
-from pkgen_hf.training.loop import is_main_process
+from pkgen_hf.training.processes import is_main_process
 from presets import Settings
 from saved_networks import load_weights
 from train_network import (
@@ -64,7 +64,7 @@ def load_network(name: str) -> tuple[PKGenNetworkForImageClassification, Any]:
 
 
 def preprocessing(processor: Any) -> dict[str, Any]:
-    """What a processor does to an image, in order."""
+    """The steps of a processor, in order."""
     return {
         "resize": dict(processor.size),
         "interpolation": Image.Resampling(processor.resample).name.lower(),

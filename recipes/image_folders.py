@@ -1,8 +1,8 @@
-"""Which files of a folder are labelled images: splits, Parquet files, and folders of classes.
+"""Find labelled images in a folder: splits, Parquet files, and folders of classes.
 
-Class folders are read as torchvision's ``ImageFolder`` reads them: a class is a folder of the first level, with all
-images below it, links followed. The ``imagefolder`` of `datasets` is not used: its class is the innermost folder, and
-it gives no labels where images lie at different depths. Splits are recognised by their names as `datasets` does.
+Class folders are read as by torchvision's ``ImageFolder``: a class is a folder of the first level, with all images
+below it, links followed. The ``imagefolder`` of `datasets` is not used: its class is the innermost folder, and it has
+no labels if images lie at different depths. Splits are recognised by name, as `datasets` does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pkgen_hf.errors import unknown
 
-# Those of torchvision, and other formats of photographs and drawings that Pillow reads.
+# Suffixes of torchvision, and of other formats of photographs and drawings that Pillow reads.
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
     ".gif", ".jfif", ".jpe", ".jp2", ".avif", ".apng", ".dib", ".pbm", ".pnm", ".tga",
@@ -34,7 +34,7 @@ class UnknownSplit(ValueError):
 
 
 class Found(NamedTuple):
-    """Parquet files, a folder of classes, or neither for the id of a data set; the split, None of a source without."""
+    """Parquet files, a folder of classes, or neither for the id of a data set; the split, None without splits."""
 
     files: list[str]
     folder: Path | None
@@ -42,7 +42,7 @@ class Found(NamedTuple):
 
 
 class ClassFolders(NamedTuple):
-    """Images by class: their paths, their labels, the classes' names, and files passed over that are no images."""
+    """Images by class: paths, labels, names of the classes, and files that are not images."""
 
     paths: list[str]
     labels: list[int]
@@ -59,14 +59,14 @@ def shown(path: str) -> str:
 
 
 def _visible(folder: str | Path) -> list[os.DirEntry[str]]:
-    """What is in a folder but hidden files, by name."""
+    """Entries of a folder that are not hidden, sorted by name."""
     with os.scandir(folder) as entries:
         inside = [entry for entry in entries if not entry.name.startswith(".") and entry.name != "__MACOSX"]
     return sorted(inside, key=lambda entry: entry.name)
 
 
 def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
-    """Visible files of a folder and of all below it; a link back to a folder that it is in is not followed."""
+    """Visible files of a folder and of all folders below it; links to a parent folder are not followed."""
     waiting: list[tuple[str, tuple[str, ...]]] = [(str(folder), (os.path.join(os.path.realpath(folder), ""),))]
     while waiting:
         here, above = waiting.pop()
@@ -83,25 +83,25 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _folders(folder: str | Path) -> list[os.DirEntry[str]]:
-    """Visible folders in a folder, but links to it or to one that it is in."""
+    """Visible folders in a folder, without links to itself or to a parent."""
     here = os.path.join(os.path.realpath(folder), "")
     inside = [entry for entry in _visible(folder) if _is_folder(entry)]
     return [entry for entry in inside if not here.startswith(os.path.join(os.path.realpath(entry.path), ""))]
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    """By its name, unless it is no file; a broken link is an image that cannot be read."""
+    """Whether it is an image, by its suffix; a broken link counts as an image that cannot be read."""
     return entry.name.lower().endswith(IMAGE_SUFFIXES) and (entry.is_symlink() or entry.is_file())
 
 
 def class_folders(folder: Path) -> ClassFolders:
-    """Images of a folder with a sub-folder for each class, by class and path.
+    """Images of a folder with a sub-folder for each class, sorted by class and path.
 
     Raises
     ------
     ValueError
-        If an image lies beside the sub-folders, one of them holds no image, there are none, two are the same, they
-        hold splits, or a file of metadata says more of the images than their folders do.
+        If there are no sub-folders, one has no images, two are the same folder or they hold splits; if an image lies
+        beside them; if there is a file of metadata, which is not read.
     """
     inside = _visible(folder)
     classes = [entry.name for entry in _folders(folder)]
@@ -145,7 +145,7 @@ def _refuse_twice(folder: Path, classes: list[str]) -> None:
 
 
 def _refuse_splits(folder: Path, classes: list[str]) -> None:
-    """Raise ValueError if all that the classes hold is folders of splits, which would be taken as one."""
+    """Raise ValueError if the classes only hold folders of splits, whose images would be merged."""
     splits: list[str] = []
     for name in classes:
         inside = _visible(folder / name)
@@ -172,18 +172,18 @@ def _refuse_metadata(paths: list[str]) -> None:
 
 
 def _split_word(name: str) -> str | None:
-    """The word that says which split a file or folder is, such as ``val``; None if there is none, or of two splits."""
+    """The word in a name that denotes a split, such as ``val``; None if there is none, or words of two splits."""
     words = [word for word in re.findall("[a-z]+", name.lower()) if word in _SPLIT_OF]
     return words[0] if len({_SPLIT_OF[word] for word in words}) == 1 else None
 
 
 def _kind(name: str) -> str | None:
-    """Which of training, validation and test a file or folder is called."""
+    """The split that a name denotes: train, validation or test."""
     return _SPLIT_OF.get(_split_word(name) or "")
 
 
 def _choose(source: str, split: str, there: list[str]) -> str | None:
-    """The split that is meant among those there are; None if there are none."""
+    """Match a split with those that a source has; None if it has none."""
     if split in there:
         return split
     kind = _SPLIT_OF.get(split)
@@ -198,10 +198,10 @@ def _choose(source: str, split: str, there: list[str]) -> str | None:
 
 
 def find_files(source: str, split: str) -> Found:
-    """Parquet files of a split, or the folder of classes where there are none; neither for the id of a data set.
+    """Find the Parquet files of a split, or its folder of classes; neither for the id of a data set.
 
-    Of a folder, splits are sub-folders or Parquet files that are named for them. A folder without splits, or a single
-    file, is read whole.
+    Splits of a folder are sub-folders or Parquet files with the name of a split. A folder without splits, or a single
+    file, is read completely.
 
     Raises
     ------
@@ -210,7 +210,7 @@ def find_files(source: str, split: str) -> Found:
     UnknownSplit
         If there are splits, but not this one.
     ValueError
-        If it cannot be told which sub-folders are splits and which are classes.
+        If sub-folders may be splits or classes.
     """
     path = Path(source)
     if path.is_dir():
@@ -236,12 +236,12 @@ def find_files(source: str, split: str) -> Found:
 
 
 def _tables(folder: Path) -> list[str]:
-    """Parquet files, by path."""
+    """Parquet files, sorted by path."""
     return sorted(entry.path for entry in _files(folder) if entry.name.lower().endswith(".parquet"))
 
 
 def _split_of_table(file: Path, root: Path, split: str) -> str | None:
-    """The split that a Parquet file is of by its name, or else by those of the folders it is in."""
+    """The split of a Parquet file, by its name or by the names of its folders."""
     for name in (file.stem, *reversed(file.relative_to(root).parent.parts)):
         if re.match(re.escape(split) + "(?![A-Za-z])", name):
             return split
@@ -253,13 +253,13 @@ def _split_of_table(file: Path, root: Path, split: str) -> str | None:
 def _split_folders(folder: Path, split: str) -> list[str]:
     """Names of the sub-folders that are splits; none if all are classes.
 
-    A class may be called ``train``. Sub-folders that are called as splits are splits if there are two of them, or no
-    other folders with images.
+    A class may be called ``train``: sub-folders with the name of a split are splits if there are two of them, or if no
+    other folder has images.
 
     Raises
     ------
     ValueError
-        If one sub-folder is called as a split, holds folders, and others hold images.
+        If one sub-folder has the name of a split and holds folders, and others hold images.
     """
     inside = _folders(folder)
     called = [entry for entry in inside if _kind(entry.name)]

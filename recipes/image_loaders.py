@@ -1,7 +1,7 @@
-"""What loaders read of labelled images: augmented, or preprocessed for evaluation, in batches.
+"""Batches of labelled images, augmented for training or preprocessed for evaluation.
 
-What an image becomes in an epoch follows from the seed, the epoch and its number alone, so that neither workers nor
-processes nor a resumed run change it.
+The augmentation of an image depends on the seed, the epoch and its number alone; workers, processes and resumption do
+not change it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from presets import Settings
 
 
 class TrainingImages(Dataset):
-    """Augmented images, by epoch and number, or key of a stream.
+    """Augmented images, indexed by epoch and number, or by epoch and key of a stream.
 
-    An item is ``pixel_values``, ``labels``, and under ``skipped`` where corrupt images are in whose place it is.
+    An item has ``pixel_values``, ``labels`` and ``skipped``, the places of corrupt images that it replaces.
     """
 
     def __init__(self, images: LabelledImages | ImageStream, settings: Settings) -> None:
@@ -52,16 +52,16 @@ class TrainingImages(Dataset):
 
 
 class EvaluationImages(Dataset):
-    """Images as a processor preprocesses them; those that are small are preprocessed once and kept.
+    """Images preprocessed for evaluation; small ones are preprocessed once and kept.
 
     Parameters
     ----------
     images
         To evaluate.
     processor
-        As of `pkgen_hf.modeling_network.image_processor`.
+        As from `pkgen_hf.modeling_network.image_processor`.
     skip_corrupt
-        Whether an item that cannot be decoded is an item without pixels, in place of an error.
+        Return an item without pixels for a corrupt image, instead of raising an error.
     """
 
     def __init__(self, images: LabelledImages | ImageStream, processor: Any, skip_corrupt: bool = False) -> None:
@@ -76,7 +76,7 @@ class EvaluationImages(Dataset):
         return len(self.images)
 
     def _preprocessed(self, key: Any) -> torch.Tensor | None:
-        """Pixels of an image, None if it is to be skipped."""
+        """Pixels of an image, None if it is skipped."""
         try:
             image = self.images.image(key)
         except BadImage:
@@ -107,12 +107,12 @@ def batches_of(
 ) -> Generator[dict[str, Any]]:
     """Batches of the given keys, on the device; ``skipped`` is a list, and a batch of corrupt images has no pixels.
 
-    Close it if it is left before its end: a stream that is still being read would abort the interpreter.
+    Close the generator if it is not exhausted: a stream that is still being read would abort the interpreter.
 
     Raises
     ------
     BadImage
-        Of one line, also where a worker met it.
+        With a message of one line, even if it was raised in a worker.
     """
     loader = DataLoader(
         dataset, batch_sampler=keys, collate_fn=_collate, num_workers=workers, pin_memory=device.type == "cuda"
@@ -126,7 +126,7 @@ def batches_of(
         return
     except BadImage as error:
         reason = str(error).strip().splitlines()[-1].removeprefix(f"{BadImage.__module__}.BadImage: ")
-        clear_frames(error.__traceback__)  # they keep the workers alive, which then take 5 s to stop
+        clear_frames(error.__traceback__)  # its frames keep the workers alive, which then take 5 s to stop
     finally:
         if isinstance(keys, Generator):
             keys.close()

@@ -1,8 +1,8 @@
-"""Labelled images read one after the other, of data sets that fit neither in memory nor on the disk.
+"""Streams of labelled images, for data sets that fit neither in memory nor on the disk.
 
-Every process reads the whole stream, in an order that follows from the seed and the epoch alone, and decodes the
-images of its own batches. Encoded images travel to the workers of the loader in the keys of a batch, so that neither
-workers nor processes change what is read.
+Every process reads the whole stream, in an order that depends on the seed and the epoch alone, and decodes the images
+of its own batches. Encoded images are passed to the workers of the loader in the keys of a batch, so that the number
+of workers and processes does not change the batches.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from tables import (
     table_files,
 )
 
-AHEAD = 2  # steps, or batches in evaluation, that are read while others are computed
+AHEAD = 2  # steps, or batches in evaluation, that a thread reads ahead: one is read while the other waits
 
 
 class Encoded(NamedTuple):
-    """An image as it was read: its bytes, or the path or address of its file; where it was read."""
+    """An encoded image: its bytes, or the path or address of its file; its label; its place in the stream."""
 
     encoded: bytes | None
     path: str | None
@@ -53,29 +53,29 @@ Key = tuple[int, list[Encoded]]  # number of an image in its batch, and the batc
 
 
 class ImageStream:
-    """Images with a class each, read from the beginning to the end. See `open_stream`.
+    """A stream of images with a class label each. See `open_stream`.
 
     Parameters
     ----------
     name
-        Of the source, for messages.
+        Name of the source, for messages.
     table
         Examples with ``image`` and ``label``, the images not decoded.
     classes
-        Their names; empty if the source does not name them beforehand.
+        Names of the classes; empty if the source does not declare them.
     shards
-        What an error calls each shard of the table.
+        Names of the table's shards, for messages.
     number
-        Of images, None if the source does not say.
+        Number of images, None if the source does not say.
     split
-        That is read, None of a source without splits.
+        The split that is read, None if the source has no splits.
     holds_names
-        Whether labels are names themselves, in place of numbers.
+        Whether labels are names of classes instead of numbers.
 
     Attributes
     ----------
     number
-        Of images, and of those to read of an epoch. Known after the first reading in order.
+        Number of images of an epoch; known at the latest after one evaluation.
     matched
         How classes are matched with a network's, by ``"name"`` or by ``"number"``.
     """
@@ -115,7 +115,7 @@ class ImageStream:
         return key[1][key[0]].where
 
     def entropy(self, key: Key) -> tuple[int, int]:
-        """Numbers that no other image has."""
+        """Seed of an image's augmentation, which no other image has."""
         return key[1][key[0]].shard, key[1][key[0]].row
 
     def following(self, key: Key) -> Key:
@@ -123,7 +123,7 @@ class ImageStream:
         return (key[0] + 1) % len(key[1]), key[1]
 
     def check_classes(self, number: int, names: Sequence[str] = (), by_number: bool = False) -> list[str]:
-        """Make labels those of a network; as of `images.LabelledImages`, but labels are checked as they are read."""
+        """Map labels to a network's classes, as `images.LabelledImages` does; labels are checked while reading."""
         names = list(names) or without_names(number)
         self._names = names
         if self.classes:
@@ -141,7 +141,7 @@ class ImageStream:
         return names
 
     def subset(self, number: int | None) -> ImageStream:
-        """So many images, the first; all if None or there are no more."""
+        """The first images, at most so many; all if None."""
         if number is None or (self.number is not None and number >= self.number):
             return self
         if number < 1:
@@ -151,13 +151,7 @@ class ImageStream:
         return part
 
     def image(self, key: Key) -> Image.Image:
-        """An image, RGB.
-
-        Raises
-        ------
-        BadImage
-            If it is missing or cannot be decoded.
-        """
+        """Decode an image to RGB; BadImage if it is missing or cannot be decoded."""
         item = key[1][key[0]]
         encoded = item.encoded
         try:
@@ -169,7 +163,7 @@ class ImageStream:
             raise BadImage(f"{item.where}: the image cannot be read: {error}") from error
 
     def read(self, order: tuple[int, int] | None = None, buffer_size: int = 1) -> Generator[Encoded]:
-        """All images, in their own order or in one that follows from the numbers of `order`.
+        """All images, in the source's order or shuffled with `order` as the seed.
 
         Raises
         ------
@@ -197,12 +191,12 @@ class ImageStream:
         return out_of_range(label, where, numbers_of(self._names))
 
     def epochs(self, plan: Plan, start: int) -> Iterator[list[tuple[int, Key]]]:
-        """Batches of a process from step `start` on, each a list of epochs and keys.
+        """Batches of this process from step `start` on, each a list of epochs and keys.
 
         Raises
         ------
         ValueError
-            If there are fewer images than `number`, in every process at the same step; if there is no shuffle buffer.
+            If there are fewer images than `number` (in every process at the same step), or no shuffle buffer.
         """
         if plan.settings.shuffle_buffer < 1:
             raise ValueError(f"--shuffle_buffer must be at least 1, got {plan.settings.shuffle_buffer}")
@@ -214,7 +208,7 @@ class ImageStream:
             epoch, skipped = divmod(start, plan.steps_per_epoch)
             read = skipped * plan.total_batch_size
             with closing(self.read((settings.seed, epoch), settings.shuffle_buffer)) as items:
-                next(islice(items, read, read), None)  # what was trained on before is read, not decoded
+                next(islice(items, read, read), None)  # images of earlier steps are read, not decoded
                 for _ in range(start, min(plan.steps, (epoch + 1) * plan.steps_per_epoch)):
                     images = list(islice(items, plan.total_batch_size))
                     read += len(images)
@@ -225,7 +219,7 @@ class ImageStream:
             start = (epoch + 1) * plan.steps_per_epoch
 
     def in_order(self, batch_size: int, process: int, processes: int) -> Iterator[list[Key]]:
-        """Batches for evaluation, which the processes take in turn.
+        """Batches for evaluation; processes take turns.
 
         Raises
         ------
@@ -265,7 +259,7 @@ def _ahead(groups: Generator[list[Any]]) -> Iterator[Any]:
 
 
 def _examples(shards: list[int], table: IterableDataset, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """`Encoded` of the shards, as dictionaries; labels as they are."""
+    """Encoded images of the shards, as dictionaries; labels are not converted."""
     for shard in shards:
         row = -1
         try:
@@ -279,7 +273,7 @@ def _examples(shards: list[int], table: IterableDataset, names: tuple[str, ...])
                     "row": row,
                     "where": f"{names[shard]}, row {row}",
                 }
-        except Exception as error:  # of many kinds, by what is wrong with the file or the connection
+        except Exception as error:  # of many classes, depending on the file and the connection
             reason = one_line(error.__cause__ or error)
             raise ValueError(f"{names[shard]} cannot be read after {row + 1} rows: {reason}") from error
 
@@ -294,8 +288,8 @@ def open_stream(
 ) -> ImageStream:
     """Open a stream of images; arguments and errors as of `images.load_images`.
 
-    The source is a Parquet file, a folder of them, or the id of a data set on the Hub of any format. Each of its files
-    is a shard. The number of images is known of local files, and of a data set whose card has it.
+    The source is a Parquet file, a folder of them, or the id of a data set of any format on the Hub. Each of its files
+    is a shard. The number of images is known for local files, and for a data set whose card has it.
     """
     files, folder, found = find_files(source, split)
     if folder is not None:

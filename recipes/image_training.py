@@ -1,11 +1,10 @@
-"""The training of a network on images: exact under accumulation, several processes and resumption."""
+"""Training of a network on images, reproducible under accumulation, several processes and resumption."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import math
-import os
 import tempfile
 import time
 import zlib
@@ -32,6 +31,7 @@ from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_
 from pkgen_hf.publishing.cards import network_card, write_card
 from pkgen_hf.training.arguments import RECORD
 from pkgen_hf.training.checkpoints import load_checkpoint, save_checkpoint
+from pkgen_hf.training.processes import num_launched
 from presets import Settings, spaces_with
 
 # Settings that may differ between a run and the one that resumes it.
@@ -41,7 +41,7 @@ _NOT_OF_THE_RESULT = {
     "logging_steps", "quiet", "compile",
 }  # fmt: skip
 
-# What a checkpoint keeps beside step, seconds and settings.
+# State in a checkpoint beside step, seconds and settings.
 _KEPT = {"loss": int | float, "history": list[dict], "skipped": list[str]}
 
 
@@ -105,9 +105,8 @@ class ImageTrainer:
     ) -> None:
         model.config.auxiliary_weight = settings.auxiliary_weight
         model.config.label_smoothing = settings.label_smoothing
-        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
         self.settings, self.model, self.images = settings, model, images
-        self.accelerator = accelerator = make_accelerator(settings, several and has_idle_weights(model))
+        self.accelerator = accelerator = make_accelerator(settings, num_launched() > 1 and has_idle_weights(model))
         self.plan = Plan(settings, len(images), accelerator.process_index, accelerator.num_processes)
         self.validated = validation.images if isinstance(validation, EvaluationImages) else validation
         self.names = _match_classes(model, images, self.validated, settings.labels_by_number)
@@ -277,7 +276,7 @@ class ImageTrainer:
                     self.processor.save_pretrained(new)
                     write_json(record, new / RECORD)
                     write_card(new, network_card(new))  # once more, with the preprocessing and the training
-            except Exception as error:  # safetensors has its own for a full disk
+            except Exception as error:  # safetensors raises its own if the disk is full
                 raise OSError(f"cannot write {folder}: {one_line(error)}") from error
         if self.settings.report_to:
             accelerator.end_training()
@@ -324,9 +323,9 @@ def _match_classes(
     validation: LabelledImages | ImageStream | None,
     by_number: bool,
 ) -> list[str]:
-    """Make the labels of all images those of the network, and return the names of its classes.
+    """Map the labels of all images to the network's classes, and return the names of its classes.
 
-    A network without names takes those of the images it is trained on, and images to evaluate are matched by them.
+    A network without names of classes takes those of the images to train on; images to evaluate are matched with them.
     """
     own = classes_of(model.config)
     if len(own) < 2:
@@ -340,7 +339,7 @@ def _match_classes(
 
 
 def _all(places: set[str], accelerator: Accelerator) -> list[str]:
-    """The places of all processes, each once."""
+    """The distinct places of all processes."""
     found = list(places) if accelerator.num_processes == 1 else everywhere(list(places), accelerator)
     return sorted(set(found))
 

@@ -1,4 +1,4 @@
-"""Labelled images for the recipes, found and checked.
+"""Labelled images for the recipes: find, check, decode.
 
 A source is a Parquet file or a folder of them, a folder with a sub-folder of images for each class, or the id of a
 data set on the Hub.
@@ -33,25 +33,27 @@ from tables import (
 )
 
 __all__ = ["BadImage", "LabelledImages", "load_images"]
-SMALL = 64  # pixels: images up to this size are decoded once and kept
-KEPT_BYTES = 2**30  # at most, of decoded images
+# Images are decoded once and kept in memory if they are small, as those of CIFAR and of Tiny ImageNet (64 pixels), and
+# if all of them take 1 GB at most; larger ones are decoded in every epoch.
+SMALL = 64
+KEPT_BYTES = 2**30
 
 
 class Source(Protocol):
-    """Where encoded images come from."""
+    """A source of encoded images."""
 
     def encoded(self, row: int) -> bytes | None:
-        """The file's bytes, or None if there are none."""
+        """The bytes of an image file, or None if it has none."""
 
     def where(self, row: int) -> str:
-        """What an error calls this image."""
+        """File, and row if it has rows, of an image, for messages."""
 
 
 # ---------------------------------------------------------------------- sources
 
 
 class _Files:
-    """Images that are files of their own."""
+    """One file for each image."""
 
     def __init__(self, paths: list[str]) -> None:
         self.paths = paths
@@ -64,7 +66,7 @@ class _Files:
 
 
 class _Rows:
-    """Images that are rows of a data set, memory-mapped, of one or more Parquet files or of the Hub."""
+    """Rows of a memory-mapped data set: one or more Parquet files, or a data set on the Hub."""
 
     def __init__(self, table: Any, column: str, files: list[tuple[str, int]]) -> None:
         self.table, self.column, self.files = table, column, files
@@ -80,29 +82,29 @@ class _Rows:
 
 
 class LabelledImages:
-    """Images with a class each.
+    """Images with a class label each.
 
     Parameters
     ----------
     name
-        Of the source, for messages.
+        Name of the source, for messages.
     source
-        Of the encoded images.
+        Encoded images.
     labels
         ``(images,)``, from 0.
     classes
-        Their names.
+        Names of the classes.
     is_named
-        Whether these are names that the source gives, not mere numbers.
+        Whether the source names its classes; if not, the names are the numbers of the labels.
     split
-        That was read, None of a source without splits.
+        The split that was read, None if the source has no splits.
     passed_over
-        Files beside the images that are none.
+        Files beside the images that are not images.
 
     Attributes
     ----------
     rows
-        ``(images,)``, of the source.
+        ``(images,)``, numbers of the images in the source.
     matched
         How classes were matched with a network's, by ``"name"`` or by ``"number"``.
     """
@@ -128,7 +130,7 @@ class LabelledImages:
         return len(self.rows)
 
     def label(self, index: int) -> int:
-        """The class of an image: its number in the network, or in `classes` before they are checked."""
+        """The label of an image: its class's number in the network, or in `classes` before `check_classes`."""
         return self._index[self.labels[self.rows[index]]]
 
     def where(self, index: int) -> str:
@@ -136,7 +138,7 @@ class LabelledImages:
         return self.source.where(int(self.rows[index]))
 
     def entropy(self, index: int) -> tuple[int]:
-        """Numbers that no other image has."""
+        """Seed of an image's augmentation, which no other image has."""
         return (index,)
 
     def following(self, index: int) -> int:
@@ -144,12 +146,12 @@ class LabelledImages:
         return (index + 1) % len(self)
 
     def in_order(self, batch_size: int, process: int, processes: int) -> list[list[int]]:
-        """Batches for evaluation, which the processes take in turn."""
+        """Batches for evaluation; processes take turns."""
         starts = range(0, len(self), batch_size)[process::processes]
         return [list(range(start, min(start + batch_size, len(self)))) for start in starts]
 
     def subset(self, number: int | None, seed: int = 0) -> LabelledImages:
-        """So many images drawn at random; all if None or there are no more."""
+        """A random subset of at most so many images; all if None."""
         if number is None or number >= len(self):
             return self
         if number < 1:
@@ -160,26 +162,26 @@ class LabelledImages:
         return part
 
     def check_classes(self, number: int, names: Sequence[str] = (), by_number: bool = False) -> list[str]:
-        """Make labels those of a network.
+        """Map labels to a network's classes.
 
         Parameters
         ----------
         number
-            Of its classes.
+            Number of the network's classes.
         names
-            Of its classes, as of `classes.classes_of`; none if it has only numbers.
+            Names of the network's classes, as from `classes.classes_of`; none if it only has numbers.
         by_number
-            Match classes by number if none of their names coincide.
+            Match classes by number if no names coincide.
 
         Returns
         -------
         list
-            What these images call the network's classes, to match others with.
+            Names of the network's classes, to match other images with.
 
         Raises
         ------
         ValueError
-            If an image is of a class that the network does not have, or it cannot be told which.
+            If an image is of a class that the network does not have, or if classes cannot be matched.
         """
         names = list(names) or without_names(number)
         found = match(self.name, self.classes, self.is_named, names, by_number)
@@ -197,13 +199,7 @@ class LabelledImages:
         return found.names
 
     def image(self, index: int) -> Image.Image:
-        """An image, RGB.
-
-        Raises
-        ------
-        BadImage
-            If it is missing or cannot be decoded.
-        """
+        """Decode an image to RGB; BadImage if it is missing or cannot be decoded."""
         if self._decoded and (kept := self._decoded[index]) is not None:
             return Image.fromarray(kept)
         try:
@@ -212,7 +208,7 @@ class LabelledImages:
             raise BadImage(f"{self.where(index)}: the image cannot be read: {error}") from error
 
     def keep_decoded(self, size: int, skip_corrupt: bool) -> None:
-        """Decode and resize all images now, if they are small and fit, so that epochs need not."""
+        """Decode and resize all images once, if they are small and fit in memory."""
         if self._decoded or size > SMALL or len(self) * 3 * size * size > KEPT_BYTES:
             return
         decoded: list[np.ndarray | None] = []
@@ -234,19 +230,19 @@ def load_images(
     config: str | None = None,
     revision: str | None = None,
 ) -> LabelledImages:
-    """Read labels and find images; the images themselves are decoded when they are asked for.
+    """Read labels and find images; images are decoded when they are used.
 
     Parameters
     ----------
     source
-        Parquet file, folder, or Hub id. Of a folder the sub-folder named `split` is read if there is one, or the
+        Parquet file, folder, or Hub id. In a folder, the sub-folder named `split` is read if there is one, or the
         Parquet files whose names begin with it.
     split
-        ``"train"``, ``"validation"`` or whatever the data set calls it.
+        ``"train"``, ``"validation"`` or another name of a split.
     image_column, label_column
-        Of Parquet files and data sets.
+        Columns of Parquet files and data sets.
     config, revision
-        Of a data set on the Hub.
+        Configuration and revision of a data set on the Hub.
 
     Raises
     ------
@@ -255,7 +251,7 @@ def load_images(
     UnknownSplit
         If it has splits, but not this one.
     ValueError
-        For a source without images, a class without images, a missing column, and a label that is missing or none.
+        For a source or a class without images, a missing column, and a missing or invalid label.
     """
     found = find_files(source, split)
     if found.folder is not None:

@@ -1,10 +1,9 @@
-"""Steps divided among processes and put together again, so that the number of processes changes nothing."""
+"""Division of steps among processes, such that results do not depend on the number of processes."""
 
 from __future__ import annotations
 
 import copy
 import math
-import os
 import warnings
 from collections.abc import Iterator
 
@@ -16,13 +15,14 @@ from torch import nn
 from pkgen_hf.errors import unknown
 from pkgen_hf.files import user_path
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
+from pkgen_hf.training.processes import check_processes
 from presets import Settings
 
-DECAY, DECAY_EPOCHS = 0.97, 2.4  # of the exponential schedule
+DECAY, DECAY_EPOCHS = 0.97, 2.4  # of the exponential schedule, as in MnasNet (Tan et al., CVPR 2019)
 
 
 def has_idle_weights(network: PKGenNetworkForImageClassification) -> bool:
-    """Whether some weights never get a gradient, as on an edge that leads nowhere."""
+    """Whether some weights never get a gradient, as those of an edge whose end is not used."""
     empty = nn.Module.to(copy.deepcopy(network), "meta").train()
     size = network.config.image_size
     labels = torch.empty(2, dtype=torch.long, device="meta")
@@ -33,7 +33,7 @@ def has_idle_weights(network: PKGenNetworkForImageClassification) -> bool:
 def make_accelerator(
     settings: Settings, idle_weights: bool = False, script: str = "recipes/train_network.py"
 ) -> Accelerator:
-    """Accelerate's view of the processes; raises RuntimeError where the launcher's is another."""
+    """Make an Accelerator; RuntimeError if it does not see all processes that the launcher started."""
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
     accelerator = Accelerator(
         cpu=settings.cpu,
@@ -45,29 +45,24 @@ def make_accelerator(
         # Statistics are merged by `RunningStatistics`.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=idle_weights)],
     )
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != world:
-        raise RuntimeError(
-            f"the launcher started {world} processes but Accelerate sees {accelerator.num_processes}; on CPUs use: "
-            f"accelerate launch --multi_gpu --num_processes {world} {script} --cpu"
-        )
+    check_processes(accelerator, script)
     return accelerator
 
 
 class Plan:
-    """Which images each process reads in each step.
+    """The images that each process reads in each step.
 
-    A step reads the next images of its epoch's permutation; they are divided into equal batches, of which every
-    process has as many as there are accumulation steps, the first process the first ones.
+    A step reads the next images of its epoch's permutation. They are divided into equal batches. Each process has as
+    many consecutive batches as there are accumulation steps.
 
     Attributes
     ----------
     batch_size
         Images of a batch in one process.
     parts
-        Which images of a step are in the batches of this process.
+        Slices of a step's images, one for each batch of this process.
     steps_per_epoch, steps
-        Of an epoch, and of the whole training.
+        Number of steps of an epoch and of the whole training.
     """
 
     def __init__(self, settings: Settings, images: int, process: int, processes: int) -> None:
@@ -104,7 +99,7 @@ class Plan:
                 yield [(epoch, index) for index in order[first:][part].tolist()]
 
     def learning_rate(self, step: int) -> float:
-        """Of a step."""
+        """Learning rate of a step: linear warm-up, whose first step is not 0, then the schedule."""
         settings, warmup = self.settings, self.settings.lr_warmup_epochs * self.steps_per_epoch
         if step < warmup:
             return settings.learning_rate * (step + 1) / warmup
@@ -121,10 +116,10 @@ class Plan:
 
 
 class RunningStatistics:
-    """Running statistics of normalisations, as if one process had seen the batches of all, one after the other.
+    """Running statistics of batch norms, as if one process had computed the batches of all processes in order.
 
-    With a momentum m, k batches turn statistics r into ``(1 - m)^k r + c``; the c of every process is known after a
-    step from its own r, and they are put one after the other.
+    With a momentum m, k batches change statistics r to ``(1 - m)^k r + c``. After a step, c of each process follows
+    from its own r, and the updates of all processes are applied one after the other.
     """
 
     def __init__(self, network: nn.Module, accelerator: Accelerator, batches: int) -> None:
@@ -133,7 +128,7 @@ class RunningStatistics:
         self.norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         self.buffers: list[torch.Tensor] = []
         decays: list[torch.Tensor] = []
-        for norm in self.norms:  # all of the package have statistics and a momentum
+        for norm in self.norms:  # all batch norms of the package have statistics and a momentum
             for buffer in (norm.get_buffer("running_mean"), norm.get_buffer("running_var")):
                 self.buffers.append(buffer)
                 decays.append(torch.full_like(buffer, (1 - float(norm.momentum or 0.0)) ** batches))
@@ -144,11 +139,11 @@ class RunningStatistics:
         return torch.cat(self.buffers)
 
     def begin(self) -> None:
-        """Take the statistics as they are now, the same in every process."""
+        """Start from the present statistics, which are the same in every process."""
         self.before = self._flat()
 
     def merge(self) -> None:
-        """Set the statistics of every process to the same, after each has made its batches of a step."""
+        """Merge the statistics of all processes, after each has computed its batches of a step."""
         merged = self.before
         for after in self.accelerator.gather(self._flat()[None]):
             merged = self.decay * merged + (after - self.decay * self.before)

@@ -1,4 +1,4 @@
-"""Pixels of stored images: the same in training, in evaluation and in transformers' image pipelines."""
+"""Decoding of stored images, the same in training, in evaluation and in transformers' image pipelines."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ def stored(value: Any) -> tuple[bytes | None, str | None]:
 
 
 def decoded(encoded: bytes | None) -> Image.Image:
-    """An image, RGB, as `datasets` decodes it and transformers' pipelines convert it.
+    """Decode an image to RGB, as `datasets` decodes it and transformers' pipelines convert it.
 
-    It is turned as its EXIF orientation says; of an animation it is the first frame; transparency is dropped. Of 16
-    bits the upper 8 count, in grey images as Pillow has them in coloured ones; transformers' pipelines, which cut grey
-    levels above 255 off, must be given such an image decoded. Integers of 32 bits and floats must be levels from 0 to
-    255.
+    It is rotated by its EXIF orientation; of an animation the first frame is used; transparency is dropped. Of 16 bits
+    the upper 8 are used, in grey images as Pillow does it in coloured ones; transformers' pipelines clip grey levels
+    above 255, so that they must be given such an image decoded. Levels of 32-bit integers and floats must be 0 to 255.
 
     Raises
     ------
@@ -44,13 +43,13 @@ def decoded(encoded: bytes | None) -> Image.Image:
         if image.getexif().get(ExifTags.Base.Orientation) is not None:
             upright = ImageOps.exif_transpose(image)
         return _with_8_bits(upright, image.format).convert("RGB")
-    except Exception as error:  # of many kinds, by what is wrong with the file
+    except Exception as error:  # of many classes, depending on the file
         reason = one_line(error)
         raise BadImage("it is of no known format" if "cannot identify" in reason else reason) from error
 
 
 def _with_8_bits(image: Image.Image, file_format: str | None) -> Image.Image:
-    """An image of 16 bits by its upper 8; others as they are, if their levels are 0 to 255."""
+    """Reduce 16 bits to the upper 8; other images are returned unchanged if their levels are 0 to 255."""
     has_16_bits = image.mode.startswith("I;16") or (image.mode == "I" and file_format in ("PNG", "PPM"))
     if has_16_bits:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Train what is generated, what chance gives and what a bad prior gives, all alike, and compare.
+"""Train generated cells, random cells and cells of a bad prior with the same settings, and compare.
 
     python recipes/rank_by_training.py --images IMAGES
 
@@ -44,7 +44,7 @@ GENERATED, CHANCE, WORST = "PKGen", "uniform random", "PKGen, prior of the worst
 
 
 def choose(pipe: PKGenPipeline, table: ScoreTable, number: int, seed: int) -> dict[str, list[Architecture]]:
-    """So many cells of each group, no two of a group isomorphic."""
+    """Choose `number` cells for each group, no two of a group isomorphic."""
     space = table.space
 
     def generated(prior: Prior | None) -> list[Architecture]:
@@ -58,7 +58,7 @@ def choose(pipe: PKGenPipeline, table: ScoreTable, number: int, seed: int) -> di
 
 
 def summary(rows: list[Row]) -> dict[str, Any]:
-    """Mean and deviation of each group over cells, deviation over seeds, and Kendall's tau with the benchmark."""
+    """Mean and standard deviation of each group over cells, over seeds, and Kendall's tau with the benchmark."""
     cells: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         cells.setdefault((row["method"], row["architecture"]), []).append(row)

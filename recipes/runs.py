@@ -1,4 +1,4 @@
-"""What the protocols of `reproduce.py` share: trainings that are kept, rows that survive a kill, results files."""
+"""Shared by the protocols of `reproduce.py`: cached trainings, rows that survive a kill, files of results."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Row = dict[str, Any]
 
 
 def training_record(pipe: PKGenPipeline) -> dict[str, Any]:
-    """How the checkpoint of a pipeline was trained."""
+    """The record of a pipeline's training, from its checkpoint; empty if it has none."""
     path = Path(str(pipe.config["_name_or_path"])) / RECORD
     return json.loads(path.read_text()) if path.is_file() else {}
 
@@ -63,7 +63,7 @@ def bundled(options: argparse.Namespace) -> tuple[PKGenPipeline, dict[str, Any]]
 
 
 def trained(arguments: TrainingArguments) -> PKGenPipeline:
-    """The pipeline of these arguments: from its folder if it was finished before, else trained (resuming if begun)."""
+    """Train a pipeline, or load it if it was trained with the same arguments before; a begun training is resumed."""
     folder = Path(arguments.output_dir) / "pipeline"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / ".lock"):  # another command may be at the same training: wait for it
@@ -106,7 +106,7 @@ def held_out(
 
 
 def with_those_measured_together(names: list[str]) -> list[str]:
-    """Spaces, and beside each those that must be held out with it."""
+    """Spaces, each with those that must be held out with it."""
     together = []
     for name in names:
         origin = get_space(name).origin
@@ -115,7 +115,7 @@ def with_those_measured_together(names: list[str]) -> list[str]:
 
 
 def load(space: str, options: argparse.Namespace) -> ScoreTable:
-    """The table that results are looked up in: --table, or what --data holds, or the PyPI package."""
+    """Load the table that results are looked up in: --table, a table in --data, or the PyPI package."""
     return ScoreTable.load(space, options.table or tables_in(options.data).get(space))
 
 
@@ -125,7 +125,7 @@ def load(space: str, options: argparse.Namespace) -> ScoreTable:
 def rows_of(
     name: str, parts: Iterable[str], make: Callable[[str], list[Row]], options: argparse.Namespace
 ) -> list[Row]:
-    """Rows of all parts (data sets, say), made one part after another; a run that was stopped goes on where it was.
+    """Rows of all parts (such as data sets), computed part by part; a run that was stopped is resumed.
 
     Finished parts are kept in a hidden file beside the results, which `write` deletes.
     """
@@ -146,7 +146,7 @@ def rows_of(
 
 
 def finished_commands(name: str, options: argparse.Namespace) -> tuple[float, dict[str, float]]:
-    """Of a run of all that was stopped: the seconds it took so far, and those of each command it finished."""
+    """Seconds of a stopped run of all commands, and of each command that it finished."""
     path = _unfinished(name, options)
     if not path.is_file():
         return 0.0, {}
@@ -164,7 +164,7 @@ def _unfinished(name: str, options: argparse.Namespace) -> Path:
 
 
 def write(name: str, rows: list[Row], details: dict[str, Any], options: argparse.Namespace) -> None:
-    """Print the rows, a table for each task, and write results/NAME.json with what is needed to make them again."""
+    """Print the rows, a table for each task, and write results/NAME.json with all that is needed to reproduce it."""
     protocol, space = options.protocol, details["space"]
     console = Console(width=max(180, Console().width), highlight=False)
     for task in dict.fromkeys(row["task"] for row in rows):
@@ -195,7 +195,7 @@ def write(name: str, rows: list[Row], details: dict[str, Any], options: argparse
 
 
 def save(name: str, details: dict[str, Any], rows: list[Row], options: argparse.Namespace) -> None:
-    """Write results/NAME.json with what is needed to make it again, and drop what `rows_of` kept."""
+    """Write results/NAME.json with all that is needed to reproduce it, and delete the file of `rows_of`."""
     versions = {name: importlib.metadata.version(name) for name in ("pkgen-hf", "torch", "diffusers", "numpy")}
     record = {
         **details,

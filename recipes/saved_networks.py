@@ -1,4 +1,4 @@
-"""Saved networks that recipes train or evaluate: all of their weights are loaded, or it is said why not."""
+"""Load saved networks with all of their weights; errors name what is missing or damaged."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from pkgen_hf.hub.loading import read_tensors, weight_files
 from pkgen_hf.modeling_network import MODEL_TYPE, PKGenNetworkConfig, PKGenNetworkForImageClassification
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".index.json")
-STEM = "model"  # what transformers calls the files of weights
+STEM = "model"  # of the names of transformers' files of weights
 
 
 def read_config(network: str) -> PKGenNetworkConfig:
-    """The configuration of a saved network; raises ValueError if there is none of this kind."""
+    """Read the configuration of a saved network; ValueError if it is missing or of another kind."""
     try:
         content: Any = PKGenNetworkConfig.get_config_dict(network)[0]
-    except (OSError, TypeError, AttributeError) as error:  # the latter two for JSON that is no object
+    except (OSError, TypeError, AttributeError) as error:  # the latter two for JSON that is not an object
         raise ValueError(f"{network} is not a network of PKGen: {one_line(error)}") from error
     if not isinstance(content, dict) or content.get("model_type") != MODEL_TYPE:
         raise ValueError(f"{network} is not a network of PKGen: its config.json is missing or of another kind")
     try:
         return PKGenNetworkConfig.from_dict(content)
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"config.json of {network} has a value that cannot be: {one_line(error)}") from error
+        raise ValueError(f"config.json of {network} has an invalid value: {one_line(error)}") from error
 
 
 def load_weights(network: str) -> PKGenNetworkForImageClassification:
-    """A saved network with its weights.
+    """Load a saved network with its weights.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def load_weights(network: str) -> PKGenNetworkForImageClassification:
     read_config(network)
     if Path(network).is_dir():
         for file in weight_files(Path(network), STEM):
-            read_tensors(file)  # of a damaged one transformers does not say the name
+            read_tensors(file)  # transformers does not name a damaged file
     try:
         loaded: Any = PKGenNetworkForImageClassification.from_pretrained(
             network, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
@@ -54,7 +54,7 @@ def load_weights(network: str) -> PKGenNetworkForImageClassification:
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{network} is not a whole network: {one_line(error)}") from error
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        raise ValueError(f"config.json of {network} has a value that cannot be: {one_line(error)}") from error
+        raise ValueError(f"config.json of {network} has an invalid value: {one_line(error)}") from error
     model, loading = loaded
     if missing := sorted(loading["missing_keys"]):
         raise ValueError(f"{network} lacks {len(missing)} weights of the network, {missing[0]} first")
@@ -67,7 +67,7 @@ def load_weights(network: str) -> PKGenNetworkForImageClassification:
 
 
 def has_weights(network: str) -> bool:
-    """Whether there is any file of weights beside the configuration, of whatever name.
+    """Whether there is any file of weights beside the configuration, under any name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tables of images and labels, which `datasets` reads whole or as streams."""
+"""Tables of images and labels, read with `datasets` in memory or as streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUMBERS = ("int", "uint", "float32", "float64")
 
 
 def reading_error(source: str, error: Exception) -> ValueError:
-    """What `datasets` says of a source that it cannot read, in one line."""
+    """The reason why `datasets` cannot read a source, in one line."""
     reason = one_line(error.__cause__ or error)
     if reason.startswith(("Unknown split", "Bad split")):
         return UnknownSplit(f"{source}: {reason}")
@@ -29,16 +29,16 @@ def reading_error(source: str, error: Exception) -> ValueError:
 
 
 def table_files(source: str, files: list[str]) -> list[tuple[str, int]]:
-    """Parquet files that have rows, and how many.
+    """Parquet files that have rows, and their numbers of rows.
 
     Raises
     ------
     ValueError
-        If one cannot be read, or none has any.
+        If one cannot be read, or all are empty.
     """
     try:
         sizes = [(file, pq.read_metadata(file).num_rows) for file in files]
-    except Exception as error:  # of many kinds, by what is wrong with the file
+    except Exception as error:  # of many classes, depending on the file
         raise reading_error(source, error) from error
     if files and not any(rows for _, rows in sizes):
         raise ValueError(f"{source} holds no images")
@@ -48,7 +48,7 @@ def table_files(source: str, files: list[str]) -> list[tuple[str, int]]:
 def open_table(
     source: str, files: list[str], split: str | None, config: str | None, revision: str | None, streaming: bool = False
 ) -> Any:
-    """A data set of Parquet files, or of the Hub where there are none.
+    """Open Parquet files or, if there are none, a data set on the Hub.
 
     Raises
     ------
@@ -56,19 +56,19 @@ def open_table(
         If it cannot be read, or has no such split.
     """
     try:
-        if files:  # their names are taken for patterns
+        if files:  # `datasets` reads their names as patterns
             paths = [glob.escape(file) for file in files]
             return load_dataset("parquet", data_files=paths, split="train", streaming=streaming)
         download = DownloadConfig(max_retries=1)
         return load_dataset(
             source, config, split=split, revision=revision, download_config=download, streaming=streaming
         )
-    except Exception as error:  # of many kinds, by what is wrong with the files or the connection
+    except Exception as error:  # of many classes, depending on the files and the connection
         raise reading_error(source, error) from error
 
 
 def check_columns(source: str, features: Features, image_column: str, label_column: str) -> None:
-    """Raise ValueError unless there are such columns, of images and of classes."""
+    """Raise ValueError unless the columns exist and hold images and classes."""
     for column in (image_column, label_column):
         if column not in features:
             raise unknown(f"column of {source}", column, list(features))
@@ -86,21 +86,21 @@ def check_columns(source: str, features: Features, image_column: str, label_colu
 
 
 def declared_classes(feature: Any) -> list[str]:
-    """Classes that a column names beforehand, by number; none if it holds plain numbers or names."""
+    """Names of the classes that a column declares, by number; none if it holds plain numbers or names."""
     if isinstance(feature, ClassLabel):
         return list(feature.names)
     return ["False", "True"] if feature.dtype == "bool" else []
 
 
 def check_same_classes(files: list[str], label_column: str) -> None:
-    """Raise ValueError unless the labels of all Parquet files mean the same: `datasets` reads all by the first."""
+    """Raise ValueError unless all Parquet files declare the same classes: `datasets` only reads the first's."""
     meanings: dict[str, str] = {}
     for file in files:
         schema = pq.read_schema(file)
         if label_column in schema.names and not pa.types.is_null(schema.field(label_column).type):
             try:
                 meanings[file] = _meaning(Features.from_arrow_schema(schema)[label_column])
-            except Exception as error:  # of many kinds, by what is wrong with the file's metadata
+            except Exception as error:  # of many classes, depending on the file's metadata
                 raise reading_error(shown(file), error) from error
     first = next(iter(meanings), "")
     for file, meaning in meanings.items():
@@ -112,7 +112,7 @@ def check_same_classes(files: list[str], label_column: str) -> None:
 
 
 def _meaning(feature: Any) -> str:
-    """What the labels of a column are; the same for all widths of numbers."""
+    """The meaning of a column's labels, for comparison; all widths of numbers are the same."""
     if isinstance(feature, ClassLabel):
         return f"classes {list(feature.names)}"
     if not isinstance(feature, Value):
@@ -123,7 +123,7 @@ def _meaning(feature: Any) -> str:
 
 
 def holds_names(feature: Any) -> bool:
-    """Whether the labels of a column are names themselves."""
+    """Whether the labels of a column are names instead of numbers."""
     return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
 
 
@@ -133,7 +133,7 @@ def checked_label(label: Any, where: str) -> Any:
     Raises
     ------
     ValueError
-        If it is missing or no whole number.
+        If it is missing or not a whole number.
     """
     if label is None or label == "" or label != label:
         raise ValueError(f"{where}: the label is missing")
@@ -143,7 +143,7 @@ def checked_label(label: Any, where: str) -> Any:
 
 
 def out_of_range(label: int, where: str, allowed: str) -> ValueError:
-    """The error for a number that is no class."""
+    """The error for a label that is not the number of a class."""
     unlabelled = "; -1 marks images without labels" if label == -1 else ""
     return ValueError(f"{where}: the label {label} is out of range; {allowed}{unlabelled}")
 
@@ -151,15 +151,15 @@ def out_of_range(label: int, where: str, allowed: str) -> ValueError:
 def labels_of(column: pa.ChunkedArray, feature: Any, where: Callable[[int], str]) -> tuple[np.ndarray, list[str]]:
     """Labels of a column as numbers of classes, from 0, and the names of the classes.
 
-    Classes are those that the column declares, or else the labels that occur, sorted: names, or whole numbers of which
+    Classes are those that the column declares, or else its distinct labels, sorted: names, or whole numbers, of which
     the smallest need not be 0.
 
     Parameters
     ----------
     column, feature
-        Of labels, which `check_columns` has let pass.
+        The column of labels and its type, checked by `check_columns`.
     where
-        What an error calls a row.
+        Names a row, for messages.
 
     Raises
     ------

@@ -21,7 +21,8 @@ from tqdm.auto import tqdm
 
 from pkgen_hf.benchmarks.sources import tables_in
 from pkgen_hf.training.arguments import TrainingArguments
-from pkgen_hf.training.loop import is_main_process, train
+from pkgen_hf.training.loop import train
+from pkgen_hf.training.processes import is_main_process
 from pkgen_hf.training.tasks import labels_read, load_tables
 
 

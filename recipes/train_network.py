@@ -35,7 +35,7 @@ from images import LabelledImages, load_images
 from pkgen_hf import Architecture, PKGenPipeline
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_spaces
 from pkgen_hf.spaces import DEFAULT_SPACE
-from pkgen_hf.training.loop import is_main_process
+from pkgen_hf.training.processes import is_main_process
 from presets import Settings, get_preset, preset_of, presets
 from saved_networks import has_weights, load_weights, read_config
 
@@ -97,7 +97,7 @@ CHOICES = {
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """How the columns and revision of images are called, in all recipes that read them."""
+    """Options of columns, configuration and revision, for all recipes that read images."""
     parser.add_argument("--image_column", default="image", help="column of images (default: image)")
     parser.add_argument("--label_column", default="label", help="column of labels (default: label)")
     parser.add_argument("--dataset_config", help="configuration of a data set on the Hub")
@@ -117,7 +117,7 @@ def images_of(options: argparse.Namespace, source: str, split: str) -> LabelledI
 
 
 def stream_of(options: argparse.Namespace, source: str, split: str) -> ImageStream:
-    """The same as a stream."""
+    """A stream of images, by the options of `add_image_options`."""
     names = (options.image_column, options.label_column, options.dataset_config, options.dataset_revision)
     return open_stream(source, split, *names)
 
@@ -129,12 +129,12 @@ GO_ON = (
 
 
 def validation_of(options: argparse.Namespace) -> LabelledImages | ImageStream | None:
-    """Images to evaluate, None if there are to be none.
+    """Images to evaluate, None with --no_validation.
 
     Raises
     ------
     ValueError
-        If they were not named, and the images to train on have no such split.
+        If they are not named, and the images to train on have no such split.
     """
     if options.no_validation:
         return None
@@ -149,7 +149,7 @@ def validation_of(options: argparse.Namespace) -> LabelledImages | ImageStream |
 
 
 def print_passed_over(*sources: LabelledImages | ImageStream | None) -> None:
-    """Say how many files were no images."""
+    """Print how many files are not images."""
     for images in sources:
         if images is not None and images.passed_over:
             number, first = len(images.passed_over), shown(images.passed_over[0])
@@ -158,7 +158,7 @@ def print_passed_over(*sources: LabelledImages | ImageStream | None) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser, default: Settings) -> None:
-    """An option for each of the settings in `HELP`."""
+    """Add an option for each of the settings in `HELP`."""
     kinds = typing.get_type_hints(Settings)
     for name, text in HELP.items():
         value, kind = getattr(default, name), kinds[name]
@@ -178,7 +178,7 @@ def add_settings(parser: argparse.ArgumentParser, default: Settings) -> None:
 
 
 def scale_of(items: list[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` items as options of networks."""
+    """Parse ``NAME=VALUE`` items to options of networks."""
     scale: dict[str, Any] = {}
     for item in items:
         name, equals, text = item.partition("=")
@@ -199,7 +199,7 @@ def _is_a(kind: type, text: str) -> bool:
 
 
 def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.Namespace]:
-    """The command line as settings, and what they do not hold: which network and which images.
+    """Parse the command line to settings, and to the other options: network and images.
 
     Raises
     ------
@@ -239,7 +239,7 @@ def _preset(options: argparse.Namespace) -> Settings:
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Which network is trained, and which settings are the defaults."""
+    """Options of the network and of its default settings."""
     parser.add_argument("--preset", choices=list(presets()), help="settings of a benchmark (default: by the space)")
     parser.add_argument("--space", choices=image_spaces(), metavar="SPACE",
                         help=f"of the network: {', '.join(image_spaces())} (default: the preset's)")  # fmt: skip
@@ -256,7 +256,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Which images are trained on and evaluated."""
+    """Options of the images to train on and to evaluate."""
     parser.add_argument("--train_images", required=True, metavar="IMAGES", help="images to train on")
     parser.add_argument("--validation_images", metavar="IMAGES", help="images to evaluate (default: the split "
                         "--validation_split of --train_images)")  # fmt: skip
@@ -280,7 +280,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 def make_network(
     settings: Settings, options: argparse.Namespace, images: LabelledImages | ImageStream
 ) -> PKGenNetworkForImageClassification:
-    """The network that the command line asks for, for the classes of these images."""
+    """Build, generate or load the network, for the classes of these images."""
     classes = images.classes
     if not classes and not options.network:
         if isinstance(images, ImageStream) and images.holds_names:

@@ -1,1 +1,1 @@
-"""Where checkpoints and tables come from: folders, the package itself and the Hub."""
+"""Checkpoints and tables from folders, from the package itself and from the Hub."""

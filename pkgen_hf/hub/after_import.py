@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 
 class AfterImport:
@@ -42,7 +42,7 @@ class AfterImport:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What the other finders say, with another loader for the outermost import."""
+        """The spec of the other finders, with another loader for the outermost import."""
         if hasattr(self.thread, "outermost") or fullname.partition(".")[0] not in self.packages:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
@@ -61,15 +61,14 @@ class AfterImport:
 
 
 class _Loader:
-    """The loader of an outermost import: as the module's own, which it puts in its place before the module runs."""
+    """The loader of an outermost import; it restores the module's own loader before the module runs."""
 
     def __init__(self, loader: Any, finder: AfterImport) -> None:
         self._loader = loader
         self._finder = finder
 
     def exec_module(self, module: ModuleType) -> None:
-        assert module.__spec__ is not None
-        module.__spec__.loader = module.__loader__ = self._loader
+        cast(ModuleSpec, module.__spec__).loader = module.__loader__ = self._loader
         self._finder.thread.outermost = module.__name__
         try:
             self._loader.exec_module(module)

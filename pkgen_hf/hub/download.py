@@ -1,4 +1,4 @@
-"""Where checkpoints and tables come from; `pkgen_hf.publishing.push` uploads them."""
+"""Find and download checkpoints and tables; `pkgen_hf.publishing.push` uploads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from huggingface_hub.errors import (
 
 from ..errors import one_line, shortened, unknown
 from ..files import read_json, user_path
-from ..files import replace_folder as replace_folder  # under the name that it had here
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 PRIORS_FOLDER = "priors"  # of a checkpoint
@@ -85,16 +84,16 @@ def download(
     token: str | bool | None = None,
     force_download: bool = False,
 ) -> Path:
-    """The folder, in the cache, of those files of a Hub repository that fit patterns.
+    """Download those files of a Hub repository that match patterns; returns their folder in the cache.
 
-    Files that are in the cache are not downloaded again, so an interrupted download goes on where it was; without the
-    Hub, the cache alone serves. With `force_download` they are downloaded even so.
+    Cached files are not downloaded again, unless `force_download` is set, so an interrupted download is resumed.
+    Without a connection the cache is used alone.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such repository or revision, or none that may be read, or the Hub cannot be reached and the
-        cache does not hold all of it.
+        If the repository or revision does not exist or may not be read, or if the Hub cannot be reached and the cache
+        is not complete.
     """
     kind = "data set" if repo_type == "dataset" else "repository"
     try:
@@ -135,23 +134,23 @@ def download(
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What the client raises when a transfer fails.
+    """Classes of errors that the Hub's client raises when a transfer fails.
 
-    Its HTTP library is httpx or httpx2, by its version; before, it was requests, whose errors are OSErrors.
+    By its version, its HTTP library is httpx, httpx2, or requests, whose errors are OSErrors.
     """
     libraries = (sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules)
     return (HfHubHTTPError, OSError, *(library.HTTPError for library in libraries))
 
 
 def whole_folder(name: str | None, part: str | None) -> Path | None:
-    """Folder of a checkpoint that diffusers loaded, with the files that diffusers does not download.
+    """The complete folder of a checkpoint that diffusers loaded; diffusers itself does not download the priors.
 
     Parameters
     ----------
     name
-        What `DiffusionPipeline.from_pretrained` was given; None for a pipeline made of parts.
+        The argument of `DiffusionPipeline.from_pretrained`; None for a pipeline made of parts.
     part
-        Where it found the denoiser: of a Hub id, a folder in the snapshot of one commit.
+        The folder that the denoiser was loaded from: for a Hub id, in the snapshot of one commit.
     """
     if not name:
         return None
@@ -169,7 +168,7 @@ def whole_folder(name: str | None, part: str | None) -> Path | None:
 
 
 def folder_of_part(part: str | None) -> Path | None:
-    """Folder of the checkpoint that a denoiser was loaded from by itself, as diffusers notes it; None if of none."""
+    """The folder of the checkpoint that a denoiser was loaded from, as diffusers noted it; None if there is none."""
     if not part:
         return None
     for folder in (Path(part), Path(part).parent):
@@ -179,7 +178,7 @@ def folder_of_part(part: str | None) -> Path | None:
 
 
 def _checked(folder: Path, name: str | None = None) -> Path:
-    """The folder, if it is a checkpoint and no prior is missing; `name` is what errors call it."""
+    """The folder, if it is a complete checkpoint; ValueError, which calls it `name`, if not."""
     priors = _check_index(folder, name or str(folder)).get("_priors", {})
     if not isinstance(priors, dict):
         raise ValueError(f"{folder / INDEX} is damaged: _priors should be numbers by space, not {shortened(priors)}")
@@ -190,7 +189,7 @@ def _checked(folder: Path, name: str | None = None) -> Path:
 
 
 def _check_index(folder: Path, name: str) -> dict[str, Any]:
-    """What the index of a checkpoint says; ValueError if it is of another pipeline."""
+    """The index of a checkpoint; ValueError if it is missing or of another pipeline."""
     index = folder / INDEX
     if not index.is_file():
         raise ValueError(f"{name} is not a PKGen checkpoint: it has no {INDEX}")

@@ -1,4 +1,4 @@
-"""Reading the parts of a checkpoint: every damaged file is named, and no code of the checkpoint is run."""
+"""Load the parts of a checkpoint; errors name the damaged file, and no code of the checkpoint is run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AUTO = "auto"  # the type that the weights were saved in
 _SAFETENSORS = "PKGen reads and writes safetensors only; leave it out"
 _SMALL = "the denoiser is too small to be split; pass device_map='cuda' or call pipe.to('cuda')"
 _CODE = "no code of a checkpoint is run here; DiffusionPipeline.from_pretrained(..., trust_remote_code=True) does it"
-# Arguments of diffusers' from_pretrained, and what to do instead.
+# Arguments of diffusers' from_pretrained that are refused, and what to do instead.
 _REFUSED = {
     "subfolder": "name the folder of the pipeline itself; huggingface_hub.snapshot_download fetches a repository",
     "proxies": "set the environment variable HTTPS_PROXY, which the Hub's client reads",
@@ -47,7 +47,7 @@ _REFUSED = {
     "output_loading_info": "loading fails where a tensor is missing or left over, so there is nothing to report",
     "load_connected_pipeline": "there is no other pipeline to load",
 }
-_WITHOUT_EFFECT = ("low_cpu_mem_usage", "disable_mmap", "trust_remote_code")  # here, whatever they are
+_WITHOUT_EFFECT = ("low_cpu_mem_usage", "disable_mmap", "trust_remote_code")
 
 T = TypeVar("T")
 
@@ -56,12 +56,12 @@ T = TypeVar("T")
 
 
 def check_options(options: Mapping[str, Any], accepted: list[str]) -> None:
-    """Refuse arguments of `from_pretrained` that it has no use for, unless they ask for nothing.
+    """Refuse arguments of diffusers' `from_pretrained` that are not supported, unless they are None or False.
 
     Raises
     ------
     ValueError
-        Naming the argument, and what to do instead.
+        The error names the argument, and what to do instead.
     """
     for name, value in options.items():
         if name in _REFUSED:
@@ -72,7 +72,7 @@ def check_options(options: Mapping[str, Any], accepted: list[str]) -> None:
 
 
 def dtype_of(torch_dtype: Any, dtype: Any, part: str = "denoiser") -> torch.dtype | str | None:
-    """The type of a part's weights that was asked for, by either name of the argument, in any form diffusers takes.
+    """The data type of a part's weights, from either name of the argument, in any form that diffusers takes.
 
     Returns
     -------
@@ -104,12 +104,12 @@ def _dtype(value: Any, name: str, part: str) -> torch.dtype | str | None:
 
 
 def device_of(device_map: Any) -> torch.device | None:
-    """The device that a `device_map` puts the whole pipeline on; None without one.
+    """The one device of a `device_map`, for the whole pipeline; None without one.
 
     Raises
     ------
     ValueError
-        For what is not one device, or one that this machine does not have.
+        If it is not a single device, or one that this machine does not have.
     """
     if device_map is None:
         return None
@@ -128,7 +128,7 @@ def device_of(device_map: Any) -> torch.device | None:
 
 
 def check_files(variant: Any, max_shard_size: Any = None) -> None:
-    """ValueError for a variant that cannot be part of a file's name, or what is no size of a file."""
+    """ValueError for a variant that is not a name of letters and digits, or a `max_shard_size` that is not a size."""
     if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[A-Za-z0-9_]+", variant)):
         raise ValueError(f"variant must be a name of letters and digits such as 'fp16', got {shortened(variant)}")
     if max_shard_size is not None and not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?[KMGT]B", str(max_shard_size).upper()):
@@ -139,7 +139,7 @@ def check_files(variant: Any, max_shard_size: Any = None) -> None:
 
 
 def weight_patterns(stem: str, variant: str | None = None) -> list[str]:
-    """Patterns of the files that hold weights: the one file, its parts, and the index of the parts."""
+    """Patterns of the files of weights: a single file, shards, and the index of shards."""
     middle = f".{variant}" if variant else ""
     return [
         f"{stem}{middle}.safetensors",
@@ -149,7 +149,7 @@ def weight_patterns(stem: str, variant: str | None = None) -> list[str]:
 
 
 def weight_files(folder: Path, stem: str = WEIGHTS, variant: str | None = None) -> list[Path]:
-    """The safetensors files of a model: one, or the parts that an index lists.
+    """The safetensors files of a model: one, or the shards that an index lists.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def count_parameters(folder: Path, stem: str = WEIGHTS, variant: str | None = None) -> int:
-    """Parameters of a saved model, without what normalisations count while they train; errors as of `weight_files`."""
+    """Number of parameters of a saved model, without running statistics; errors as of `weight_files`."""
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     tensors = [read_tensors(path) for path in weight_files(folder, stem, variant)]
     return sum(tensor.numel() for part in tensors for name, tensor in part.items() if not name.endswith(buffers))
@@ -196,7 +196,7 @@ def count_parameters(folder: Path, stem: str = WEIGHTS, variant: str | None = No
 def load_component(
     kind: type[T], folder: Path, name: str, dtype: torch.dtype | str | None = None, variant: str | None = None
 ) -> T:
-    """Load one part of a checkpoint, checking first that it is whole and that it is of that kind.
+    """Load one part of a checkpoint, after checking that it is complete and of the right class.
 
     Parameters
     ----------
@@ -212,8 +212,8 @@ def load_component(
     Raises
     ------
     ValueError
-        For a missing file, a config of another class, without a key or with values that cannot be, and truncated or
-        foreign weights.
+        For a missing file; a config of another class, with a missing key or an invalid value; weights that are
+        truncated or do not fit the config.
     """
     part = folder / name
     is_model = hasattr(kind, "forward")
@@ -231,7 +231,7 @@ def load_component(
     try:
         component = kind.from_config(config)  # type: ignore[attr-defined]
     except (TypeError, ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
-        raise ValueError(f"{config_path} has a value that cannot be: {one_line(error)}") from error
+        raise ValueError(f"{config_path} has an invalid value: {one_line(error)}") from error
     if is_model:
         _load_weights(component, files, dtype)
     return component

@@ -1,4 +1,8 @@
-"""Checkpoints of a training: written whole or not at all, and when it resumes, damaged files are named."""
+"""Checkpoints of a training: written whole or not at all, and checked before a training resumes from one.
+
+Accelerate's own naming and rotation (`ProjectConfiguration`) is not used: it counts checkpoints instead of naming them
+by their step, deletes the oldest before the new one is written, and leaves a partial folder if a process is killed.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +23,19 @@ from ..errors import one_line, shortened, unknown
 from ..files import read_json, user_path, write_json
 from ..hub.loading import read_tensors
 
-PROGRESS = "progress.json"  # what a training keeps of its own beside Accelerate's files
+PROGRESS = "progress.json"  # the training's own state, beside Accelerate's files
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def list_checkpoints(output_dir: str | Path) -> list[Path]:
-    """Finished checkpoints of a training, by step."""
+    """Complete checkpoints of a training, in the order of their steps."""
     return sorted(
         (path for path in user_path(output_dir).glob("checkpoint-*") if _NAME.fullmatch(path.name)), key=step_of
     )
 
 
 def step_of(checkpoint: Path) -> int:
-    """The number of steps done, which names the folder."""
+    """The step of a checkpoint, by the name of its folder."""
     found = _NAME.fullmatch(checkpoint.name)
     if found is None:
         raise ValueError(f"{checkpoint} is not named checkpoint-STEP")
@@ -39,7 +43,9 @@ def step_of(checkpoint: Path) -> int:
 
 
 def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, progress: dict[str, Any], limit: int) -> None:
-    """Save the state of every process and drop the oldest checkpoints.
+    """Save the state of every process, then delete the oldest checkpoints.
+
+    All processes write into one folder under a temporary name, which is renamed when it is complete.
 
     Parameters
     ----------
@@ -48,15 +54,15 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, progress: 
     output_dir
         Where the folder ``checkpoint-STEP`` is made.
     progress
-        Written beside the state as `PROGRESS`: the ``step``, the ``seconds`` so far, the ``settings`` that decide the
-        result, and what else a training keeps, in values that JSON has.
+        Written beside the state as `PROGRESS`, in JSON: the ``step``, the ``seconds`` so far, the ``settings`` that
+        decide the result, and the training's own state.
     limit
-        How many are kept.
+        Number of checkpoints to keep.
 
     Raises
     ------
     OSError
-        If it cannot be written; nothing of it is left then.
+        If it cannot be written; nothing of it remains.
     """
     final = user_path(output_dir) / f"checkpoint-{progress['step']}"
     temporary = final.with_name(f".{final.name}")
@@ -71,7 +77,7 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, progress: 
         shutil.rmtree(temporary, ignore_errors=True)
         if not isinstance(error, Exception):
             raise
-        # safetensors and torch have errors of their own for a full disk
+        # safetensors and torch raise errors of their own if the disk is full
         raise OSError(f"cannot write {final}: {one_line(error)}") from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -89,7 +95,7 @@ def load_checkpoint(
     settings: dict[str, Any],
     also: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any] | None:
-    """Load the state to go on from and return its progress; None if none is wanted, or there is no latest yet.
+    """Load the state to resume from and return its progress; None if none is wanted, or there is no latest yet.
 
     Parameters
     ----------
@@ -100,34 +106,20 @@ def load_checkpoint(
     settings
         Those of this training that decide the result.
     also
-        Names and types of what else this training keeps in its progress, such as ``{"skipped": list[str]}``.
+        Names and types of this training's own state in its progress, such as ``{"skipped": list[str]}``.
 
     Raises
     ------
     FileNotFoundError
         If there is no such checkpoint.
     ValueError
-        If it is damaged, which names the whole one before it, or of a training with other `settings`, the first of
-        which is named.
+        If it is damaged; the error names the last complete one before it. If it is of a training with other
+        `settings`; the error names the first that differs.
     """
     path = find_checkpoint(output_dir, wanted)
     if path is None:
         return None
-    if not (path / PROGRESS).is_file():
-        raise damaged(path, f"{PROGRESS} is missing in {path}")
-    try:
-        progress = read_json(path / PROGRESS)
-    except ValueError as error:
-        raise damaged(path, str(error)) from error
-    for name, kind in {"step": int, "seconds": int | float, "settings": dict, **also}.items():
-        if name not in progress:
-            raise damaged(path, f"{path / PROGRESS} says nothing of the training's {name}")
-        if not _is_a(progress[name], kind):
-            raise damaged(path, f"{path / PROGRESS} says a {name} that cannot be, {shortened(progress[name])}")
-    if not (math.isfinite(progress["seconds"]) and progress["seconds"] >= 0):
-        raise damaged(path, f"{path / PROGRESS} says {progress['seconds']} seconds, which cannot be")
-    if progress["step"] != (step_of(path) if _NAME.fullmatch(path.name) else abs(progress["step"])):
-        raise damaged(path, f"{path / PROGRESS} says step {progress['step']}, which is not that of its folder")
+    progress = _read_progress(path, also)
     was, now = progress["settings"], json.loads(json.dumps(settings))
     for name in {**now, **was}:
         if was.get(name) != now.get(name):
@@ -139,8 +131,28 @@ def load_checkpoint(
     return progress
 
 
+def _read_progress(path: Path, also: Mapping[str, Any]) -> dict[str, Any]:
+    """The progress in a checkpoint, its values checked; see `load_checkpoint`."""
+    if not (path / PROGRESS).is_file():
+        raise damaged(path, f"{PROGRESS} is missing in {path}")
+    try:
+        progress = read_json(path / PROGRESS)
+    except ValueError as error:
+        raise damaged(path, str(error)) from error
+    for name, kind in {"step": int, "seconds": int | float, "settings": dict, **also}.items():
+        if name not in progress:
+            raise damaged(path, f"{path / PROGRESS} has no {name}")
+        if not _is_a(progress[name], kind):
+            raise damaged(path, f"{path / PROGRESS} has an invalid {name}: {shortened(progress[name])}")
+    if not (math.isfinite(progress["seconds"]) and progress["seconds"] >= 0):
+        raise damaged(path, f"{path / PROGRESS} has an invalid number of seconds: {progress['seconds']}")
+    if progress["step"] != (step_of(path) if _NAME.fullmatch(path.name) else abs(progress["step"])):
+        raise damaged(path, f"{path / PROGRESS} is of step {progress['step']}, unlike its folder")
+    return progress
+
+
 def _is_a(value: Any, kind: Any) -> bool:
-    """Whether a value that JSON has is of a type, or a list of values of a type; true and false are no numbers."""
+    """Whether a JSON value is of a type, or a list of values of a type; booleans do not count as numbers."""
     if isinstance(kind, GenericAlias):
         return isinstance(value, list) and all(_is_a(item, kind.__args__[0]) for item in value)
     return isinstance(value, kind) and not isinstance(value, bool)
@@ -173,13 +185,13 @@ def find_checkpoint(output_dir: str | Path, wanted: str | None) -> Path | None:
 
 
 def load_state(accelerator: Accelerator, checkpoint: Path) -> None:
-    """Load the state of this process from a checkpoint, checking first that its files are whole.
+    """Load the state of this process from a checkpoint, after checking that its files are complete.
 
     Raises
     ------
     ValueError
-        For a damaged or missing file, naming it and the whole checkpoint before it, if there is one; and for a
-        checkpoint that does not fit what is trained.
+        For a damaged or missing file; the error names it and the last complete checkpoint before it, if there is one.
+        For a checkpoint that does not fit what is trained.
     """
     damage = damage_of(checkpoint)
     for number in range(len(getattr(accelerator, "_custom_objects", []))):
@@ -191,13 +203,13 @@ def load_state(accelerator: Accelerator, checkpoint: Path) -> None:
             return
         except FileNotFoundError as error:
             damage = f"{Path(str(error.filename or checkpoint)).name} is missing in {checkpoint}"
-        except Exception as error:  # safetensors, torch and Accelerate have many for this
+        except Exception as error:  # safetensors, torch and Accelerate raise errors of many classes
             raise ValueError(f"{checkpoint} does not fit this training: {one_line(error)}") from error
     raise damaged(checkpoint, damage)
 
 
 def damaged(checkpoint: Path, damage: str) -> ValueError:
-    """An error that offers the whole checkpoint before a damaged one."""
+    """The error for a damaged checkpoint, which names the last complete one before it."""
     known = list_checkpoints(checkpoint.parent)
     earlier = known[: known.index(checkpoint)] if checkpoint in known else known
     whole = next((path.name for path in reversed(earlier) if damage_of(path) is None), None)
@@ -207,7 +219,7 @@ def damaged(checkpoint: Path, damage: str) -> ValueError:
 
 
 def damage_of(checkpoint: Path) -> str | None:
-    """What is wrong with the files of a checkpoint, naming the first damaged one; None if they are whole."""
+    """The first damaged or missing file of a checkpoint, as a message; None if all are complete."""
     for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         try:
             if path.suffix == ".safetensors":
@@ -220,13 +232,13 @@ def damage_of(checkpoint: Path) -> str | None:
             return str(error)
     if not [*checkpoint.glob("model*.safetensors"), *checkpoint.glob("pytorch_model*")]:
         return f"model.safetensors is missing in {checkpoint}"
-    if not any(checkpoint.glob("random_states_*.pkl")):  # Accelerate goes on without, and not as it would have been
+    if not any(checkpoint.glob("random_states_*.pkl")):  # Accelerate would resume without it
         return f"random_states_0.pkl is missing in {checkpoint}"
     return None
 
 
 def _is_whole_zip(path: Path) -> bool:
-    """Whether a file that torch wrote, a zip archive, has the checksums that it says; nothing of it is unpickled."""
+    """Whether a file that torch wrote, a zip archive, fits its own checksums; nothing of it is unpickled."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

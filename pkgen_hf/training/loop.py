@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,15 +29,11 @@ from .batches import EpisodeDataset
 from .checkpoints import load_checkpoint, save_checkpoint
 from .episodes import make_episodes, priors_of
 from .losses import training_loss
+from .processes import check_processes
 from .tasks import labels_read
 
 # Of the decay of the moving average, 1 - (1 + step) ** -power: 0.998 is reached after 2,400 steps, most of a training.
 EMA_POWER = 0.8
-
-
-def is_main_process() -> bool:
-    """Whether this is the process that prints and writes."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
@@ -242,12 +237,7 @@ def _make_accelerator(arguments: TrainingArguments) -> Accelerator:
         log_with=arguments.report_to,
         project_dir=arguments.output_dir,
     )
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != world:
-        raise RuntimeError(
-            f"the launcher started {world} processes but Accelerate sees {accelerator.num_processes}; on CPUs use: "
-            f"accelerate launch --multi_gpu --num_processes {world} recipes/train.py --cpu"
-        )
+    check_processes(accelerator, "recipes/train.py")
     return accelerator
 
 

@@ -21,10 +21,10 @@ from ..priors.data import PriorData
 from ..priors.transfer import average, task_kind
 from ..spaces import get_space
 
-# None of these was varied in an ablation; they were set on NAS-Bench-201 and NAS-Bench-101.
+# No ablation compared other values of the first two.
 PAIR_RANK = 8  # of the random matrices of interactions between choices
-PERTURBATION = (-1.5, 2.5)  # log2 of its size, uniform, in units of the distance from the median to the best decile:
-# from a third of it, which reorders the best, to six times, after which little of the real ranking is left
+# Range of a perturbation's size: powers of 2, times the distance from the median score to the best decile.
+PERTURBATION = (-1.5, 2.5)
 ROWS_AT_ONCE = 50_000  # rows of a table whose perturbation is computed at once; it bounds memory
 
 

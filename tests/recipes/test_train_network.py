@@ -548,7 +548,7 @@ def test_the_home_folder_is_that_of_the_user(folder: Path, tmp_path: Path, monke
     progress = tmp_path / "home/runs/checkpoint-1/progress.json"
     content = json.loads(progress.read_text())
     progress.write_text(json.dumps(content | {"history": 1}))
-    with pytest.raises(ValueError, match="says a history that cannot be, 1"):
+    with pytest.raises(ValueError, match="has an invalid history: 1"):
         train(replace(settings, resume_from_checkpoint="latest"), network(settings), images)
     progress.write_text(json.dumps(content | {"step": 2}))
     progress.parent.rename(progress.parent.with_name("checkpoint-2"))

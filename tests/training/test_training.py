@@ -428,7 +428,7 @@ def test_a_damaged_checkpoint_is_named_with_the_one_before_it(
 
 def test_damage_of_another_form(stopped: Path, tables: list[ScoreTable]) -> None:
     (stopped / "checkpoint-2" / "progress.json").write_text('{"step": 2, "seconds": null, "settings": {}}')
-    with pytest.raises(ValueError, match="checkpoint-2/progress.json says .*seconds.*; there is no whole"):
+    with pytest.raises(ValueError, match="checkpoint-2/progress.json has an invalid seconds: None; there is no whole"):
         resumed(stopped, tables, "checkpoint-2")
     shutil.copytree(stopped / "checkpoint-3", stopped / "checkpoint-3-copy")  # no checkpoint of the training
     (stopped / "checkpoint-9").mkdir()

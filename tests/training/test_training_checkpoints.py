@@ -118,15 +118,15 @@ def test_a_damaged_file_is_named_and_the_checkpoint_before_offered(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"step": 20}, "says step 20, which is not that of its folder"),
-        ({"step": True}, "says a step that cannot be"),
-        ({"seconds": -1.0}, "says -1.0 seconds, which cannot be"),
-        ({"seconds": float("nan")}, "says nan seconds, which cannot be"),
-        ({"loss": "much"}, "says a loss that cannot be, 'much'"),
-        ({"history": {}}, "says a history that cannot be"),
-        ({"history": [1]}, "says a history that cannot be"),
-        ({"skipped": [["a"]]}, "says a skipped that cannot be"),
-        ({"skipped": None}, "says a skipped that cannot be"),
+        ({"step": 20}, "is of step 20, unlike its folder"),
+        ({"step": True}, "has an invalid step: True"),
+        ({"seconds": -1.0}, "has an invalid number of seconds: -1.0"),
+        ({"seconds": float("nan")}, "has an invalid number of seconds: nan"),
+        ({"loss": "much"}, "has an invalid loss: 'much'"),
+        ({"history": {}}, "has an invalid history: "),
+        ({"history": [1]}, "has an invalid history: "),
+        ({"skipped": [["a"]]}, "has an invalid skipped: "),
+        ({"skipped": None}, "has an invalid skipped: "),
     ],
     ids=str,
 )
@@ -140,7 +140,7 @@ def test_progress_that_cannot_be_is_named(output: Path, change: dict[str, Any], 
     assert str(error.value).endswith("--resume_from_checkpoint checkpoint-20")
     for name in ("loss", "history", "skipped"):
         path.write_text(json.dumps({key: value for key, value in good.items() if key != name}))
-        with pytest.raises(ValueError, match=f"progress.json says nothing of the training's {name}"):
+        with pytest.raises(ValueError, match=f"progress.json has no {name}"):
             load_checkpoint(Training().accelerator, str(output), "latest", {"lr": 0.1}, also)
     path.write_text(json.dumps(good))
     assert load_checkpoint(Training().accelerator, str(output), "latest", {"lr": 0.1}, also) == good
@@ -163,7 +163,7 @@ def test_a_checkpoint_of_something_else_is_not_called_damaged(output: Path) -> N
     with pytest.raises(ValueError, match="with lr 0.1, not 0.2"):
         load_checkpoint(Training().accelerator, str(output), "latest", {"lr": 0.2})
     (output / "checkpoint-100" / "progress.json").write_text(json.dumps({"step": 100, "seconds": 1.0}))
-    with pytest.raises(ValueError, match="progress.json says nothing of the training's settings; the checkpoint bef"):
+    with pytest.raises(ValueError, match="progress.json has no settings; the checkpoint bef"):
         load_checkpoint(Training().accelerator, str(output), "latest", {"lr": 0.1})
 
 
