@@ -87,6 +87,8 @@ def _details(space: SearchSpace) -> list[str]:
         about = f"{space.origin.title}, {space.origin.url}, licence {space.origin.license}"
         lines += _paragraph("origin", about)
         lines += _paragraph("", space.origin.measured.replace("**", ""))
+    if space.package is not None:
+        lines += _paragraph("table", f"in the PyPI package {space.package.name}")
     alike: dict[tuple[str, ...], list[str]] = {}  # slots by their choices
     for slot in space.slots:
         alike.setdefault(tuple(choice.name for choice in slot.choices), []).append(slot.name)
