@@ -265,7 +265,7 @@ class Sampler:
             logits = torch.where(logits.isfinite(), guided, logits)
         logits = logits.float() / self.temperatures[items][:, None, None]
         if self.steering is not None:
-            evidence = self.scheduler.evidence(timestep, sample, self.stationary)
+            evidence = self.scheduler.log_likelihood_ratio(timestep, sample, self.stationary)
             evidence = torch.zeros_like(logits).scatter_(-1, sample[..., None], evidence[..., None])
             logits = self.steering.tilt(logits, evidence, items)
         return logits
@@ -302,7 +302,7 @@ class Sampler:
         if len(at):
             own = [generator[i] for i in at.tolist()] if isinstance(generator, list) else generator
             sample[at] = self.scheduler.step(
-                logits[at], timestep, before[at], self.stationary, own, return_dict=False, rows=rows.to(sample.device)
+                logits[at], timestep, before[at], self.stationary, own, return_dict=False, support=rows
             )[0]
         return sample
 

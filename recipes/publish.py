@@ -76,7 +76,8 @@ def prepare_space(options: argparse.Namespace) -> Upload:
     (folder / "README.md").unlink(missing_ok=True)
     org, name = options.hub_org, Path(options.checkpoint).name
     python = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
-    assert python is not None
+    if python is None:
+        raise ValueError("pyproject.toml says no requires-python, which the card of the Space names")
     card = space_card(SPACE / "README.md", f"{org}/{name}", [f"{org}/pkgen-priors"], found[1], python[1])
     write_card(folder, card)
     return plan(folder, f"{org}/pkgen")

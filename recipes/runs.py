@@ -21,8 +21,9 @@ from tqdm.auto import tqdm
 from pkgen_hf import PKGenPipeline, ScoreTable, get_space
 from pkgen_hf.benchmarks.sources import tables_in
 from pkgen_hf.files import write_json
-from pkgen_hf.training.episodes import labels_read, load_tables
-from pkgen_hf.training.loop import RECORD, TrainingArguments, train
+from pkgen_hf.training.arguments import RECORD, TrainingArguments
+from pkgen_hf.training.loop import train
+from pkgen_hf.training.tasks import labels_read, load_tables
 
 COLUMNS = {
     "variant": "part",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ..budgets import Budget
-from ..drawing.layout import label, short_name
+from ..drawing.texts import label, short_name
 from ..priors.prior import Prior
 from ..requests.answer import GenerationAnswer
 

@@ -13,6 +13,7 @@ import torch
 from ..errors import shortened, unknown
 from ..spaces import SearchSpace, get_space
 from ..spaces.parts import group_means
+from .estimate import Estimate
 from .sources import load_benchmark
 
 SPLITS = ("validation", "test")  # of scores
@@ -250,8 +251,6 @@ class ScoreTable:
         of a sample of the space, those that an additive fit to all scores predicts, or, if less than a hundredth of
         the space is missing, their own where they were measured.
         """
-        from ..priors.prior import Estimate
-
         if self.is_complete(task):
             return lambda indices: self.values(indices, task)
         if task not in self._estimates:

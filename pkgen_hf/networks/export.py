@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors.torch import save_file
@@ -174,14 +174,14 @@ def _export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, facts: 
             dynamo=True,
             verbose=False,
         )
-    assert program is not None  # with dynamo=True
+    program = cast(torch.onnx.ONNXProgram, program)  # None only without dynamo=True
     program.model.metadata_props.update(facts)
     with atomic_write(path) as unfinished:
         program.save(unfinished, external_data=False)
-        return _difference(network, unfinished, others)
+        return output_difference(network, unfinished, others)
 
 
-def _difference(network: nn.Module, path: Path, inputs: torch.Tensor) -> float | None:
+def output_difference(network: nn.Module, path: Path, inputs: torch.Tensor) -> float | None:
     """The largest between results of onnxruntime and torch; ValueError above `TOLERANCE` times the largest result."""
     if find_spec("onnxruntime") is None:
         return None

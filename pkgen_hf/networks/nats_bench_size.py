@@ -14,7 +14,7 @@ from ..spaces import get_space
 from ..spaces.nats_bench_size import CELL, HALVES, WIDTHS
 from ..spaces.protocols import ArchitectureLike
 from .counting import LINEAR_BIASES, Extra
-from .nas_bench_201 import Cell, Reduction, _convolution
+from .nas_bench_201 import Cell, Reduction, relu_conv_bn
 
 
 class SizedCell(Cell):
@@ -33,7 +33,7 @@ class SizedCell(Cell):
         if inputs != outputs:
             shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
             for edge, name in [(0, names[0]), (1, names[1]), (3, names[3])]:
-                self.operations[edge] = shortcut if name == "skip_connect" else _convolution(inputs, outputs, kernel=3)
+                self.operations[edge] = shortcut if name == "skip_connect" else relu_conv_bn(inputs, outputs, kernel=3)
 
 
 class SizeNetwork(nn.Module):

@@ -16,10 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pkgen_hf.benchmarks import score_table as benchmarks
 from pkgen_hf.benchmarks.readers.pickles import PlainUnpickler, read_plain
 from pkgen_hf.benchmarks.score_table import ScoreTable
-from pkgen_hf.benchmarks.sources import load_benchmark
+from pkgen_hf.benchmarks.sources import cached_parquet, load_benchmark
 from pkgen_hf.priors.prior import Prior
 from pkgen_hf.spaces import SearchSpace, get_space
 
@@ -454,10 +453,10 @@ def test_missing_package_names_the_extra(
 
 def test_package_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graph_table: ScoreTable) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    path = benchmarks._cached_parquet("nas-bench-graph")
+    path = cached_parquet(GRAPHS)
     assert list(tmp_path.rglob("*.parquet*")) == [path]  # nothing half-written is left
     written = path.stat()
-    assert benchmarks._cached_parquet("nas-bench-graph") == path
+    assert cached_parquet(GRAPHS) == path
     assert path.stat().st_mtime_ns == written.st_mtime_ns and path.stat().st_ino == written.st_ino
     table = ScoreTable.load("nas-bench-graph")
     assert torch.equal(table.indices, graph_table.indices)
@@ -475,7 +474,7 @@ def test_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(pq, "write_table", full_disk)
         with pytest.raises(OSError, match="No space left"):
-            benchmarks._cached_parquet("nas-bench-graph")
+            cached_parquet(GRAPHS)
     assert not list(tmp_path.rglob("*.parquet*"))
     assert load_benchmark("nas-bench-graph").num_rows == 26_206
 

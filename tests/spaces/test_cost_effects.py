@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from pkgen_hf.priors.transfer import closeness, likeness
+from pkgen_hf.priors.transfer import choice_similarity, space_similarity
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
 from pkgen_hf.spaces.__main__ import write
 from pkgen_hf.spaces.base import RESERVED
@@ -115,11 +115,5 @@ def test_a_space_of_a_known_name_without_costs_has_no_effects() -> None:
 def test_how_alike_spaces_are_needs_no_costs() -> None:
     uncounted = Uncounted()
     for other in (CELLS, get_space("darts")):
-        assert closeness(other, uncounted) == closeness(other, CELLS)
-        assert torch.equal(likeness(uncounted, other), likeness(CELLS, other))
-
-
-def test_likeness_does_not_keep_every_space_that_ever_was() -> None:
-    for remembered in (likeness, closeness):
-        most = remembered.cache_info().maxsize
-        assert most is not None and most > len(list_spaces()) ** 2
+        assert space_similarity(other, uncounted) == space_similarity(other, CELLS)
+        assert torch.equal(choice_similarity(uncounted, other), choice_similarity(CELLS, other))
