@@ -127,8 +127,7 @@ class Architecture:
         raise AttributeError(f"an Architecture cannot be changed; {name!r} cannot be deleted")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        known = self.space.name in list_spaces()
-        return Architecture, (self.space.name if known else self.space, self.indices)
+        return Architecture, (self.space.name if self.space.is_built_in else self.space, self.indices)
 
     def __str__(self) -> str:
         return self.space.to_strings(self.rows)[0]

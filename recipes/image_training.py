@@ -32,7 +32,7 @@ from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_
 from pkgen_hf.publishing.cards import network_card, write_card
 from pkgen_hf.training.arguments import RECORD
 from pkgen_hf.training.checkpoints import load_checkpoint, save_checkpoint
-from presets import Settings
+from presets import Settings, spaces_with
 
 # Settings that may differ between a run and the one that resumes it.
 _NOT_OF_THE_RESULT = {
@@ -313,8 +313,9 @@ def _check_network(settings: Settings, model: PKGenNetworkForImageClassification
     """ValueError unless the settings are for this network."""
     if model.config.image_size != settings.image_size:
         raise ValueError(f"the network is for images of {model.config.image_size} pixels, not {settings.image_size}")
-    if settings.drop_path_grows and model.config.space != "darts":
-        raise ValueError(f"drop_path_grows is for networks of darts, not of {model.config.space}")
+    growing = spaces_with("drop_path_grows")
+    if settings.drop_path_grows and model.config.space not in growing:
+        raise ValueError(f"drop_path_grows is for networks of {', '.join(growing)}, not of {model.config.space}")
 
 
 def _match_classes(

@@ -111,6 +111,11 @@ def presets() -> dict[str, Settings]:
     }
 
 
+def spaces_with(setting: str) -> list[str]:
+    """Spaces of whose presets one has a setting, such as ``drop_path_grows``, which means nothing to the others."""
+    return list(dict.fromkeys(preset.space for preset in presets().values() if getattr(preset, setting)))
+
+
 def preset_of(space: str) -> str:
     """The preset that trains networks of a space unless another is named."""
     return next(iter(get_space(space).presets or get_space(DEFAULT_SPACE).presets))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def spaces(
     Example: pkgen spaces nas-bench-201
     """
     if name is None:
-        listed = json.loads(LISTING.read_text(encoding="utf-8"))
+        listed = json.loads(LISTING.read_text(encoding="utf-8")) + _registered()
         print(json.dumps(listed, indent=2) if as_json else "\n".join(_lines(listed)))
         return
     from ..spaces import get_space
@@ -38,6 +39,16 @@ def spaces(
 
     space = get_space(name)
     print(json.dumps(entry(space), indent=2) if as_json else "\n".join(_details(space)))
+
+
+def _registered() -> list[dict[str, Any]]:
+    """Spaces that were registered in this process; to register one, it has imported what building spaces takes."""
+    if "pkgen_hf.spaces" not in sys.modules:
+        return []
+    from ..spaces import get_space, list_spaces
+    from ..spaces.listing import entry
+
+    return [entry(space) for name in list_spaces() if not (space := get_space(name)).is_built_in]
 
 
 def _lines(listed: list[dict[str, Any]]) -> list[str]:

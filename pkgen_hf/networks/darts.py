@@ -88,7 +88,7 @@ def operation(name: str, width: int, stride: int, affine: bool) -> nn.Module:
 
 
 class Cell(nn.Module):
-    """Four nodes, each the sum of two operations; puts out all four.
+    """Four nodes, each the sum of two operations; the output is their concatenation.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Cell(nn.Module):
     affine
         See `operation`.
     drop_path_prob
-        Of dropping what an operation puts out, in training; identities are kept.
+        Of dropping the output of an operation, in training; identities are kept.
     """
 
     def __init__(self, edges: Sequence[Edge], shape: CellShape, affine: bool, drop_path_prob: float) -> None:
@@ -164,7 +164,7 @@ class DARTSNetwork(nn.Module):
     auxiliary
         Whether, in training, a second classifier reads the features after two thirds of the cells.
     drop_path_prob
-        Of dropping what an operation puts out, in training.
+        Of dropping the output of an operation, in training.
     """
 
     def __init__(

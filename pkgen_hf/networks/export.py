@@ -30,7 +30,7 @@ from .source_code import WIDTH, source_of
 SUFFIXES = {".py": "python", ".onnx": "onnx", ".safetensors": "safetensors"}
 FORMATS = tuple(SUFFIXES.values())
 ONNX_PACKAGES = ("onnx", "onnxscript")
-TOLERANCE = 1e-4  # of what the ONNX model puts out, to the network's own
+TOLERANCE = 1e-4  # largest difference of the ONNX model's outputs to those of the network
 
 
 class Export(NamedTuple):

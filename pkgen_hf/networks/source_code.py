@@ -1,7 +1,9 @@
 """One Python file with the network of one architecture, which needs torch and nothing else.
 
-It is the source of this package's own network modules: the classes, functions and constants that the network needs,
-without the branches that building it does not take, and a function ``build`` with the architecture written out.
+It is the source of the modules that define the network: the classes, functions and constants that it needs, and a
+function ``build`` with the architecture written out. Branches of this package that building it does not take are left
+out. Of a space that a user registered, modules are copied from the package in which the network stands; what these
+import from elsewhere is imported.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def source_of(plan: partial[Any], header: str, inputs: str) -> str:
     name = plan.func.__name__ if isinstance(plan.func, type) else str(returns)
     build = f'def build() -> {name}:\n    """The network, with fresh weights."""\n'
     build += f"    return {_call(plan.func.__name__, plan.keywords, 4, len('    return '))}\n"
-    collection = _Collection(_lines_run(plan))
+    collection = _Collection(_lines_run(plan), {PACKAGE, plan.func.__module__.split(".")[0]})
     for needed in _names(ast.parse(build)):
         collection.add(sys.modules[plan.func.__module__], needed)
     main = _MAIN.replace("INPUTS", inputs)
@@ -222,7 +224,10 @@ class _Module:
 
     def __init__(self, module: ModuleType, run: set[int]) -> None:
         self.name = module.__name__
-        text = inspect.getsource(module)
+        try:
+            text = inspect.getsource(module)
+        except (OSError, TypeError) as error:
+            raise ValueError(f"the source of {self.name}, where the network is defined, is in no file") from error
         self.source = text.splitlines()
         self.pruning = _Pruning(self.source, run)
         self.definitions: dict[str, Any] = {}
@@ -261,10 +266,12 @@ class _Collection:
     ----------
     run
         Lines that ran, by file.
+    packages
+        Of which modules are copied; others are imported.
     """
 
-    def __init__(self, run: dict[str, set[int]]) -> None:
-        self.run = run
+    def __init__(self, run: dict[str, set[int]], packages: set[str]) -> None:
+        self.run, self.packages = run, packages
         self.modules: dict[str, _Module] = {}
         self.taken: dict[str, dict[int, Any]] = {}  # of each module, its definitions by line; modules in order of need
         self.owner: dict[str, str] = {}
@@ -298,7 +305,7 @@ class _Collection:
             return
         package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
         origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-        if origin.split(".")[0] == PACKAGE:
+        if origin.split(".")[0] in self.packages:
             self.add(importlib.import_module(origin), alias.name)
         else:
             self.imports.add((origin, alias.name, alias.asname))

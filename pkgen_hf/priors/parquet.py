@@ -48,7 +48,7 @@ def save_priors(priors: Sequence[PriorData], path: str | Path) -> Path:
     for prior in priors:
         prior.space.check_same(spaces[prior.space.name], "another prior for the same file")
     rows = [row for prior in priors for row in _rows(prior)]
-    own = {name: _identities(space) for name, space in spaces.items() if name not in list_spaces()}
+    own = {name: _identities(space) for name, space in spaces.items() if not space.is_built_in}
     schema = pa.schema(_COLUMNS, {_IDENTITIES: json.dumps(own)} if own else None)
     with atomic_write(path) as unfinished:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), unfinished)

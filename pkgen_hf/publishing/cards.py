@@ -6,7 +6,7 @@ Numbers come from the checkpoint, its ``training.json`` and the files of ``recip
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,14 @@ from ..errors import unknown
 from ..files import atomic_write, read_json, real_path
 from ..hub.download import PRIORS_FOLDER
 from ..hub.loading import count_parameters
-from ..spaces import DEFAULT_SPACE, TASK_KINDS, Origin, SearchSpace, get_space, list_spaces
-from ..spaces.benchmark import bibtex
+from ..spaces import DEFAULT_SPACE, TASK_KINDS, get_space, list_spaces
 from .card_rules import check_card
+from .origins import citations_of, origins_of
 
 PLACEHOLDER = "org/name"  # of a repository that is not known yet
 TAG = "pkgen-hf"  # in the header of every card that is written here
 TEMPLATES = Path(__file__).parent / "templates"
 RECORD = "training.json"
-PAPER = bibtex(
-    "inproceedings",
-    "xie2025pgnag",
-    "Prior Knowledge Guided Neural Architecture Generation",
-    "Xie, Jingrong and Ji, Han and Sun, Yanan",
-    "International Conference on Machine Learning",
-    2025,
-)
 
 _CARDS = {"model": ModelCard, "dataset": DatasetCard, "space": SpaceCard}
 _PROTOCOLS = {
@@ -70,8 +62,7 @@ def pipeline_card(
         Where it will be, for the examples.
     results
         Folder of the JSON files that ``recipes/reproduce.py`` writes; only those of a training that this checkpoint's
-        ``training.json`` records, or of trainings that held something out, are told.
-
+        ``training.json`` records, or of trainings that held something out, are shown.
     variant
         Of the weights, if they were saved with one.
 
@@ -87,15 +78,10 @@ def pipeline_card(
     records = [r for r in records if r["protocol"] != "same-benchmark" or r["training"] == training]
     tables = [_table(protocol, records) for protocol in _PROTOCOLS]
     tables = [table for table in tables if table["rows"]]
-    labels: dict[str, dict[str, Any]] = {}
-    for name, number in training.get("labels_read", {}).items():
-        space, task = name.split("/")
-        row = labels.setdefault(space, {"space": space, "tasks": [], "labels": 0})
-        row["tasks"].append(task)
-        row["labels"] += number
+    labels = _labels_read(training)
     own = tables[0]["rows"] if tables and tables[0]["title"] == _PROTOCOLS["same-benchmark"][0] else []
     known = [name for name in spaces if name in list_spaces()]  # others are spaces of the user's own
-    origins = origins_of([*known, *labels])
+    origins = origins_of([*known, *(row["space"] for row in labels)])
     example = next((name for name in (DEFAULT_SPACE, *known) if name in known), DEFAULT_SPACE)
     title = repo_id.split("/")[-1] if repo_id != PLACEHOLDER else "PKGen"
     data = ModelCardData(
@@ -120,12 +106,23 @@ def pipeline_card(
         tables=tables,
         commands=list(dict.fromkeys(r["command"] for r in records if r["protocol"] in _PROTOCOLS)),
         training=training,
-        labels=list(labels.values()),
+        labels=labels,
         predicted=[f"{row['space']}, {row['name']}" for row in own if row["scores"] == "surrogate"],
         weaker=[f"{row['space']}, {row['name']}" for row in own if row["sharp"] >= row["mean"]],
         origins=origins,
         citations=citations_of(origins),
     )
+
+
+def _labels_read(training: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How many labels of each space a training read, and of which tasks."""
+    labels: dict[str, dict[str, Any]] = {}
+    for name, number in training.get("labels_read", {}).items():
+        space, task = name.split("/")
+        row = labels.setdefault(space, {"space": space, "tasks": [], "labels": 0})
+        row["tasks"].append(task)
+        row["labels"] += number
+    return list(labels.values())
 
 
 def read_results(folder: str | Path) -> list[dict[str, Any]]:
@@ -219,7 +216,7 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
 def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | None = None) -> RepoCard:
     """The card of a folder that `PKGenNetworkForImageClassification.save_pretrained` wrote.
 
-    What ``recipes/train_network.py`` leaves beside the weights, ``training.json`` and the preprocessing, is told too.
+    What ``recipes/train_network.py`` leaves beside the weights, ``training.json`` and the preprocessing, is shown too.
 
     Parameters
     ----------
@@ -238,18 +235,7 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | 
     folder = Path(folder)
     config = _network_config(folder / "config.json")
     origins, record = origins_of([config["space"]]), _record(folder)
-    training: dict[str, Any] = {}
-    if record.get("history"):
-        last = record["history"][-1]
-        training = {
-            "epochs": last["epoch"],
-            "images": record["images"],
-            "source": _source_name(record["source"], record.get("split")),
-            "seconds": record["seconds"],
-            "device": record["device"],
-            "top_1": last.get("validation", {}).get("top_1"),
-            "evaluated": _evaluated(record),
-        }
+    training = _image_training(record)
     title = repo_id.split("/")[-1] if repo_id != PLACEHOLDER else f"Network of {config['space']}"
     results = None
     if training and training["top_1"] is not None and training["evaluated"]:
@@ -288,6 +274,22 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | 
         origins=origins,
         citations=citations_of(origins),
     )
+
+
+def _image_training(record: dict[str, Any]) -> dict[str, Any]:
+    """What a card says of a training on images; nothing without a record of an epoch."""
+    if not record.get("history"):
+        return {}
+    last = record["history"][-1]
+    return {
+        "epochs": last["epoch"],
+        "images": record["images"],
+        "source": _source_name(record["source"], record.get("split")),
+        "seconds": record["seconds"],
+        "device": record["device"],
+        "top_1": last.get("validation", {}).get("top_1"),
+        "evaluated": _evaluated(record),
+    }
 
 
 def _source_name(name: Any, split: str | None) -> str:
@@ -330,25 +332,6 @@ def _argument(variant: str | None) -> str:
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     return read_json(path) if path.is_file() else {}
-
-
-def origin_of(space: SearchSpace) -> Origin:
-    """Where the measurements of a space come from; ValueError for a space that does not say."""
-    if space.origin is None:
-        raise ValueError(f"{space.name} has no origin, which the card of its data set names: set its attribute origin")
-    return space.origin
-
-
-def origins_of(spaces: Iterable[str]) -> list[Origin]:
-    """Origins of the spaces that have one, each benchmark once."""
-    found = (get_space(name).origin for name in spaces)
-    return list({origin.title: origin for origin in found if origin is not None}.values())
-
-
-def citations_of(origins: Sequence[Origin]) -> str:
-    """BibTeX of the paper and of benchmarks, each entry once."""
-    entries = [entry for about in origins for entry in re.split(r"\n(?=@)", about.citation)]
-    return "\n".join(dict.fromkeys([PAPER, *entries]))
 
 
 def space_card(template: Path, model_id: str, datasets: Sequence[str], sdk_version: str, python: str) -> RepoCard:

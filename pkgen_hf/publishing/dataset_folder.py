@@ -33,7 +33,8 @@ from ..hub.download import PRIORS_FOLDER, checkpoint_folder
 from ..priors.files import load_priors
 from ..spaces import DEFAULT_SPACE, Origin, SearchSpace, get_space
 from .card_rules import check_card
-from .cards import PLACEHOLDER, TAG, TEMPLATES, citations_of, origin_of, origins_of, render
+from .cards import PLACEHOLDER, TAG, TEMPLATES, render
+from .origins import citations_of, origin_of, origins_of
 
 PRIORS = PRIORS_FOLDER  # the name of a data set of priors
 _CHUNK = 65_536  # rows that are checked at a time

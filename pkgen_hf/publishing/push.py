@@ -264,45 +264,53 @@ def push(
     api = HfApi(token=token)
     addresses = []
     for upload in uploads:
-        kind = KINDS[upload.kind]
         try:
-            api.create_repo(
-                upload.repo_id,
-                repo_type=upload.repo_type,
-                private=private,
-                exist_ok=True,
-                space_sdk="gradio" if upload.kind == "space" else None,
-            )
-            if revision is not None:
-                api.create_branch(upload.repo_id, repo_type=upload.repo_type, branch=revision, exist_ok=True)
-            with warnings.catch_warnings():
-                # a pipeline has its priors with it; the client asks whether Parquet was not meant for a data set
-                warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
-                commit = api.upload_folder(
-                    repo_id=upload.repo_id,
-                    repo_type=upload.repo_type,
-                    folder_path=upload.folder,
-                    allow_patterns=list(upload.files),
-                    delete_patterns=list(kind.owned) or None,
-                    revision=revision,
-                    commit_message=message or f"Upload {upload.kind} with pkgen",
-                )
+            commit = _commit(api, upload, message or f"Upload {upload.kind} with pkgen", private, revision)
         except HFValidationError as error:
             raise ValueError(f"{upload.repo_id!r} is not the name of a Hub repository: {error}") from error
         except failures() as error:
-            status = getattr(getattr(error, "response", None), "status_code", None)
-            if status == 401:
-                raise PermissionError("your Hub token is not valid: run `hf auth login` with a new one") from error
-            if status in (403, 404):
-                raise PermissionError(f"your Hub token may not write to {upload.repo_id}") from error
-            why = f"answered {status}" if status else "could not be reached"
-            raise ConnectionError(
-                f"the Hub {why} for {upload.repo_id}; run the same again to go on: {one_line(error)}"
-            ) from error
+            raise _refusal(error, upload.repo_id) from error
         if not quiet:
             print(f"{upload.kind} {upload.folder} -> {commit}")
-        addresses.append(str(commit))
+        addresses.append(commit)
     return addresses
+
+
+def _commit(api: HfApi, upload: Upload, message: str, private: bool, revision: str | None) -> str:
+    """Upload one folder, into a new repository if there is none; the address of the commit."""
+    api.create_repo(
+        upload.repo_id,
+        repo_type=upload.repo_type,
+        private=private,
+        exist_ok=True,
+        space_sdk="gradio" if upload.kind == "space" else None,
+    )
+    if revision is not None:
+        api.create_branch(upload.repo_id, repo_type=upload.repo_type, branch=revision, exist_ok=True)
+    with warnings.catch_warnings():
+        # a pipeline has its priors with it; the client asks whether Parquet was not meant for a data set
+        warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
+        commit = api.upload_folder(
+            repo_id=upload.repo_id,
+            repo_type=upload.repo_type,
+            folder_path=upload.folder,
+            allow_patterns=list(upload.files),
+            delete_patterns=list(KINDS[upload.kind].owned) or None,
+            revision=revision,
+            commit_message=message,
+        )
+    return str(commit)
+
+
+def _refusal(error: Exception, repo_id: str) -> OSError:
+    """The error for a failure of the Hub's, by its status."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 401:
+        return PermissionError("your Hub token is not valid: run `hf auth login` with a new one")
+    if status in (403, 404):
+        return PermissionError(f"your Hub token may not write to {repo_id}")
+    why = f"answered {status}" if status else "could not be reached"
+    return ConnectionError(f"the Hub {why} for {repo_id}; run the same again to go on: {one_line(error)}")
 
 
 # Of save_pretrained and push_to_hub, and what `push` calls them.

@@ -1,8 +1,8 @@
 """The DARTS space (Liu et al., ICLR 2019), whose networks NAS-Bench-301 (Zela et al., ICLR 2022) measures on CIFAR-10.
 
 A network stacks two cells, one that keeps the resolution and one that halves it. A cell has the outputs of the two
-cells before it as nodes 0 and 1, and four nodes 2 to 5, each the sum of two operations on two earlier nodes; what it
-puts out is these four, concatenated. The string is what Python prints of the genotype in the authors' code:
+cells before it as nodes 0 and 1, and four nodes 2 to 5, each the sum of two operations on two earlier nodes; its
+output is the concatenation of these four. The string is what Python prints of the genotype in the authors' code:
 ``Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ...], normal_concat=range(2, 6), reduce=[...], ...)``.
 It may stand in a line of code or of a log, over several lines, and with lists or numpy's numbers.
 """
@@ -22,8 +22,8 @@ from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .darts_cells import CELLS, NODES, OPERATIONS, PAIRS, count_cells, number_table
 from .darts_costs import LARGE_CHANNELS, LARGE_LAYERS, cost_table, fixed_costs, large_fixed_costs
+from .literals import arguments, literal
 from .parts import Choice, Graph, Slot, constant, on_device
-from .pasted import arguments, literal
 from .registry import register_space
 from .strings import join_columns
 from .tasks import Task
@@ -63,7 +63,7 @@ ORIGIN = Origin(
 # ---------------------------------------------------------------------- strings
 
 
-def _pasted_cells(text: str) -> list[list[tuple[str, str]]]:
+def _read_cells(text: str) -> list[list[tuple[str, str]]]:
     """Operation and input of each edge of both cells, of a genotype or of a list ``[normal, reduce]``."""
     if "Genotype" in text or not text.lstrip().startswith(("[", "(", "{")):
         given = arguments(text, "Genotype", _ARGUMENTS)
@@ -206,7 +206,7 @@ class DARTSSpace(SearchSpace):
             cells = [_EDGE.findall(part) for part in match.groups()]
         else:
             try:
-                cells = _pasted_cells(text)
+                cells = _read_cells(text)
             except ValueError as error:
                 raise self.malformed(text, str(error)) from error
         names = []
@@ -235,7 +235,7 @@ class DARTSSpace(SearchSpace):
     # ------------------------------------------------------------------ pictures
 
     def graphs(self, indices: Sequence[int]) -> list[Graph]:
-        """Both cells with operations on edges; what the two cells before put out is called as in the paper."""
+        """Both cells with operations on edges; the outputs of the two cells before are called as in the paper."""
         nodes = [("cₖ₋₂", ""), ("cₖ₋₁", ""), *((str(node - NODES[0]), "") for node in NODES), ("cₖ", "")]
         parts = []
         reads, operations = (part[0].tolist() for part in self.edges(torch.tensor([indices], device="cpu")))
@@ -293,7 +293,7 @@ class DARTSSpace(SearchSpace):
         """Operations equal to those published with the sizes, which are more than multiply-adds.
 
         To those of convolutions and the classifier (without bias) come 1 for each value that a ReLU or a
-        normalisation reads, 1 more for a normalisation with weights, and 9 for each that a pooling puts out. For
+        normalisation reads, 1 more for a normalisation with weights, and 9 for each output of a pooling. For
         ``imagenet1k`` multiply-adds of convolutions and the classifier alone, at 224 pixels.
         """
         return self._sum_costs(indices, task, 1)

@@ -18,8 +18,8 @@ STEM_WIDENING, CELL_WIDENING = 3, len(NODES)
 class CellShape(NamedTuple):
     """One cell of a network.
 
-    `before` and `inputs` are the channels of nodes 0 and 1 as they come, `width` those of the cell's own nodes;
-    `reduces`: the cell halves the resolution; `shrinks`: the cell before does, so that node 0 comes at twice the size.
+    `before` and `inputs` are the channels of nodes 0 and 1 before their projection, `width` those of the cell's own
+    nodes; `reduces`: the cell halves the resolution; `shrinks`: the cell before does, so node 0 has twice the size.
     """
 
     before: int
@@ -46,7 +46,7 @@ def cell_shapes(channels: int = CHANNELS, cells: int = LAYERS, is_large: bool = 
 
 
 def _operation_costs(choice: Choice, width: int, area: int, is_strided: bool) -> np.ndarray:
-    """Parameters and operations of a choice that puts out `area` pixels.
+    """Parameters and operations of an operation whose output has `area` pixels.
 
     A normalisation without weights counts 1 for each value, ReLU 1 for each that it reads, a pooling 9.
     """

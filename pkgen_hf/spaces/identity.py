@@ -16,7 +16,7 @@ def fingerprint(space: Description) -> str:
 
 
 def difference(here: Description, there: Description) -> str:
-    """The first thing in which the slots of another space of the same name differ from those here, in words."""
+    """The first difference of another space of the same name to the one here, as text for an error."""
     if len(here.slots) != len(there.slots):
         return f"it has {len(there.slots)} slots, this one {len(here.slots)}"
     for number, (mine, other) in enumerate(zip(here.slots, there.slots, strict=True)):

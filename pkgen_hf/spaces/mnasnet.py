@@ -181,7 +181,7 @@ class MnasNetSpace(SearchSpace):
         """Multiply-adds equal to the benchmark's, which counts more than products.
 
         Besides convolutions and the classifier, without their biases, these are 4 for each value that a normalisation
-        puts out, and, for each mean over a map, one for each value of it and one for the division.
+        returns, and, for each mean over a map, one for each value of it and one for the division.
         """
         scale = self.task(task or "imagenet1k")
         half, last_size = scale.image_size // 2, scale.image_size // 32

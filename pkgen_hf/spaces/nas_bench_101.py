@@ -40,9 +40,9 @@ from .parts import Choice, Slot, constant
 from .registry import register_space
 from .tasks import Task
 
-EXTRAS = 5
+EXTRAS = 5  # slots of extra edges
 TASKS = {"cifar10": Task("image-classification", chance_score=10.0, num_classes=10, image_size=32, split="test")}
-COUNT_SCALE = 0.15  # of counts in `features`
+COUNT_SCALE = 0.15  # of counts in `features`: the largest, which are 5 to 9, become about 1
 ORIGIN = Origin(
     "NAS-Bench-101",
     "Accuracies on CIFAR-10, each the mean of three trainings.",

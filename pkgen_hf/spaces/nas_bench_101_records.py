@@ -11,6 +11,7 @@ import torch
 
 from ..errors import shortened, unknown
 from .base import SearchSpace
+from .literals import arguments, bare, literal
 from .nas_bench_101_cells import (
     EDGES,
     INNER,
@@ -26,7 +27,6 @@ from .nas_bench_101_cells import (
     unpack,
 )
 from .parts import Choice, Graph
-from .pasted import arguments, bare, literal
 
 OPERATIONS = (
     Choice("none", "zero"),

@@ -15,8 +15,8 @@ import torch
 
 from .base import SearchSpace
 from .benchmark import Origin, Package, bibtex
+from .literals import check_line
 from .parts import Choice, Slot
-from .pasted import check_line
 from .registry import register_space
 from .strings import join_columns
 from .tasks import Task

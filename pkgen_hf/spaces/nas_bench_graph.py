@@ -19,8 +19,8 @@ import torch
 
 from .base import SearchSpace
 from .benchmark import Origin, Package, bibtex
+from .literals import arguments, literal
 from .parts import Choice, Slot, constant
-from .pasted import arguments, literal
 from .registry import register_space
 from .tasks import Task
 

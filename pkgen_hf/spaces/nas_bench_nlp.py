@@ -18,6 +18,7 @@ import torch
 from ..errors import shortened, unknown
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
+from .literals import read_bare
 from .nas_bench_nlp_recipes import (
     ARITY,
     BLEND,
@@ -37,7 +38,6 @@ from .nas_bench_nlp_recipes import (
     split,
 )
 from .parts import Choice, Graph, Slot
-from .pasted import read_bare
 from .registry import register_space
 from .tasks import Task
 
@@ -97,7 +97,7 @@ class NASBenchNLPSpace(SearchSpace):
     So just the rows without any node are not valid. `canonical` writes what is left in the first places, ordered by
     depth and then by what nodes compute and who reads them (a colour refinement), inputs in ascending order but those
     of a blend. It does not depend on the order of nodes, unless two of one depth differ in ways that the refinement
-    does not see; cells that differ by exchanging ``h_new_1`` and ``h_new_2`` are told apart. `num_architectures` is
+    does not see; cells that differ by exchanging ``h_new_1`` and ``h_new_2`` are distinct. `num_architectures` is
     the number of encodings, far above that of recipes, which nobody has counted.
 
     Strings are written without what is left out, with nodes numbered anew.

@@ -193,7 +193,7 @@ def _refine(recipes: Recipes, colours: torch.Tensor) -> torch.Tensor:
         colours = torch.empty_like(colours)
         for node in reversed(range(NODES)):
             own = mix(above[:, FIRST_NODE + node] + below[:, FIRST_NODE + node])
-            told = mix(own[:, None] + role[:, node]) * present[:, node, None]
-            above.scatter_add_(1, inputs[:, node], told)
+            message = mix(own[:, None] + role[:, node]) * present[:, node, None]
+            above.scatter_add_(1, inputs[:, node], message)
             colours[:, node] = own
     return colours

@@ -96,7 +96,7 @@ class Choice:
 
     @property
     def identity(self) -> str:
-        """What it is, in words that are the same in every space: equal choices of two spaces have equal identities."""
+        """The description as text, without the name: equal choices of two spaces have equal identities."""
         parts = [self.kind, self.aggregation, self.activation]
         for letter, value, plain in [
             ("k", self.kernel, 0),

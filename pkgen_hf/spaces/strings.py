@@ -10,7 +10,7 @@ import torch
 
 from ..errors import shortened, unknown
 from .cost_effects import Costs
-from .pasted import literal, read_bare
+from .literals import literal, read_bare
 
 
 class Strings(Costs):

@@ -25,8 +25,8 @@ from pkgen_hf.benchmarks.sources import load_benchmark
 from pkgen_hf.cli.main import app
 from pkgen_hf.hub.download import CHECKPOINTS
 from pkgen_hf.priors.files import load_priors
-from pkgen_hf.publishing.cards import origin_of
 from pkgen_hf.publishing.dataset_folder import build_benchmark, build_priors, check_table, config_columns
+from pkgen_hf.publishing.origins import origin_of
 from pkgen_hf.spaces import get_space, list_spaces
 
 MICRO = get_space("transnas-bench-101-micro")

@@ -1,4 +1,4 @@
-"""Architectures as people paste them, from code, logs and papers: read as literals, never evaluated."""
+"""Architectures in the form of code, logs and papers, parsed as Python or JSON literals and never evaluated."""
 
 from __future__ import annotations
 
