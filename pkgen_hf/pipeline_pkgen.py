@@ -32,8 +32,8 @@ from .hub import loading
 from .inputs import Architectures, on_cpu, to_indices
 from .modeling_denoiser import ArchitectureDenoiser
 from .priors.files import Priors, load_folder
-from .priors.prior import Prior
-from .priors.transfer import closeness, select_prior
+from .priors.prior import Prior, select_prior
+from .priors.transfer import space_similarity
 from .publishing import push as publishing
 from .publishing.pipeline_folder import check_parts, finish, load_parts, owned_files, write_priors
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
@@ -243,7 +243,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         known = {prior.space for prior in self.priors}
         if not known or space in known:
             return 1.0
-        return min(1.0, max(closeness(other, space) for other in known))
+        return min(1.0, max(space_similarity(other, space) for other in known))
 
     familiarity = similarity_to_training  # its former name
 

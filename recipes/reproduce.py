@@ -46,7 +46,7 @@ from pkgen_hf.evaluation.searches import (
     search_by_ranking,
     tree_parzen,
 )
-from pkgen_hf.training.loop import RECORD, TrainingArguments
+from pkgen_hf.training.arguments import RECORD, TrainingArguments
 from runs import (
     Row,
     bundled,

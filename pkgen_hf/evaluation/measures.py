@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -107,7 +107,8 @@ def evaluate_search(
         searches[run % len(searches)](read, max(budgets), run)
         seconds = time.perf_counter() - started
         rows = torch.cat(seen)
-        assert len(rows) <= max(budgets)
+        if len(rows) > max(budgets):
+            raise ValueError(f"the search has read {len(rows)} labels, more than its budget of {max(budgets)}")
         scores = table.values(rows, task)
         for budget in budgets:
             best = int(scores[:budget].argmax())
@@ -186,8 +187,7 @@ def evaluate(
         if len(top):
             row["coverage"] = float(torch.isin(top, keys).float().mean())
         if has_test:
-            assert isinstance(table, ScoreTable)
-            test = table.scores(indices, task, "test")
+            test = cast(ScoreTable, table).scores(indices, task, "test")
             row["test"] = float(test.nanmean())
             row["test_of_selected"] = float(test[first[:5]][scores[first[:5]].argmax()])
         rows.append(row)

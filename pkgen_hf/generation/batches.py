@@ -139,7 +139,7 @@ class BatchSampler:
         logits = self.model.logits(sample, timestep, self.settings.guidance_scale if is_guided else 0.0)
         logits = logits.float() / state.temperatures[streams][:, None, None]
         if self.limits:
-            ratio = self.scheduler.evidence(timestep, sample, self.stationary)
+            ratio = self.scheduler.log_likelihood_ratio(timestep, sample, self.stationary)
             log_likelihood = torch.zeros_like(logits).scatter_(-1, sample[..., None], ratio[..., None])
             logits = state.steering.tilt(logits, log_likelihood, streams)
         return logits if inverse is None else logits[inverse]
@@ -154,7 +154,7 @@ class BatchSampler:
     ) -> torch.Tensor:
         """One reverse step, ``LongTensor (batch, slots)``; given a support, conditioned on ending there."""
         step = self.scheduler.step(
-            logits, timestep, sample, self.stationary, generator, return_dict=False, rows=support
+            logits, timestep, sample, self.stationary, generator, return_dict=False, support=support
         )
         return step[0]
 

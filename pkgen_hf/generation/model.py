@@ -27,7 +27,7 @@ class ConditionedDenoiser:
         cls, denoiser: ArchitectureDenoiser, space: SearchSpace, prior: Prior, task: str | None, similarity: float
     ) -> ConditionedDenoiser:
         """Make the condition; `similarity` is that of the space to the training spaces, 0 to 1."""
-        return cls(denoiser, space, denoiser.describe(space, prior, task, similarity))
+        return cls(denoiser, space, denoiser.make_condition(space, prior, task, similarity))
 
     @cached_property
     def conditional(self) -> EncodedCondition:
