@@ -23,7 +23,12 @@ def _dataset() -> None:
 @dataset.command("build")
 @friendly
 def build_dataset(
-    name: Annotated[str, typer.Argument(help="Search space (`pkgen spaces` lists them), priors, or a table of latencies: hw-nas-bench.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Search space (`pkgen spaces` lists them), priors, or a table of latencies: hw-nas-bench."
+        ),
+    ],
     source: Annotated[
         str | None,
         typer.Option(
@@ -108,7 +113,9 @@ def push(
     private: Annotated[bool, typer.Option(help="Show a new repository to its owners only.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch; without it, main.")] = None,
     message: Annotated[str | None, typer.Option("--message", "-m", help="Message of the commit.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "--dry_run", help="Check and list the files; send nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "--dry_run", help="Check and list the files; send nothing.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Publish a folder on the Hub, in one commit.
