@@ -19,10 +19,10 @@ import pytest
 import torch
 
 from pkgen_hf import Architecture, PKGenPipeline, PKGenPipelineOutput, Prior, PriorDiscreteScheduler
-from pkgen_hf import pipeline_pkgen as module
 from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.hub import download as hub
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
+from pkgen_hf.publishing import pipeline_folder as module
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
 
 SPACE = "nas-bench-201"

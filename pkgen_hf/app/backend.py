@@ -188,7 +188,7 @@ def _limit(budget: Budget, value: Any) -> float:
     return round(number) if budget.display_scale > 1 else number
 
 
-def _endpoint() -> Signature:
+def endpoint() -> Signature:
     """Fields of the page in their order: those of `Backend.request`, with the limits before the device."""
     parameters = dict(signature(Backend.request, eval_str=True).parameters)
     _, limit = parameters.pop("self"), parameters.pop("limits").annotation
@@ -201,4 +201,4 @@ def _endpoint() -> Signature:
     return Signature(fields, return_annotation=str)
 
 
-ENDPOINT = _endpoint()
+ENDPOINT = endpoint()

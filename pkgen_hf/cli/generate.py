@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from .options import LIMITS, AsJson, Checkpoint, Quiet, Space, TablePath, Task, friendly, grouped
+
+if TYPE_CHECKING:
+    from ..requests.answer import GenerationAnswer
 
 SAMPLING, OUTPUT = "Sampling", "Output"  # headings in the help
 
@@ -97,9 +100,8 @@ def generate(
         limits=limits,
         options=vars(latency),
     )
-    is_quiet = output.quiet or output.as_json
     pipeline = PKGenPipeline.from_pretrained(checkpoint)
-    pipeline.set_progress_bar_config(disable=is_quiet, desc="generating")
+    pipeline.set_progress_bar_config(disable=output.quiet or output.as_json, desc="generating")
     tables = Tables({} if output.table is None else {space: output.table})
     found = answer(request, pipeline, tables.table(request.space))
     if output.draw is not None:
@@ -108,14 +110,19 @@ def generate(
         draw(found.architectures, output.draw, found.titles())
     if output.as_json:
         print(found.as_json())
-        return
+    else:
+        _show(found, output, tables.missing.get(space))
+
+
+def _show(found: GenerationAnswer, output: OutputOptions, missing: str | None) -> None:
+    """Print an answer; `missing` says why measured scores are not there."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print("\n".join(found.lines()))
-    if not is_quiet:
-        console.print(found.explanation())
-        if space in tables.missing:
-            Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(
-                f"measured scores are not shown: {tables.missing[space]}"
-            )
-        if output.draw is not None:
-            console.print(f"drawn in {output.draw}")
+    if output.quiet:
+        return
+    console.print(found.explanation())
+    if missing is not None:
+        hints = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        hints.print(f"measured scores are not shown: {missing}")
+    if output.draw is not None:
+        console.print(f"drawn in {output.draw}")

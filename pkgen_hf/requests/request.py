@@ -84,7 +84,7 @@ class GenerationRequest:
             "guidance_scale": real_number(
                 "guidance_scale", self.guidance_scale, f"0 to {most.guidance}", 0, most.guidance
             ),
-            "limits": {name: limit for name, limit in self.limits.items() if limit is not None},
+            "limits": {name: _plain(limit) for name, limit in self.limits.items() if limit is not None},
             "options": {name: value for name, value in self.options.items() if value is not None},
         }
         for name, value in checked.items():
@@ -116,3 +116,8 @@ class GenerationRequest:
             **self.limits,
             **{name: self.options[name] for budget in limited for name in budget.options},
         }
+
+
+def _plain(limit: Any) -> Any:
+    """A limit with whole numbers as such."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit

@@ -1,0 +1,81 @@
+"""The denoiser under the condition of one call: guided logits of the clean choices, and scores of architectures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from ..modeling_denoiser import ArchitectureDenoiser, Condition, EncodedCondition
+from ..priors.prior import Prior
+from ..spaces import SearchSpace
+from .duplicates import distinct_rows
+from .settings import MAX_BATCH
+
+
+@dataclass(frozen=True)
+class ConditionedDenoiser:
+    """A denoiser with its condition: a space, a prior and a task."""
+
+    denoiser: ArchitectureDenoiser
+    space: SearchSpace
+    condition: Condition
+
+    @classmethod
+    def of(
+        cls, denoiser: ArchitectureDenoiser, space: SearchSpace, prior: Prior, task: str | None, similarity: float
+    ) -> ConditionedDenoiser:
+        """Make the condition; `similarity` is that of the space to the training spaces, 0 to 1."""
+        return cls(denoiser, space, denoiser.make_condition(space, prior, task, similarity))
+
+    @cached_property
+    def conditional(self) -> EncodedCondition:
+        """The condition, encoded."""
+        return self.denoiser.encode(self.condition)
+
+    @cached_property
+    def unconditional(self) -> EncodedCondition:
+        """The condition with the prior dropped, encoded."""
+        return self.denoiser.encode(self.condition.unconditional())
+
+    def logits(self, sample: torch.Tensor, timestep: torch.Tensor, guidance_scale: float) -> torch.Tensor:
+        """Logits of the clean choices with classifier-free guidance (Ho and Salimans, 2022).
+
+        Parameters
+        ----------
+        sample
+            ``x_t``, ``LongTensor (batch, slots)``
+        guidance_scale
+            w in ``(1 + w) * conditional - w * unconditional``.
+
+        Returns
+        -------
+        FloatTensor (batch, slots, choices)
+            Minus infinity where a slot has no such choice.
+        """
+        logits, _ = self.denoiser(sample, timestep, self.conditional)
+        if guidance_scale == 0:
+            return logits
+        unconditional, _ = self.denoiser(sample, timestep, self.unconditional)
+        guided = (1 + guidance_scale) * logits - guidance_scale * unconditional
+        return torch.where(logits.isfinite(), guided, logits)
+
+    def scores(self, indices: torch.Tensor, is_conditional: bool = True) -> torch.Tensor:
+        """The denoiser's scores of clean architectures, with or without the prior; equal for isomorphic ones.
+
+        Parameters
+        ----------
+        indices
+            ``LongTensor (batch, slots)``
+
+        Returns
+        -------
+        FloatTensor (batch,)
+        """
+        if not len(indices):
+            return torch.zeros(0, dtype=torch.float32, device=indices.device)
+        encoded = self.conditional if is_conditional else self.unconditional
+        distinct, inverse = distinct_rows(self.space, indices)
+        scores = [self.denoiser(part, 0.0, encoded)[1] for part in self.space.canonical(distinct).split(MAX_BATCH)]
+        return torch.cat(scores).float()[inverse]

@@ -1,0 +1,40 @@
+"""The output of a call of the pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers.utils import BaseOutput
+
+from ..architecture import Architecture
+from ..priors.prior import Prior
+
+
+@dataclass
+class PKGenPipelineOutput(BaseOutput):
+    """Result of a call of `PKGenPipeline`.
+
+    Attributes
+    ----------
+    architectures : list of Architecture
+        Valid ones, the highest ranked first.
+    scores : FloatTensor (num_architectures,)
+        The ranking: the denoiser's score of the clean architecture, averaged with and without the prior, plus the
+        logarithm of how often it was sampled, each standardised over the distinct architectures of this call. They
+        compare the architectures of one call only: in another call, or in `PKGenPipeline.rank`, the same architecture
+        has another score. No measurement is read.
+    validity : float
+        Share of the raw samples that were valid; the others were replaced.
+    prior : Prior
+        The prior that the call was conditioned on.
+    temperature : float
+        Of the last samples: as in the call, or higher where that gave hardly anything new. With a generator for each
+        architecture, the highest of theirs.
+    """
+
+    architectures: list[Architecture]
+    scores: torch.Tensor
+    validity: float
+    prior: Prior
+    temperature: float
