@@ -349,6 +349,8 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
             device=device,
             latency_table=latency_table,
         )
+        if distinct:
+            limits.check_number(settings.num_architectures)
         model = ConditionedDenoiser.of(self.denoiser, space, prior, task, self.similarity_to_training(space))
         stationary = self.scheduler.stationary(prior.distribution()).to(self._execution_device)
         with self._running_call(settings.num_inference_steps, settings.num_architectures) as hooks:

@@ -159,9 +159,9 @@ def ranking(pipe: PKGenPipeline, rows: torch.Tensor) -> dict[int, tuple[float, f
     unprimed = dict(zip(keys, without.tolist(), strict=True))
     found = np.array([[scores[key], unprimed[key], math.log(keys.count(key))] for key in scores])
     found = (found - found.mean(0)) / found.std(0)
-    opinion = found[:, 0] + found[:, 1]
-    both = opinion / opinion.std() + found[:, 2]
-    return {key: (value, scores[key]) for key, value in zip(scores, both, strict=True)}
+    both = found[:, 0] + found[:, 1]
+    ranks = both / both.std() + found[:, 2]
+    return {key: (value, scores[key]) for key, value in zip(scores, ranks, strict=True)}
 
 
 def test_each_sample_is_the_best_scored_of_its_candidates(untrained: PKGenPipeline) -> None:
@@ -441,13 +441,13 @@ def test_damaged_priors(checkpoint: Path) -> None:
         PKGenPipeline.from_pretrained(checkpoint)
 
 
-def test_opinion_on_a_strange_space_is_withheld(pipe: PKGenPipeline) -> None:
-    """A space of the checkpoint is familiar; one of which nothing is like it is not, and there the prior decides."""
-    assert pipe.familiarity(get_space(SPACE)) == 1
+def test_logit_corrections_out_of_distribution_are_withheld(pipe: PKGenPipeline) -> None:
+    """The similarity to training spaces is 1 for one of them; where it is 0, the logits are those of the prior."""
+    assert pipe.similarity_to_training(get_space(SPACE)) == pipe.familiarity(get_space(SPACE)) == 1
     slots = [Slot(f"width {i}", "width", tuple(Choice(f"{w}", "size", level=w) for w in (0.0, 1.0)), (i,), i + 1)
              for i in range(3)]  # fmt: skip
     strange = SearchSpace("strange", slots, {"x": Task("other", chance_score=0.0, num_classes=2)}, null_choice="0.0")
-    assert pipe.familiarity(strange) < 0.2
+    assert pipe.similarity_to_training(strange) < 0.2
     prior = Prior.absent(strange)
     condition = pipe.denoiser.make_condition(strange, prior, similarity=0.0)
     logits, _ = pipe.denoiser(strange.sample(4, torch.Generator().manual_seed(0)), 500.0, condition)

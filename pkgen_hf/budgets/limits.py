@@ -14,9 +14,11 @@ from ..inputs import real_number
 from ..spaces import SearchSpace
 from .budget import BUDGETS, Budget
 
-SAMPLES = 2048  # random architectures among which cheap ones are looked for
-POOL = 512  # architectures within the limits that are listed in a space too large to list
-STARTS = 64  # cheapest architectures from which a descent to cheaper ones starts
+# Of the search for architectures within the limits of a space too large to list. Set by hand: with these, the descent
+# finds the smallest network of NAS-Bench-101's table and of DARTS, in seconds.
+SAMPLES = 2048  # random architectures, of which the search starts
+STARTS = 64  # cheapest ones among them, from which a descent starts
+POOL = 512  # architectures within the limits: with more than these the search for further ones ends
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,12 @@ class Limits:
 
     def check_number(self, num: int) -> None:
         """Raise TooFew if it is known that fewer than `num` distinct architectures are within the limits."""
-        if self.is_complete and self.pool is not None and len(self.space.keys(self.pool).unique()) < num:
+        if (
+            self.limits
+            and self.is_complete
+            and self.pool is not None
+            and len(self.space.keys(self.pool).unique()) < num
+        ):
             raise self.too_few(num, self._distinct(self.pool))
 
     def too_few(self, wanted: int, found: torch.Tensor, kind: str = "distinct architectures") -> TooFew:
@@ -123,7 +130,8 @@ class Limits:
 
     def _excess(self, indices: torch.Tensor) -> torch.Tensor:
         """The largest of cost / limit, ``DoubleTensor (batch,)``; 0 without limits, infinite for an unknown cost."""
-        shares = [limit.costs(indices.cpu()) / limit.most for limit in self.limits]
+        indices = indices.cpu()
+        shares = [limit.costs(indices) / limit.most for limit in self.limits]
         if not shares:
             return torch.zeros(len(indices), dtype=torch.double)
         return torch.stack(shares).nan_to_num(nan=math.inf).amax(0)

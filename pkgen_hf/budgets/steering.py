@@ -16,12 +16,13 @@ from torch.nn import functional as F
 from ..spaces.parts import group_means
 from .limits import Limit, Limits
 
-SAMPLES = 2048  # architectures of a regression
-RIDGE = 1e-3  # only makes the regression unique: the one-hot choices of a slot always sum to 1
-HALVINGS = 30  # of the interval that holds lambda: the last one is below float32's resolution
+SAMPLES = 2048  # architectures in a regression: about ten for each choice of DARTS
+RIDGE = 1e-3  # makes the regression unique (one-hot choices of a slot sum to 1); too small to shrink the effects
 LARGEST = 60.0  # lambda, for effects scaled to at most 1: e^-60 leaves nothing of a choice
-MARGIN_STEP = 0.5  # standard deviations by which a margin moves after each round
-SHARE_WITHIN = 0.5  # of samples within the limits: below it margins widen
+HALVINGS = 30  # of the interval from 0 to `LARGEST`: the last is 6e-8, the resolution of float32
+# Set by hand on NAS-Bench-201 (results/limits-nas-bench-201.json is the outcome); no ablation compares other values.
+MARGIN_STEP = 0.5  # standard deviations by which a margin changes after each round
+SHARE_WITHIN = 0.5  # share of samples within the limits below which margins widen
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class LinearCost:
 
 
 def fit(limit: Limit, listed: torch.Tensor | None) -> LinearCost:
-    """Ridge regression of costs on one-hot choices.
+    """Ridge regression of costs on one-hot choices, solved here since importing scikit-learn takes longer than a call.
 
     Parameters
     ----------
@@ -85,29 +86,29 @@ class Steering:
     ----------
     limits
         Not changed.
-    items
-        How many streams of samples are steered separately: one for each random generator, so that no sample depends
-        on the generators of others; else 1.
+    num_streams
+        Streams of samples that are steered separately: one for each random generator, so that no sample depends on
+        the generators of others; else 1.
     device
         Device of the samples.
 
     Attributes
     ----------
-    margins : FloatTensor (items,)
+    margins : FloatTensor (num_streams,)
         Standard deviations by which the mean cost stays below the limits.
-    offsets : DoubleTensor (limits, items)
+    offsets : DoubleTensor (limits, num_streams)
         Of the linear costs, corrected by what samples really cost.
     """
 
-    def __init__(self, limits: Limits, items: int = 1, device: torch.device | str = "cpu") -> None:
+    def __init__(self, limits: Limits, num_streams: int = 1, device: torch.device | str = "cpu") -> None:
         self.limits = limits
         self.costs = [fit(limit, limits.listed) for limit in limits.limits]
-        self.margins = torch.zeros(items, dtype=torch.float32, device=device)
-        offsets = [[cost.offset] * items for cost in self.costs]
+        self.margins = torch.zeros(num_streams, dtype=torch.float32, device=device)
+        offsets = [[cost.offset] * num_streams for cost in self.costs]
         self.offsets = torch.tensor(offsets, dtype=torch.double, device=device)
 
     def tilt(
-        self, logits: torch.Tensor, log_likelihood: torch.Tensor | None = None, which: torch.Tensor | None = None
+        self, logits: torch.Tensor, log_likelihood: torch.Tensor | None = None, streams: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Logits whose mean cost, plus the margin, obeys the limits.
 
@@ -117,36 +118,36 @@ class Steering:
             ``FloatTensor (batch, slots, choices)``, minus infinity where there is no choice.
         log_likelihood
             Of the noisy sample for each clean choice, of the same shape; added to the logits for the mean cost only.
-        which
-            Item of each sample, ``LongTensor (batch,)``; by default the first.
+        streams
+            Stream of each sample, ``LongTensor (batch,)``; by default the first.
         """
-        which = logits.new_zeros(1, dtype=torch.long) if which is None else which
+        streams = logits.new_zeros(1, dtype=torch.long) if streams is None else streams
         for _ in self.costs:  # a tilt towards one limit moves the costs of the others
             for cost, offsets in zip(self.costs, self.offsets, strict=True):
                 full = logits.float() if log_likelihood is None else logits.float() + log_likelihood
-                strength = _strength(cost, offsets[which], self.margins[which], full)
+                strength = _strength(cost, offsets[streams], self.margins[streams], full)
                 logits = logits - strength[:, None, None] * cost.scaled(logits)
         return logits
 
-    def learn(self, indices: torch.Tensor, which: torch.Tensor | None = None) -> None:
+    def learn(self, indices: torch.Tensor, streams: torch.Tensor | None = None) -> None:
         """Correct offsets and margins by the costs of samples.
 
         Parameters
         ----------
         indices
             Valid samples, ``LongTensor (batch, slots)``.
-        which
-            Item of each sample, ``LongTensor (batch,)``; by default the first.
+        streams
+            Stream of each sample, ``LongTensor (batch,)``; by default the first.
         """
-        samples, items = indices.cpu(), len(self.margins)
-        which = torch.zeros(len(samples), dtype=torch.long) if which is None else which.cpu()
+        samples, num_streams = indices.cpu(), len(self.margins)
+        streams = torch.zeros(len(samples), dtype=torch.long) if streams is None else streams.cpu()
         for number, cost in enumerate(self.costs):
             costs = cost.limit.costs(samples)
             residuals = costs - cost.predict(samples)
             known = ~costs.isnan()
-            mean = group_means(residuals[known], which[known], items)  # NaN for items without samples
+            mean = group_means(residuals[known], streams[known], num_streams)  # NaN without samples
             self.offsets[number] = torch.where(mean.isnan(), self.offsets[number].cpu(), mean).to(self.offsets.device)
-        share = group_means(self.limits.within(samples).double(), which, items)
+        share = group_means(self.limits.within(samples).double(), streams, num_streams)
         steps = torch.where(share < SHARE_WITHIN, MARGIN_STEP, -MARGIN_STEP).masked_fill(share.isnan(), 0.0)
         self.margins += steps.to(self.margins)
 

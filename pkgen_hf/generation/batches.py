@@ -45,7 +45,7 @@ class Streams:
         self.steering = Steering(limits, number, device)
 
     def end_round(self, new: int, sampled: int, is_last: bool) -> None:
-        """Adapt all streams together: `new` of so many samples were new architectures."""
+        """Adapt all streams together: so many samples gave `new` architectures; `is_last` if that is enough."""
         self.fruitless = torch.zeros_like(self.fruitless) if new else self.fruitless + 1
         self.poor = self.poor + 1 if new * POOR < sampled else 0
         if self.poor and not is_last:
@@ -135,7 +135,7 @@ class BatchSampler:
             # in a single stream, equal samples have equal logits: the denoiser runs once for each distinct one
             sample, inverse = distinct_rows(self.model.space, sample)
             streams = streams[:1]
-        # guidance while most of a sample is still noise changes no result, and costs a call of the denoiser
+        # no guidance in the first half of the steps, where most of a sample is noise: it would cost a call for nothing
         logits = self.model.logits(sample, timestep, self.settings.guidance_scale if is_guided else 0.0)
         logits = logits.float() / state.temperatures[streams][:, None, None]
         if self.limits:

@@ -92,7 +92,7 @@ class Sampler:
         Raises
         ------
         TooFew
-            If `MAX_ROUNDS` rounds in a row find nothing more, or fewer are known to be within the limits.
+            If `MAX_ROUNDS` rounds in a row find nothing more.
         """
         indices = torch.empty(0, self.space.num_slots, dtype=torch.long, device=self.device)
         found = SampleSet(indices, torch.zeros(0, dtype=torch.float32, device=self.device))
@@ -110,8 +110,6 @@ class Sampler:
     def _distinct(self, found: SampleSet) -> None:
         """Add distinct architectures, as many as are asked for or more; samples of all streams are pooled."""
         number = self.settings.num_architectures
-        if self.limits:
-            self.limits.check_number(number)
         turns = itertools.cycle(torch.arange(self.settings.num_streams).split(self.settings.max_groups))
         while len(found) < number and not self.hooks.is_interrupted:
             before, missing = len(found), number - len(found)
