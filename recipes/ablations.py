@@ -18,7 +18,7 @@ from pkgen_hf.benchmarks.score_table import tables_in, with_package
 from pkgen_hf.evaluation.measures import evaluate, from_pipeline
 from runs import Row, bundled, held_out, load, rows_of, with_those_measured_together, write
 
-SAME, NEW = "same benchmark", "new space"
+SAME, NEW = "same-benchmark", "new-space"
 CALLS: dict[str, tuple[str, list[Any]]] = {
     "denoising steps": ("num_inference_steps", [1, 2, 4, 8, 16, 32]),
     "guidance scale": ("guidance_scale", [0.0, 0.5, 1.0, 2.0, 4.0]),
@@ -54,11 +54,11 @@ def ablations(options: argparse.Namespace) -> None:
     space, tasks = table.space, options.task or table.tasks
     size = {"num": options.num_architectures, "seeds": options.seeds}
 
-    def row(setting: str, method: str, here: PKGenPipeline, task: str, prior: Prior | None = None, **call: Any) -> Row:
+    def row(setting: str, value: str, here: PKGenPipeline, task: str, prior: Prior | None = None, **call: Any) -> Row:
         read = (record if here is pipe else unseen_record)["labels_read"]
-        found = evaluate(method, from_pipeline(here, space, task, prior, **call), table, task, read, **size)
+        found = evaluate("pkgen", from_pipeline(here, space, task, prior, **call), table, task, read, **size)
         del found["quantiles"]
-        return found | {"setting": setting, "scores": table.split(task)}
+        return found | {"value": value, "setting": setting, "scores": table.split(task)}
 
     def of_call(argument: str, values: list[Any]) -> list[Row]:
         return [

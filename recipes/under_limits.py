@@ -121,8 +121,8 @@ def limits(options: argparse.Namespace) -> None:
     def pipelines(task: str) -> list[tuple[str, PKGenPipeline, dict[str, int]]]:
         pipe, its_record = held_out(names[task], excluded[task], options, options.train_seed)
         return [
-            ("new data set", pipe, its_record["labels_read"]),
-            ("new space", unseen, unseen_record["labels_read"]),
+            ("new-data-set", pipe, its_record["labels_read"]),
+            ("new-space", unseen, unseen_record["labels_read"]),
         ]
 
     def of_parameters(task: str) -> list[Row]:
@@ -136,16 +136,16 @@ def limits(options: argparse.Namespace) -> None:
                 blind = within(from_pipeline(pipe, space, task, distinct=True), allowed, table)
                 prior = within(most_frequent(pipe.select_prior(space, task, None)), allowed, table)
                 methods += [
-                    (setting, "PKGen", steered, read),
-                    (setting, "PKGen without limit, then filtered", blind, read),
-                    (setting, "prior alone, temperature 0.5, filtered", prior, read),
+                    (setting, "pkgen", steered, read),
+                    (setting, "pkgen-filtered", blind, read),
+                    (setting, "prior-0.5-filtered", prior, read),
                 ]
-            methods.append(("no label", "uniform random within", by_chance(allowed), {}))
+            methods.append(("", "uniform-within", by_chance(allowed), {}))
             for setting, method, generate, read in methods:
                 row = evaluate(method, generate, table, task, read, num=5, seeds=options.seeds)
                 del row["quantiles"], row["coverage"], row["coverage_std"]
                 optimum = float(table.scores(allowed, task).max())
-                row |= {"setting": setting, "variant": f"at most {most / 1e6} M parameters", "optimum": optimum}
+                row |= {"setting": setting, "max_parameters": most, "optimum": optimum}
                 rows.append(row | {"scores": table.split(task)})
         return rows
 
@@ -160,7 +160,7 @@ def limits(options: argparse.Namespace) -> None:
     def of_latency(task: str) -> list[Row]:
         rows = []
         for setting, pipe, read in pipelines(task):
-            row = {"method": "PKGen", "task": task, "n": FRONT * EACH, "seeds": options.seeds, "labels_read": read}
+            row = {"method": "pkgen", "task": task, "n": FRONT * EACH, "seeds": options.seeds, "labels_read": read}
             row |= {"setting": setting, "scores": table.split(task)}
             rows.append(row | front(pipe, table, latencies, task, options))
         return rows

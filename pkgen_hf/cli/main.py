@@ -408,10 +408,10 @@ def bench(
 
     Example: pkgen bench --space nas-bench-101 --table data/nas-bench-101
     """
-    from ..evaluation.speed import measure_look_up, measure_speed
+    from ..evaluation.throughput import measure_look_ups, measure_throughput
 
-    result = measure_look_up(space, table, repeats) if table is not None else {}
-    result |= measure_speed(
+    result = measure_look_ups(space, table, repeats) if table is not None else {}
+    result |= measure_throughput(
         checkpoint, space, task, batch, candidates, steps, guidance, repeats, threads, dtype, device
     )
     if as_json:

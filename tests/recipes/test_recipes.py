@@ -14,6 +14,7 @@ import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
+from pkgen_hf.evaluation.searches import search_at_random, search_by_proposals
 
 from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, get_space, list_spaces
 from pkgen_hf.evaluation.measures import (
@@ -22,7 +23,6 @@ from pkgen_hf.evaluation.measures import (
     from_prior,
     from_uniform,
 )
-from pkgen_hf.evaluation.searches import search_at_random, search_by_proposals
 from pkgen_hf.priors.prior import Prior
 
 ROOT = Path(__file__).parents[2]

@@ -40,7 +40,7 @@ def _peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def measure_look_up(space: str, table: str | Path | None = None, repeats: int = 7) -> dict[str, Any]:
+def measure_look_ups(space: str, table: str | Path | None = None, repeats: int = 7) -> dict[str, Any]:
     """Load a benchmark's table, and time look-ups of `LOOK_UPS` random architectures in it.
 
     Returns
@@ -64,7 +64,7 @@ def measure_look_up(space: str, table: str | Path | None = None, repeats: int = 
     }
 
 
-def measure_speed(
+def measure_throughput(
     checkpoint: str = "pkgen-base",
     space: str = "nas-bench-201",
     task: str | None = None,

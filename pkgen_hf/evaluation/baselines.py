@@ -72,7 +72,7 @@ def _new(rows: Iterator[tuple[int, ...]], reader: _Reader) -> tuple[int, ...] | 
     return None
 
 
-def search_by_proposals(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
+def ask_tell_search(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
     """`Proposer`, asked for 10 architectures at first, then for 2 at a time, and for 10 once 50 labels were read."""
 
     def search(read: Read, budget: int, seed: int) -> None:
@@ -84,7 +84,7 @@ def search_by_proposals(pipe: PKGenPipeline, space: SearchSpace, task: str) -> S
     return search
 
 
-def search_by_ranking(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
+def first_ranked(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
     """The architectures that the pipeline itself ranks first, all at once: generation without any feedback."""
 
     def search(read: Read, budget: int, seed: int) -> None:
@@ -94,7 +94,7 @@ def search_by_ranking(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Sea
     return search
 
 
-def search_at_random(space: SearchSpace) -> Search:
+def random_search(space: SearchSpace) -> Search:
     """Uniform random architectures."""
 
     def search(read: Read, budget: int, seed: int) -> None:
