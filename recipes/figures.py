@@ -50,9 +50,8 @@ def draw_quality(record: Record) -> None:
         here = [row for row in record["rows"] if (row["setting"], row["task"]) == (setting, task)]
         for row in here:
             shares = [100 - 5 * i for i in range(21)]
-            axis.plot(
-                row["quantiles"], shares, label=METHODS[row["method"]].name, color=COLOURS.get(row["method"], "black")
-            )
+            name, colour = METHODS[row["method"]].name, COLOURS.get(row["method"], "black")
+            axis.plot(row["quantiles"], shares, label=name, color=colour)
         low = min(row["quantiles"][2] for row in here)
         high = max(row["quantiles"][-1] for row in here)
         axis.set(title=f"{task}, {PROTOCOLS[setting].title.lower()}", xlim=(low, high + 0.02 * (high - low)))
@@ -74,10 +73,8 @@ def draw_few_labels(record: Record) -> None:
             budgets = [row["n"] for row in rows]
             means = [row["validation"] for row in rows]
             spread = [row["validation_std"] for row in rows]
-            colour = COLOURS.get(method, f"C{number}")
-            axis.errorbar(
-                budgets, means, spread, label=METHODS[method].name, color=colour, marker="o", ms=3, capsize=2, lw=1.3
-            )
+            name, colour = METHODS[method].name, COLOURS.get(method, f"C{number}")
+            axis.errorbar(budgets, means, spread, label=name, color=colour, marker="o", ms=3, capsize=2, lw=1.3)
         axis.set(title=task, xscale="log", xlabel="labels read", ylabel=f"{here[0]['scores']} score of the best")
         axis.set_xticks(record["labels"], record["labels"])
         axis.minorticks_off()

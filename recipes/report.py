@@ -64,13 +64,9 @@ def index(records: list[Record], wholes: list[Record], spaces: list[str]) -> str
 
 def page(space: str, records: dict[str, Record]) -> str:
     """All tables of a space, protocol by protocol, with its figures."""
-    text = [
-        f"# Results on {space}",
-        "",
-        f"Written by `python recipes/report.py`; all rows are in [CSV]({space}.csv). ",
-    ]
-    text[-1] += "How to read the columns: [results](README.md#claims)."
-    text += ["", *figures(space)]
+    text = [f"# Results on {space}", ""]
+    text += [f"Written by `python recipes/report.py`; all rows as [CSV]({space}.csv).", ""]
+    text += ["How to read the columns: [results](README.md#claims).", "", *figures(space)]
     for protocol in PROTOCOLS.values():
         here = {name: record for name, record in records.items() if record["protocol"] == protocol.id}
         if here:

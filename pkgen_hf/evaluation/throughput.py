@@ -1,4 +1,4 @@
-"""How fast generation and look-ups are on this machine, beside its own matrix products."""
+"""Throughput of generation and of look-ups on this machine, beside a plain matrix product."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _median_seconds(call: Callable[[], Any], repeats: int, device: str) -> float
 
 
 def _peak_megabytes() -> float:
-    """The most memory that this process has held."""
+    """Peak resident memory of this process."""
     import resource  # which Windows lacks
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
