@@ -32,7 +32,7 @@ EDGES = itertools.combinations(range(5), 2)  # node 0 is the cell's input, node 
 SPACE = SearchSpace(
     "residual-cell",
     slots=[Slot(f"{a}->{b}", "operation", OPERATIONS, reads=(a,), writes=b) for a, b in EDGES],
-    tasks={"flowers": Task("image-classification", guess=1.0, num_classes=100, image_size=64)},
+    tasks={"flowers": Task("image-classification", chance_score=1.0, num_classes=100, image_size=64)},
     null_choice="none",
 )
 

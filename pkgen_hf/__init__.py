@@ -1,16 +1,29 @@
-"""PKGen: generate high-performance neural architectures from prior knowledge, without search."""
+"""PKGen: generate high-performance neural architectures from prior knowledge, without search.
 
-from .architecture import Architecture, Cost
-from .benchmarks.score_table import ScoreTable, load_benchmark
-from .modeling_denoiser import ArchitectureDenoiser
-from .modeling_network import PKGenNetworkConfig, PKGenNetworkForImageClassification
-from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
-from .priors.prior import Prior
-from .proposals.proposer import Proposer
-from .scheduling_prior_discrete import PriorDiscreteScheduler
-from .spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
+Public names are imported when they are first used, because torch and diffusers take seconds to import.
+"""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from .hub.after_import import AfterImport
+
+if TYPE_CHECKING:
+    from .architecture import Architecture, Cost
+    from .benchmarks.score_table import ScoreTable
+    from .benchmarks.sources import load_benchmark
+    from .modeling_denoiser import ArchitectureDenoiser
+    from .modeling_network import PKGenNetworkConfig, PKGenNetworkForImageClassification
+    from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
+    from .priors.prior import Prior
+    from .proposals.proposer import Proposer
+    from .scheduling_prior_discrete import PriorDiscreteScheduler
+    from .spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces, register_space
+
+    __version__: str
 
 __all__ = [
     "Architecture",
@@ -31,4 +44,58 @@ __all__ = [
     "get_space",
     "list_spaces",
     "load_benchmark",
+    "register_space",
 ]
+
+# The module of each public name; the imports above say the same to type checkers.
+_MODULES = {
+    "Architecture": "architecture",
+    "ArchitectureDenoiser": "modeling_denoiser",
+    "Choice": "spaces",
+    "Cost": "architecture",
+    "PKGenNetworkConfig": "modeling_network",
+    "PKGenNetworkForImageClassification": "modeling_network",
+    "PKGenPipeline": "pipeline_pkgen",
+    "PKGenPipelineOutput": "pipeline_pkgen",
+    "Prior": "priors.prior",
+    "PriorDiscreteScheduler": "scheduling_prior_discrete",
+    "Proposer": "proposals.proposer",
+    "ScoreTable": "benchmarks.score_table",
+    "SearchSpace": "spaces",
+    "Slot": "spaces",
+    "Task": "spaces",
+    "get_space": "spaces",
+    "list_spaces": "spaces",
+    "load_benchmark": "benchmarks.sources",
+    "register_space": "spaces",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, the version, or a module of the package, when first used."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("pkgen-hf")
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    elif importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        return importlib.import_module(f"{__name__}.{name}")
+    else:
+        from .errors import unknown
+
+        raise AttributeError(str(unknown(f"name in {__name__}", name, __all__)))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+# Networks are models of transformers once both packages are imported: its Auto classes have to know them.
+AfterImport(
+    "transformers.models.auto.configuration_auto",
+    ("transformers", "diffusers", __name__),
+    lambda: importlib.import_module(f"{__name__}.modeling_network"),
+).install()

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from .budgets.limits import Limits, Steering
+from .budgets.limits import Limits
+from .budgets.steering import Steering
 from .errors import TooFew, shortened
 from .modeling_denoiser import ArchitectureDenoiser, EncodedCondition
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
@@ -264,7 +265,7 @@ class Sampler:
             logits = torch.where(logits.isfinite(), guided, logits)
         logits = logits.float() / self.temperatures[items][:, None, None]
         if self.steering is not None:
-            evidence = self.scheduler.evidence(timestep, sample, self.stationary)
+            evidence = self.scheduler.log_likelihood_ratio(timestep, sample, self.stationary)
             evidence = torch.zeros_like(logits).scatter_(-1, sample[..., None], evidence[..., None])
             logits = self.steering.tilt(logits, evidence, items)
         return logits
@@ -289,7 +290,7 @@ class Sampler:
         """
         rows = self.rows
         if rows is None and self.limits is not None:
-            rows = self.limits.known
+            rows = self.limits.pool
         if rows is None:
             return sample
         wrong = ~self.space.is_valid(sample)
@@ -301,7 +302,7 @@ class Sampler:
         if len(at):
             own = [generator[i] for i in at.tolist()] if isinstance(generator, list) else generator
             sample[at] = self.scheduler.step(
-                logits[at], timestep, before[at], self.stationary, own, return_dict=False, rows=rows.to(sample.device)
+                logits[at], timestep, before[at], self.stationary, own, return_dict=False, support=rows
             )[0]
         return sample
 

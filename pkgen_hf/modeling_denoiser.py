@@ -12,39 +12,43 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 from torch.nn import functional as F
 
-from .priors.prior import LOG_FREQUENCY, PRIOR_FEATURES, Prior
+from .priors.data import LOG_FREQUENCY, PRIOR_FEATURES
+from .priors.frequencies import decode_logits
+from .priors.prior import Prior
 from .priors.transfer import task_kind
 from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace
 from .spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
 
-CACHED_TOKENS = 6144  # slots of samples that go through the blocks at a time, so that they stay in a CPU's cache
-TRUST = 4.0  # in the prior's frequencies, whose logarithm is a feature divided by 4
+# Tokens (slots of samples) that go through the blocks at once when sampling: their hidden states, 1.6 MB at width 64,
+# stay in a CPU's cache.
+TOKENS_AT_ONCE = 6144
+MAX_PERIOD = 1000.0  # of the sinusoidal time embedding: the scheduler's number of timesteps
 
 
 def task_traits(kind: str) -> list[float]:
-    """What a kind of task has of `TASK_TRAITS`."""
+    """Indicators of `TASK_TRAITS` for a kind of task, 0 or 1."""
     return [float(trait in TASK_KINDS[kind]) for trait in TASK_TRAITS]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What the denoiser is told: the space's description, the prior of every choice, and the kind of task.
+    """What the denoiser is conditioned on: features of the space, the prior of every choice, and the kind of task.
 
     Attributes
     ----------
     choice_features : FloatTensor (slots, choices, CHOICE_FEATURES)
     choice_ids : LongTensor (slots, choices)
-        Index of each choice's identity in the denoiser's vocabulary, 0 for one it does not know.
+        Index of each choice's identity in the denoiser's vocabulary, 0 if it is not in it.
     choice_mask : BoolTensor (slots, choices)
     slot_features : FloatTensor (slots, SLOT_FEATURES)
     relations : LongTensor (slots, slots)
     prior_features : FloatTensor (batch, slots, choices, PRIOR_FEATURES)
         One prior for each group of consecutive samples: the batch of samples is a multiple of this one.
     task_traits : FloatTensor (batch, TASK_TRAITS)
-        What the kind of each task has of `TASK_TRAITS`, 0 or 1.
-    familiarity : FloatTensor ()
-        How like the space is to one the denoiser was trained on, 0 to 1: the share of its own opinion that is added
-        to the prior. What a network says of inputs unlike all it has seen is arbitrary.
+        Indicators of `TASK_TRAITS` for the kind of each task, 0 or 1.
+    similarity : FloatTensor ()
+        Similarity of the space to the training spaces, 0 to 1. The network's logit corrections are multiplied by it
+        before they are added to the prior's logits, since its output far out of distribution is arbitrary.
     """
 
     choice_features: torch.Tensor
@@ -54,10 +58,10 @@ class Condition:
     relations: torch.Tensor
     prior_features: torch.Tensor
     task_traits: torch.Tensor
-    familiarity: torch.Tensor
+    similarity: torch.Tensor
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Condition:
-        """With tensors on `device`, and floating-point ones in `dtype`, if one is given."""
+        """A copy with tensors on `device`, and floating-point ones in `dtype` if it is given."""
         moved = {}
         for field in fields(self):
             tensor = getattr(self, field.name)
@@ -65,35 +69,44 @@ class Condition:
         return Condition(**moved)
 
     def unconditional(self) -> Condition:
-        """The same with the prior dropped."""
+        """A copy with the prior dropped."""
         return replace(self, prior_features=torch.zeros_like(self.prior_features))
 
 
 @dataclass(frozen=True)
 class EncodedCondition:
-    """A condition as the transformer uses it, computed once for all steps.
+    """A condition encoded for the transformer, once for all steps.
 
     Attributes
     ----------
-    tokens : FloatTensor (priors, slots, choices, width), added where a slot holds a choice
-    choices : FloatTensor (priors, slots, choices, width), compared with a slot's output
-    bias : FloatTensor (priors, slots, choices), logits that do not depend on the sample
-    prior : FloatTensor (priors, slots, choices), logits of the prior; minus infinity where no choice is
-    familiarity : FloatTensor ()
-    attention : FloatTensor (layers, heads, slots, slots), by relation
+    tokens : FloatTensor (priors, slots, choices, width)
+        Embedding of each choice in each slot: the transformer's input.
+    choices : FloatTensor (priors, slots, choices, width)
+        Output embedding of each choice; its dot product with a slot's output is the logit correction.
+    bias : FloatTensor (priors, slots, choices)
+        Part of the logit correction that does not depend on the sample.
+    prior : FloatTensor (priors, slots, choices)
+        Logits of the prior; minus infinity where a slot has no such choice.
+    similarity : FloatTensor ()
+        See `Condition`.
+    attention : FloatTensor (layers, heads, slots, slots)
+        Attention bias by the relation of two slots.
     task : FloatTensor (priors, width)
+        Embedding of the kind of task.
     """
 
     tokens: torch.Tensor
     choices: torch.Tensor
     bias: torch.Tensor
     prior: torch.Tensor
-    familiarity: torch.Tensor
+    similarity: torch.Tensor
     attention: torch.Tensor
     task: torch.Tensor
 
 
 class _Block(nn.Module):
+    """Pre-norm transformer block with an additive attention bias."""
+
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
@@ -108,7 +121,7 @@ class _Block(nn.Module):
         batch, slots, width = hidden.shape
         mixed = self.query_key_value(self.norm_attention(hidden))
         query, key, value = mixed.view(batch, slots, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        # for so few slots this is two to three times as fast on a CPU as the fused kernels with a bias
+        # written out: with so few slots two to three times as fast on a CPU as the fused kernels with a bias
         weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2) + bias
         attended = weights.softmax(-1) @ value
         hidden = hidden + self.project(attended.transpose(1, 2).reshape(batch, slots, width))
@@ -116,17 +129,17 @@ class _Block(nn.Module):
 
 
 class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Predicts the clean choice of every slot of a noisy architecture, and how good a clean architecture is.
+    """Transformer over slots: logits of the clean choices of a noised architecture, and a score of a clean one.
 
-    It knows no space by name: choices are embedded by what they are and by the identity that equal choices of all
-    spaces share, slots by where they sit, and attention between slots depends on how they are related.
+    It is independent of any one space: a choice is embedded by its features and by an identity that equal choices of
+    all spaces share, a slot by its position features, and attention between slots is biased by their relation.
 
     Parameters
     ----------
     width, num_layers, num_heads
-        Of the transformer.
+        Size of the transformer.
     vocabulary
-        Identities of choices that have an embedding of their own; any other is known by its description alone.
+        Identities of choices that have an embedding of their own; all others are embedded by their features alone.
     """
 
     @register_to_config
@@ -155,25 +168,37 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.readout = nn.Linear(width, width)
         self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
         nn.init.zeros_(self.relation.weight)
-        nn.init.zeros_(self.task.weight)  # here and below: what was never seen changes nothing
+        nn.init.zeros_(self.task.weight)  # here and below: a feature absent from training has no effect
         nn.init.zeros_(place.weight[:, : len(SLOT_KINDS)])
-        # choices must differ as much as places do, or nothing is learned of how they go together
+        # unit variance, as large as the embeddings of slots: with less, interactions of choices are not learned
         nn.init.normal_(self.choice.weight)
         nn.init.normal_(self.identity.weight)
 
     @property
     def execution_device(self) -> torch.device:
-        """Where it computes: where its weights are or, if it is offloaded, where they are taken to."""
+        """Device of the computation: that of the weights or, with CPU offloading, the one they are moved to."""
         for module in self.modules():
             device = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
             if device is not None:
                 return torch.device(device)
         return self.device
 
-    def describe(
-        self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None, familiarity: float = 1.0
+    def make_condition(
+        self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None, similarity: float = 1.0
     ) -> Condition:
-        """The condition for a space, one prior for all samples (or a list, one for each), and the kind of the task."""
+        """Make the condition of a space, priors and a task.
+
+        Parameters
+        ----------
+        space
+            Of the architectures.
+        priors
+            One for all samples, or a list with one for each.
+        task
+            A task of the space or a kind of task; by default that of each prior.
+        similarity
+            Of the space to the training spaces, see `Condition`.
+        """
         priors = priors if isinstance(priors, list) else [priors]
         known = {name: i for i, name in enumerate(self.vocabulary, 1)}
         ids = torch.zeros_like(space.choice_mask, dtype=torch.long)
@@ -189,38 +214,38 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             relations=space.relations,
             prior_features=torch.stack([prior.features() for prior in priors]),
             task_traits=torch.tensor([task_traits(kind) for kind in kinds], dtype=torch.float32, device="cpu"),
-            familiarity=torch.tensor(familiarity, dtype=torch.float32, device="cpu"),
+            similarity=torch.tensor(similarity, dtype=torch.float32, device="cpu"),
         )
         return condition.to(self.execution_device, self.dtype)
 
     @apply_forward_hook
     def encode(self, condition: Condition) -> EncodedCondition:
-        """Everything that does not depend on the sample or the time."""
-        what = self.choice(condition.choice_features) + self.identity(condition.choice_ids)
-        where = self.slot(condition.slot_features)[:, None]
-        tokens, choices = self.mix(what + where + self.prior(condition.prior_features)).chunk(2, dim=-1)
+        """Compute all that depends neither on the sample nor on the time."""
+        choice = self.choice(condition.choice_features) + self.identity(condition.choice_ids)
+        slot = self.slot(condition.slot_features)[:, None]
+        tokens, choices = self.mix(choice + slot + self.prior(condition.prior_features)).chunk(2, dim=-1)
         heads = self.num_heads
         attention = self.relation(condition.relations)  # (slots, slots, layers * heads)
         attention = attention.permute(2, 0, 1).unflatten(0, (-1, heads))
-        prior = TRUST * condition.prior_features[..., LOG_FREQUENCY]
+        prior = decode_logits(condition.prior_features[..., LOG_FREQUENCY])
         return EncodedCondition(
-            tokens=tokens + where,
+            tokens=tokens + slot,
             choices=choices / math.sqrt(self.width),
             bias=self.bias(F.relu(choices)).squeeze(-1),
             prior=prior.masked_fill(~condition.choice_mask, -torch.inf),
-            familiarity=condition.familiarity,
+            similarity=condition.similarity,
             attention=attention,
             task=self.task(condition.task_traits),
         )
 
     def _hidden(self, sample: torch.Tensor, timestep: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
-        """``(batch, slots, width)`` after the last block."""
+        """Hidden states after the last block, ``FloatTensor (batch, slots, width)``."""
         batch, slots = sample.shape
         group = torch.arange(batch, device=sample.device) // (batch // len(encoded.tokens))
         hidden = encoded.tokens[group[:, None], torch.arange(slots, device=sample.device), sample]
         half = self.width // 2
         number = torch.arange(half, dtype=torch.float32, device=sample.device)
-        frequencies = torch.exp(-math.log(1000) * number / half)
+        frequencies = torch.exp(-math.log(MAX_PERIOD) * number / half)
         angles = timestep.reshape(-1, 1) * frequencies
         time = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype))
         hidden = hidden + (time + encoded.task[group])[:, None]
@@ -234,7 +259,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         timestep: torch.Tensor | float,
         condition: Condition | EncodedCondition,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Denoise.
+        """Predict the clean choices of noised architectures, and score architectures.
 
         Parameters
         ----------
@@ -243,23 +268,24 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         timestep
             ``FloatTensor (batch,)`` or a number: the time on the scheduler's scale of 0 to 1000.
         condition
-            As from `describe`, or its `encode`.
+            From `make_condition`, or encoded by `encode`.
 
         Returns
         -------
         logits : FloatTensor (batch, slots, choices)
             Of the clean choices; minus infinity where a slot has no such choice.
         score : FloatTensor (batch,)
-            How good the architecture is among those of its space; trained on clean architectures (timestep 0).
+            Predicted quality among the architectures of the space, higher is better; trained on clean architectures
+            (timestep 0).
         """
         encoded = self.encode(condition) if isinstance(condition, Condition) else condition
         timestep = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device)
-        part = max(1, CACHED_TOKENS // sample.shape[1])
+        part = max(1, TOKENS_AT_ONCE // sample.shape[1])
         if not torch.is_grad_enabled() and len(encoded.tokens) == 1 and len(sample) > part and timestep.dim() == 0:
             parts = [self(rows, timestep, encoded) for rows in sample.split(part)]
             return torch.cat([logits for logits, _ in parts]), torch.cat([score for _, score in parts])
         hidden = self._hidden(sample, timestep, encoded)
         readout = self.readout(hidden).unflatten(0, (len(encoded.choices), -1))  # (priors, group, slots, width)
-        opinion = torch.einsum("pgsd,pskd->pgsk", readout, encoded.choices) + encoded.bias[:, None]
-        logits = encoded.familiarity * opinion + encoded.prior[:, None]
+        correction = torch.einsum("pgsd,pskd->pgsk", readout, encoded.choices) + encoded.bias[:, None]
+        logits = encoded.similarity * correction + encoded.prior[:, None]
         return logits.flatten(0, 1), self.score(hidden.mean(1)).squeeze(-1)

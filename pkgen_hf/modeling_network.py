@@ -10,7 +10,7 @@ import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError
@@ -29,6 +29,7 @@ from .architecture import Architecture
 from .errors import shortened, unknown
 from .files import read_json, replace_folder, user_path
 from .hub.loading import check_files, weight_patterns
+from .networks import planner_of
 from .publishing.cards import may_write_card, network_card, write_card
 from .publishing.push import UPLOAD_OPTIONS, plan, push, upload_options
 from .spaces import get_space, list_spaces
@@ -39,7 +40,7 @@ IMAGE_CLASSIFICATION = "image-classification"
 
 def image_spaces() -> list[str]:
     """Spaces whose networks classify images."""
-    spaces = (get_space(name) for name in list_spaces())
+    spaces = [space for name in list_spaces() if planner_of(space := get_space(name)) is not None]
     return [here.name for here in spaces if any(t.kind == IMAGE_CLASSIFICATION for t in here.tasks.values())]
 
 
@@ -214,9 +215,7 @@ class PKGenNetworkForImageClassification(_PreTrainedModel):
         str
             Address of the commit.
         """
-        upload = upload_options(True, {"repo_id": repo_id, **kwargs})
-        assert upload is not None
-        return self._push(**upload)
+        return self._push(**cast(dict[str, Any], upload_options(True, {"repo_id": repo_id, **kwargs})))
 
     def _push(self, repo_id: str, **options: Any) -> str:
         with tempfile.TemporaryDirectory() as place:

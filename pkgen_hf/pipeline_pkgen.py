@@ -33,8 +33,8 @@ from .hub import loading
 from .inputs import Architectures, generators, on_cpu, real_number, to_indices, whole_number
 from .modeling_denoiser import ArchitectureDenoiser
 from .priors.files import Priors, load_folder, save_priors
-from .priors.prior import Prior
-from .priors.transfer import closeness, select_prior
+from .priors.prior import Prior, select_prior
+from .priors.transfer import space_similarity
 from .publishing import push as publishing
 from .publishing.pipeline_folder import finish, owned_files
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
@@ -342,7 +342,7 @@ class PKGenPipeline(DiffusionPipeline):
         known = {prior.space for prior in self.priors}
         if not known or space in known:
             return 1.0
-        return min(1.0, max(closeness(other, space) for other in known))
+        return min(1.0, max(space_similarity(other, space) for other in known))
 
     @torch.no_grad()
     @on_cpu
@@ -441,7 +441,15 @@ class PKGenPipeline(DiffusionPipeline):
         prior = self.select_prior(space, task, prior)
         limits = None
         if any(given is not None for given in (max_parameters, max_flops, max_latency, device, latency_table)):
-            limits = Limits(space, task, max_parameters, max_flops, max_latency, device, latency_table)
+            limits = Limits(
+                space,
+                task,
+                max_parameters=max_parameters,
+                max_flops=max_flops,
+                max_latency=max_latency,
+                device=device,
+                latency_table=latency_table,
+            )
             if distinct:
                 limits.check_number(num_architectures)
         view = copy.copy(self)  # all that a call changes is its own
@@ -450,10 +458,10 @@ class PKGenPipeline(DiffusionPipeline):
         view.scheduler.set_timesteps(num_inference_steps)
 
         place = self._execution_device
-        condition = self.denoiser.describe(space, prior, task, self.familiarity(space))
+        condition = self.denoiser.make_condition(space, prior, task, self.familiarity(space))
         encoded = self.denoiser.encode(condition)
         without_prior = self.denoiser.encode(condition.unconditional())
-        rows = space.valid_rows if limits is None else limits.rows
+        rows = space.valid_rows if limits is None else limits.pool if limits.is_complete else None
         with self._running_call(), self.progress_bar(total=num_architectures) as progress:
             sampler = Sampler(
                 view=view,
@@ -518,7 +526,7 @@ class PKGenPipeline(DiffusionPipeline):
         """
         space = get_space(space)
         prior = self.select_prior(space, task, prior)
-        encoded = self.denoiser.encode(self.denoiser.describe(space, prior, task, self.familiarity(space)))
+        encoded = self.denoiser.encode(self.denoiser.make_condition(space, prior, task, self.familiarity(space)))
         indices = to_indices(space, architectures).to(self._execution_device)
         scores = scores_of(self.denoiser, space, indices, encoded).cpu()
         self.maybe_free_model_hooks()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pkgen_hf import PKGenPipeline, Prior
-from pkgen_hf.benchmarks.score_table import tables_in, with_package
+from pkgen_hf.benchmarks.sources import tables_in, with_package
 from pkgen_hf.evaluation.measures import evaluate, from_pipeline
 from runs import Row, bundled, held_out, load, rows_of, with_those_measured_together, write
 

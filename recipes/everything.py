@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from pkgen_hf import get_space
 from pkgen_hf.errors import unknown
-from pkgen_hf.training.loop import RECORD
+from pkgen_hf.training.arguments import RECORD
 from runs import Row, finished_commands, keep_finished, save
 
 # Every published result, by the spaces it is about: NAS-Bench-201 first, trainings before what uses them.

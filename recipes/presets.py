@@ -1,4 +1,4 @@
-"""How each benchmark trains its networks on images: a table of settings."""
+"""Settings of trainings on images, and the presets that spaces have for their networks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pkgen_hf.errors import unknown
+from pkgen_hf.spaces import DEFAULT_SPACE, get_space, list_spaces
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Settings:
         The peak; how it falls after a linear warm-up: ``"cosine"`` or ``"linear"`` to 0, ``"exponential"`` by
         0.97 every 2.4 epochs, or ``"constant"``.
     auxiliary_weight, drop_path_grows
-        In the space darts: of the auxiliary classifier's loss; whether drop path grows from 0 over the training.
+        Weight of the loss of an auxiliary classifier, and whether the probability of drop path grows linearly from 0
+        to that of the scale, for networks that have these.
     shuffle_buffer
         Images of a stream among which the next is drawn.
     ema_decay
@@ -52,7 +53,7 @@ class Settings:
         Epochs between evaluations; the last is always evaluated.
     """
 
-    space: str = "nas-bench-201"
+    space: str = DEFAULT_SPACE
     scale: dict[str, Any] = field(default_factory=dict)
     image_size: int = 32
     crop_ratio: float = 1.0
@@ -102,81 +103,31 @@ class Settings:
     quiet: bool = False
 
 
-_IMAGENET = Settings(
-    image_size=224,
-    crop_ratio=0.875,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
-    crop_padding=0,
-    random_resized_crop=True,
-    label_smoothing=0.1,
-    lr_warmup_epochs=5,
-    total_batch_size=1024,
-)
-
-PRESETS: dict[str, Settings] = {
-    # Dong and Yang, ICLR 2020, section 2.2 and table 1: the cells of NAS-Bench-201.
-    "nas-bench-201": Settings(nesterov=True),
-    # Ying et al., ICML 2019, appendix: RMSProp whose epsilon of 1 makes it nearly momentum.
-    "nas-bench-101": Settings(
-        space="nas-bench-101",
-        num_train_epochs=108,
-        optimizer="rmsprop",
-        rmsprop_eps=1.0,
-        learning_rate=0.2,
-        weight_decay=1e-4,
-    ),
-    # Liu et al., ICLR 2019, section 3.2: the evaluation of a genotype on CIFAR-10.
-    "darts-cifar": Settings(
-        space="darts",
-        scale={"channels": 36, "cells": 20, "affine": True, "auxiliary": True, "drop_path_prob": 0.2},
-        num_train_epochs=600,
-        total_batch_size=96,
-        learning_rate=0.025,
-        weight_decay=3e-4,
-        max_grad_norm=5.0,
-        cutout=16,
-        auxiliary_weight=0.4,
-        drop_path_grows=True,
-    ),
-    # P-DARTS (Chen et al., ICCV 2019) and PC-DARTS (Xu et al., ICLR 2020): batch 1,024, linear from 0.5, warm-up.
-    "darts-imagenet": replace(
-        _IMAGENET,
-        space="darts",
-        scale={"channels": 48, "cells": 14, "affine": True, "stem": "imagenet", "auxiliary": True},
-        bicubic=False,
-        color_jitter=(0.4, 0.4, 0.4, 0.2),
-        num_train_epochs=250,
-        learning_rate=0.5,
-        lr_scheduler="linear",
-        weight_decay=3e-5,
-        max_grad_norm=5.0,
-        auxiliary_weight=0.4,
-    ),
-    # Tan et al., CVPR 2019 (MnasNet), section 5, with stochastic depth and moving average of EfficientNet (Tan and
-    # Le, ICML 2019), without AutoAugment; the rate of 0.256 at batch 4,096 is scaled to the batch.
-    "mnasnet-imagenet": replace(
-        _IMAGENET,
-        space="mnasnet",
-        num_train_epochs=350,
-        optimizer="rmsprop",
-        learning_rate=0.064,
-        lr_scheduler="exponential",
-        weight_decay=1e-5,
-        ema_decay=0.9999,
-    ),
-}
-_BY_SPACE = {"darts": "darts-cifar", "mnasnet": "mnasnet-imagenet", "nas-bench-101": "nas-bench-101"}
+def presets() -> dict[str, Settings]:
+    """Settings of every preset, by its name: each is part of the search space whose networks it is for."""
+    spaces = (get_space(name) for name in list_spaces())
+    return {
+        preset: Settings(space=space.name, **changes) for space in spaces for preset, changes in space.presets.items()
+    }
 
 
 def preset_of(space: str) -> str:
     """The preset that trains networks of a space unless another is named."""
-    return _BY_SPACE.get(space, "nas-bench-201")
+    return next(iter(get_space(space).presets or get_space(DEFAULT_SPACE).presets))
 
 
-def get_preset(name: str, space: str) -> Settings:
-    """Settings of a preset for a space; the preset's scale and drop path are of its own space, others keep theirs."""
-    if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
-    preset = PRESETS[name]
-    return preset if space == preset.space else replace(preset, space=space, scale={}, drop_path_grows=False)
+def get_preset(name: str, space: str | None = None) -> Settings:
+    """Settings of a preset for a space, by default its own; for others scale and drop path are left out.
+
+    Raises
+    ------
+    ValueError
+        For an unknown preset.
+    """
+    known = presets()
+    if name not in known:
+        raise unknown("preset", name, list(known))
+    preset = known[name]
+    if space is None or space == preset.space:
+        return preset
+    return replace(preset, space=space, scale={}, drop_path_grows=False)

@@ -15,8 +15,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from pkgen_hf.benchmarks.origins import LATENCIES
-from pkgen_hf.benchmarks.score_table import tables_in, with_package
+from pkgen_hf.benchmarks.latencies import published_latencies
+from pkgen_hf.benchmarks.sources import tables_in, with_package
 from pkgen_hf.errors import unknown
 from pkgen_hf.publishing.cards import network_card, pipeline_card, space_card, write_card
 from pkgen_hf.publishing.dataset_folder import build_benchmark, build_latencies, build_priors
@@ -45,7 +45,7 @@ def prepare(kind: str, options: argparse.Namespace) -> list[Upload]:
         for space, source in sorted(sources.items()):
             repo_id = f"{org}/pkgen-{space}"
             uploads.append(plan(build_benchmark(space, source, out / f"pkgen-{space}", True, repo_id).folder, repo_id))
-        for name, (space, _) in LATENCIES.items():
+        for name, (space, _) in published_latencies().items():
             for table in sorted((Path(options.data) / name / space).glob("*.parquet")):
                 repo_id = f"{org}/pkgen-{name}"
                 uploads.append(
@@ -76,7 +76,8 @@ def prepare_space(options: argparse.Namespace) -> Upload:
     (folder / "README.md").unlink(missing_ok=True)
     org, name = options.hub_org, Path(options.checkpoint).name
     python = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
-    assert python is not None
+    if python is None:
+        raise ValueError("pyproject.toml says no requires-python, which the card of the Space names")
     card = space_card(SPACE / "README.md", f"{org}/{name}", [f"{org}/pkgen-priors"], found[1], python[1])
     write_card(folder, card)
     return plan(folder, f"{org}/pkgen")

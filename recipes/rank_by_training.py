@@ -32,10 +32,11 @@ from scipy.stats import kendalltau
 from classes import name_classes
 from image_loaders import EvaluationImages
 from image_training import train
+from images import LabelledImages
 from pkgen_hf import Architecture, PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.evaluation.methods import METHODS
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
-from presets import PRESETS
+from presets import Settings, get_preset, preset_of
 from runs import Row, bundled, load, rows_of, save
 from train_network import add_image_options, images_of, print_passed_over
 
@@ -91,18 +92,7 @@ def rank_by_training(options: argparse.Namespace) -> None:
     pipe, record = bundled(options)
     table = load(SPACE, options)
     groups = choose(pipe, table, options.cells_per_group, options.seed)
-    settings = replace(
-        PRESETS[SPACE],
-        scale={"channels": options.channels, "cells": options.cells},
-        image_size=options.image_size,
-        crop_padding=options.image_size // 8,
-        num_train_epochs=options.num_train_epochs,
-        total_batch_size=options.total_batch_size,
-        learning_rate=options.learning_rate,
-        validation_epochs=options.num_train_epochs,
-        channels_last=True,  # by a third faster on a CPU too
-        cpu=options.cpu,
-    )
+    settings = settings_of(options)
     images = images_of(options, options.images, options.train_split).subset(options.max_train_samples)
     held_out = images_of(options, options.images, options.validation_split)
     if held_out.split is None:
@@ -121,40 +111,23 @@ def rank_by_training(options: argparse.Namespace) -> None:
 
     def make(part: str) -> list[Row]:
         method, architecture, seed = parts[part]
-        torch.manual_seed(seed)
-        model = PKGenNetworkForImageClassification.from_architecture(
-            architecture, len(images.classes), settings.image_size, **settings.scale
-        )
-        name_classes(model.config, images.classes)
         folder = Path(options.output_dir) / part.replace(" ", "-").replace(",", "")
-        result = train(replace(settings, seed=seed, output_dir=str(folder)), model, images, validation)
-        last = result["history"][-1]
-        return [
-            {
-                "task": TASK,
-                "method": method,
-                "architecture": str(architecture),
-                "seed": seed,
-                "accuracy": last["validation"]["top_1"],
-                "loss": last["loss"],
-                "benchmark": float(table.values(architecture.rows, TASK)),
-                "parameters": result["parameters"],
-                "multiply_adds": result["multiply_adds"],
-                "seconds": result["seconds"],
-            }
-        ]
+        here = replace(settings, seed=seed, output_dir=str(folder))
+        benchmark = float(table.values(architecture.rows, TASK))
+        return [{"task": TASK, "method": method, **train_cell(architecture, here, images, validation, benchmark)}]
 
     name = f"rank-by-training-{SPACE}"
     rows = rows_of(name, parts, make, options)
     found = summary(rows)
+    read = record.get("labels_read", {})
     details = {
         "protocol": "rank-by-training",
         "space": SPACE,
         "task": TASK,
         "checkpoint": options.checkpoint,
         "labels_read": {
-            GENERATED: record.get("labels_read", {}),
-            WORST: {**record.get("labels_read", {}), f"{SPACE}/{TASK} (to choose the worst 20)": len(table.indices)},
+            GENERATED: read,
+            WORST: {**read, f"{SPACE}/{TASK} (to choose the worst 20)": len(table.indices)},
         },
         "images": {"train": len(images), "validation": len(validation), "source": options.images},
         "scale": settings.scale,
@@ -165,7 +138,55 @@ def rank_by_training(options: argparse.Namespace) -> None:
         **found,
     }
     save(name, details, rows, options)
-    shown = Table(title=f"{len(images):,} images, {options.num_train_epochs} epochs, {options.seeds} seeds")
+    print_summary(found, f"{len(images):,} images, {options.num_train_epochs} epochs, {options.seeds} seeds")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The benchmark's own settings at a small scale."""
+    return replace(
+        get_preset(preset_of(SPACE)),
+        scale={"channels": options.channels, "cells": options.cells},
+        image_size=options.image_size,
+        crop_padding=options.image_size // 8,
+        num_train_epochs=options.num_train_epochs,
+        total_batch_size=options.total_batch_size,
+        learning_rate=options.learning_rate,
+        validation_epochs=options.num_train_epochs,
+        channels_last=True,  # by a third faster on a CPU too
+        cpu=options.cpu,
+    )
+
+
+def train_cell(
+    architecture: Architecture,
+    settings: Settings,
+    images: LabelledImages,
+    validation: EvaluationImages,
+    benchmark: float,
+) -> Row:
+    """Train one cell; its accuracy here beside that of the benchmark."""
+    torch.manual_seed(settings.seed)
+    model = PKGenNetworkForImageClassification.from_architecture(
+        architecture, len(images.classes), settings.image_size, **settings.scale
+    )
+    name_classes(model.config, images.classes)
+    result = train(settings, model, images, validation)
+    last = result["history"][-1]
+    return {
+        "architecture": str(architecture),
+        "seed": settings.seed,
+        "accuracy": last["validation"]["top_1"],
+        "loss": last["loss"],
+        "benchmark": benchmark,
+        "parameters": result["parameters"],
+        "multiply_adds": result["multiply_adds"],
+        "seconds": result["seconds"],
+    }
+
+
+def print_summary(found: dict[str, Any], title: str) -> None:
+    """Print the accuracy of each group, and Kendall's tau."""
+    shown = Table(title=title)
     for column in ("group", "cells", "accuracy here", "std over seeds", "benchmark's mean"):
         shown.add_column(column, justify="left" if column == "group" else "right")
     for group in found["groups"]:

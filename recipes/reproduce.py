@@ -40,7 +40,7 @@ from pkgen_hf.evaluation.baselines import (
     tree_parzen,
 )
 from pkgen_hf.evaluation.measures import evaluate, evaluate_search, from_pipeline, from_prior, from_uniform
-from pkgen_hf.training.loop import TrainingArguments
+from pkgen_hf.training.arguments import TrainingArguments
 from runs import Row, bundled, held_out, load, rows_of, with_those_measured_together, write
 from under_limits import limits
 

@@ -18,20 +18,13 @@ from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
 
-from pkgen_hf import PKGenPipeline, ScoreTable
-from pkgen_hf.benchmarks.score_table import tables_in
+from pkgen_hf import PKGenPipeline, ScoreTable, get_space
+from pkgen_hf.benchmarks.sources import tables_in
 from pkgen_hf.evaluation.methods import METHODS
 from pkgen_hf.files import write_json
-from pkgen_hf.training.episodes import labels_read, load_tables
-from pkgen_hf.training.loop import RECORD, TrainingArguments, train
-
-# Spaces that were measured on the same data sets by the same people with one training: held out together.
-MEASURED_TOGETHER = {
-    "nas-bench-201": ["nats-bench-size"],
-    "nats-bench-size": ["nas-bench-201"],
-    "transnas-bench-101-micro": ["transnas-bench-101-macro"],
-    "transnas-bench-101-macro": ["transnas-bench-101-micro"],
-}
+from pkgen_hf.training.arguments import RECORD, TrainingArguments
+from pkgen_hf.training.loop import train
+from pkgen_hf.training.tasks import labels_read, load_tables
 
 COLUMNS = {
     "variant": "part",
@@ -117,7 +110,11 @@ def held_out(
 
 def with_those_measured_together(names: list[str]) -> list[str]:
     """Spaces, and beside each those that must be held out with it."""
-    return list(dict.fromkeys(other for name in names for other in [name, *MEASURED_TOGETHER.get(name, [])]))
+    together = []
+    for name in names:
+        origin = get_space(name).origin
+        together += [name, *(origin.measured_with if origin else ())]
+    return list(dict.fromkeys(together))
 
 
 def load(space: str, options: argparse.Namespace) -> ScoreTable:

@@ -19,9 +19,10 @@ from typing import Any
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
-from pkgen_hf.benchmarks.score_table import tables_in
-from pkgen_hf.training.episodes import labels_read, load_tables
-from pkgen_hf.training.loop import TrainingArguments, is_main_process, train
+from pkgen_hf.benchmarks.sources import tables_in
+from pkgen_hf.training.arguments import TrainingArguments
+from pkgen_hf.training.loop import is_main_process, train
+from pkgen_hf.training.tasks import labels_read, load_tables
 
 
 def parse_arguments(argv: list[str] | None = None) -> TrainingArguments:
@@ -54,8 +55,8 @@ def parse_arguments(argv: list[str] | None = None) -> TrainingArguments:
     add("width", "width of the denoiser")
     add("num_layers", "layers of the denoiser")
     add("num_heads", "attention heads of the denoiser")
-    add("priors_per_task", "priors made beforehand for each task")
-    add("shifted_tasks", "tasks made of a real one by changing what choices are worth, for each space")
+    add("priors_per_task", "number of priors made beforehand for each task")
+    add("shifted_tasks", "perturbed tasks for each space: scores of a task plus random effects of choices and pairs")
     add("prior_dropout", "share of examples without a prior")
     add("score_weight", "weight of the ranking loss")
     add("mixed_precision", "no, fp16 or bf16", choices=["no", "fp16", "bf16"])

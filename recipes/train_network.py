@@ -34,8 +34,9 @@ from image_training import train
 from images import LabelledImages, load_images
 from pkgen_hf import Architecture, PKGenPipeline
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_spaces
+from pkgen_hf.spaces import DEFAULT_SPACE
 from pkgen_hf.training.loop import is_main_process
-from presets import PRESETS, Settings, get_preset, preset_of
+from presets import Settings, get_preset, preset_of, presets
 from saved_networks import has_weights, load_weights, read_config
 
 HELP = {
@@ -208,7 +209,38 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False, allow_abbrev=False
     )
-    parser.add_argument("--preset", choices=list(PRESETS), help="settings of a benchmark (default: by the space)")
+    add_network_options(parser)
+    known, _ = parser.parse_known_args(argv)  # defaults of the other options follow from these
+    preset = _preset(known)
+    parser.add_argument("-h", "--help", action="help", help="show this and exit")
+    add_data_options(parser)
+    add_settings(parser, preset)
+    options = parser.parse_args(argv)
+    if not (options.architecture or options.network or options.generate):
+        parser.error("name a network: --architecture STRING, --network FOLDER_OR_ID or --generate")
+    if options.network and options.scale:
+        parser.error("--scale is for a network that is built here; that of --network has its own")
+    for name in ("num_train_images", "num_labels"):
+        value = getattr(options, name)
+        if value is not None and (value < 1 or not options.streaming):
+            parser.error(f"--{name} must be at least 1 and is for --streaming, got {value}")
+    values = {name: getattr(options, name) for name in HELP if name != "scale"}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return dataclasses.replace(preset, scale={**preset.scale, **scale_of(options.scale)}, **values), options
+
+
+def _preset(options: argparse.Namespace) -> Settings:
+    """Default settings, by --preset, --space and --network."""
+    saved = read_config(options.network) if options.network else None
+    space = saved.space if saved is not None else options.space
+    space = space or (get_preset(options.preset).space if options.preset else DEFAULT_SPACE)
+    preset = get_preset(options.preset or preset_of(space), space)
+    return preset if saved is None else dataclasses.replace(preset, image_size=saved.image_size)
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Which network is trained, and which settings are the defaults."""
+    parser.add_argument("--preset", choices=list(presets()), help="settings of a benchmark (default: by the space)")
     parser.add_argument("--space", choices=image_spaces(), metavar="SPACE",
                         help=f"of the network: {', '.join(image_spaces())} (default: the preset's)")  # fmt: skip
     which = parser.add_mutually_exclusive_group()
@@ -221,15 +253,10 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     parser.add_argument("--max_parameters", type=float, help="with --generate: limit, at the scale of --task")
     parser.add_argument("--max_flops", type=float, help="with --generate: limit on multiply-adds, such as 600e6 of "
                         "darts with --task imagenet1k")  # fmt: skip
-    known, _ = parser.parse_known_args(argv)  # defaults of the other options follow from these
-    saved = read_config(known.network) if known.network else None
-    if saved is not None:
-        known.space = saved.space
-    space = known.space or (PRESETS[known.preset].space if known.preset else "nas-bench-201")
-    preset = get_preset(known.preset or preset_of(space), space)
-    if saved is not None:
-        preset = dataclasses.replace(preset, image_size=saved.image_size)
-    parser.add_argument("-h", "--help", action="help", help="show this and exit")
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Which images are trained on and evaluated."""
     parser.add_argument("--train_images", required=True, metavar="IMAGES", help="images to train on")
     parser.add_argument("--validation_images", metavar="IMAGES", help="images to evaluate (default: the split "
                         "--validation_split of --train_images)")  # fmt: skip
@@ -248,19 +275,6 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     parser.add_argument(
         "--num_labels", type=int, help="with --streaming: classes of labels that are plain numbers, from 0"
     )
-    add_settings(parser, preset)
-    options = parser.parse_args(argv)
-    if not (options.architecture or options.network or options.generate):
-        parser.error("name a network: --architecture STRING, --network FOLDER_OR_ID or --generate")
-    if options.network and options.scale:
-        parser.error("--scale is for a network that is built here; that of --network has its own")
-    for name in ("num_train_images", "num_labels"):
-        value = getattr(options, name)
-        if value is not None and (value < 1 or not options.streaming):
-            parser.error(f"--{name} must be at least 1 and is for --streaming, got {value}")
-    values = {name: getattr(options, name) for name in HELP if name != "scale"}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return dataclasses.replace(preset, scale={**preset.scale, **scale_of(options.scale)}, **values), options
 
 
 def make_network(

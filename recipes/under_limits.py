@@ -10,7 +10,7 @@ import torch
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.benchmarks.latencies import LatencyTable
 from pkgen_hf.evaluation.measures import Generate, evaluate, from_pipeline
-from runs import MEASURED_TOGETHER, Row, held_out, load, rows_of, with_those_measured_together, write
+from runs import Row, held_out, load, rows_of, with_those_measured_together, write
 
 PARAMETERS = (0.3e6, 0.5e6, 0.8e6)
 FRONT, EACH = 10, 10  # limits on latency, evenly laid, and architectures generated under each
@@ -108,7 +108,7 @@ def limits(options: argparse.Namespace) -> None:
     (space_name,) = options.space or ["nas-bench-201"]
     table = load(space_name, options)
     space = table.space
-    spaces = [space_name, *MEASURED_TOGETHER.get(space_name, [])]
+    spaces = with_those_measured_together([space_name])
     first, *others = space.tasks
     excluded = {task: [f"{name}/{target}" for name in spaces for target in others] for task in others}
     excluded[first] = [f"{name}/{first}" for name in spaces]

@@ -78,7 +78,7 @@ def randn(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("batch", [1, 7])
 def test_logits_are_of_the_choices_that_exist(denoiser: ArchitectureDenoiser, prior: Prior, batch: int) -> None:
     space = prior.space
-    logits, score = denoiser(space.sample(batch, seeded()), 500.0, denoiser.describe(space, prior))
+    logits, score = denoiser(space.sample(batch, seeded()), 500.0, denoiser.make_condition(space, prior))
     assert logits.shape == (batch, space.num_slots, space.num_choices) and score.shape == (batch,)
     assert torch.equal(logits.isfinite(), space.choice_mask.expand_as(logits))
     assert (logits[:, ~space.choice_mask] == -torch.inf).all() and score.isfinite().all()
@@ -87,7 +87,7 @@ def test_logits_are_of_the_choices_that_exist(denoiser: ArchitectureDenoiser, pr
 
 def test_everything_that_is_told_has_an_effect(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
     space = prior.space
-    rows, condition = space.sample(8, seeded()), denoiser.describe(space, prior)
+    rows, condition = space.sample(8, seeded()), denoiser.make_condition(space, prior)
     other_task = replace(condition, task_traits=1 - condition.task_traits)
     changed_rows = rows.clone()
     changed_rows[:, 0] = (rows[:, 0] + 1) % len(space.slots[0].choices)
@@ -111,7 +111,7 @@ def test_everything_that_is_told_has_an_effect(denoiser: ArchitectureDenoiser, p
 
 def test_samples_of_a_batch_do_not_meet(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
     """Neither do their times: a vector of them is a number for each."""
-    rows, condition = prior.space.sample(6, seeded()), denoiser.describe(prior.space, prior)
+    rows, condition = prior.space.sample(6, seeded()), denoiser.make_condition(prior.space, prior)
     times = torch.tensor([0.0, 1.0, 250.0, 500.0, 999.0, 1000.0])
     logits, score = denoiser(rows, times, condition)
     for i, t in enumerate(times.tolist()):
@@ -121,7 +121,7 @@ def test_samples_of_a_batch_do_not_meet(denoiser: ArchitectureDenoiser, prior: P
 
 
 def test_encoded_condition_is_the_condition(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
-    rows, condition = prior.space.sample(6, seeded()), denoiser.describe(prior.space, prior)
+    rows, condition = prior.space.sample(6, seeded()), denoiser.make_condition(prior.space, prior)
     encoded = denoiser.encode(condition)
     for t in (0.0, 400.0):
         for one, other in zip(denoiser(rows, t, condition), denoiser(rows, t, encoded), strict=True):
@@ -135,19 +135,19 @@ def test_priors_of_a_batch_are_those_one_by_one(
     priors = [cells, Prior.from_benchmark(CELLS, "cifar100", 5, cell_table), Prior.absent(CELLS, "cifar10")]
     rows = CELLS.sample(12, seeded())
     times = torch.linspace(0, 1000, 12)
-    logits, score = denoiser(rows, times, denoiser.describe(CELLS, priors))
+    logits, score = denoiser(rows, times, denoiser.make_condition(CELLS, priors))
     for i, prior in enumerate(priors):
         part = slice(4 * i, 4 * i + 4)
-        one_logits, one_score = denoiser(rows[part], times[part], denoiser.describe(CELLS, prior))
+        one_logits, one_score = denoiser(rows[part], times[part], denoiser.make_condition(CELLS, prior))
         torch.testing.assert_close(logits[part], one_logits)
         torch.testing.assert_close(score[part], one_score)
-    swapped, _ = denoiser(rows, times, denoiser.describe(CELLS, priors[::-1]))
+    swapped, _ = denoiser(rows, times, denoiser.make_condition(CELLS, priors[::-1]))
     assert (swapped[:4] - logits[:4]).abs().max() > 1e-2
 
 
 def test_order_of_slots_does_not_matter(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
     """The same descriptions in another order give the same logits in that order: a slot is what it is said to be."""
-    space, condition = prior.space, denoiser.describe(prior.space, prior)
+    space, condition = prior.space, denoiser.make_condition(prior.space, prior)
     order = torch.randperm(space.num_slots, generator=seeded(3))
     assert not torch.equal(order, order.sort().values)
     moved = Condition(
@@ -158,7 +158,7 @@ def test_order_of_slots_does_not_matter(denoiser: ArchitectureDenoiser, prior: P
         relations=condition.relations[order][:, order],
         prior_features=condition.prior_features[:, order],
         task_traits=condition.task_traits,
-        familiarity=condition.familiarity,
+        similarity=condition.similarity,
     )
     rows = space.sample(20, seeded())
     logits, score = denoiser(rows, 300.0, condition)
@@ -199,8 +199,8 @@ def test_order_of_choices_does_not_matter(denoiser: ArchitectureDenoiser, cells:
         frequencies=cells.frequencies[:, order],
     )
     rows = CELLS.sample(20, seeded())
-    logits, score = denoiser(rows, 300.0, denoiser.describe(CELLS, cells))
-    moved_logits, moved_score = denoiser(order.argsort()[rows], 300.0, denoiser.describe(moved, moved_prior))
+    logits, score = denoiser(rows, 300.0, denoiser.make_condition(CELLS, cells))
+    moved_logits, moved_score = denoiser(order.argsort()[rows], 300.0, denoiser.make_condition(moved, moved_prior))
     torch.testing.assert_close(moved_logits, logits[..., order], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(moved_score, score, rtol=1e-4, atol=1e-4)
 
@@ -210,12 +210,12 @@ def test_order_of_choices_does_not_matter(denoiser: ArchitectureDenoiser, cells:
 
 def test_identities_are_found_in_the_vocabulary(denoiser: ArchitectureDenoiser, own: SearchSpace) -> None:
     for space in (CELLS, GRAPHS):
-        ids = denoiser.describe(space, Prior.absent(space)).choice_ids
+        ids = denoiser.make_condition(space, Prior.absent(space)).choice_ids
         assert torch.equal(ids > 0, space.choice_mask)
         for s, slot in enumerate(space.slots):
             found = [IDENTITIES[i - 1] for i in ids[s, : len(slot.choices)].tolist()]
             assert found == [choice.identity for choice in slot.choices]
-    ids = denoiser.describe(own, Prior.absent(own)).choice_ids
+    ids = denoiser.make_condition(own, Prior.absent(own)).choice_ids
     skip, zero = IDENTITIES.index("identity") + 1, IDENTITIES.index("zero") + 1
     assert ids.tolist() == [[skip, 0, 0, 0], [0, skip, 0, 0], [0, 0, zero, skip]]
 
@@ -223,7 +223,7 @@ def test_identities_are_found_in_the_vocabulary(denoiser: ArchitectureDenoiser, 
 def test_own_space_with_unknown_choices_works(denoiser: ArchitectureDenoiser, own: SearchSpace, cells: Prior) -> None:
     rows = own.all_indices()
     for prior in (Prior.absent(own, "things"), Prior.carried_over(own, [cells], "things")):
-        logits, score = denoiser(rows, 100.0, denoiser.describe(own, prior, "things"))
+        logits, score = denoiser(rows, 100.0, denoiser.make_condition(own, prior, "things"))
         assert torch.equal(logits.isfinite(), own.choice_mask.expand_as(logits))
         assert len(score.unique()) > len(rows) // 2
         # choices of the same (unknown) identity are told apart by their description
@@ -232,7 +232,7 @@ def test_own_space_with_unknown_choices_works(denoiser: ArchitectureDenoiser, ow
 
 def test_traits_are_those_of_the_task_or_the_prior(denoiser: ArchitectureDenoiser, own: SearchSpace) -> None:
     def traits(space: SearchSpace, priors: Prior | list[Prior], task: str | None = None) -> list[set[str]]:
-        rows = denoiser.describe(space, priors, task).task_traits.tolist()
+        rows = denoiser.make_condition(space, priors, task).task_traits.tolist()
         return [{trait for trait, has in zip(TASK_TRAITS, row, strict=True) if has} for row in rows]
 
     dense = {"image", "regression", "dense"}
@@ -255,7 +255,7 @@ def test_what_a_task_is_worth_is_the_sum_of_its_traits(denoiser: ArchitectureDen
     """A kind that training never saw is told by the traits it shares with those it did."""
     tasks = {}
     for kind in ("image-classification", "image-regression", "dense-regression", "image-segmentation", "other"):
-        tasks[kind] = denoiser.encode(denoiser.describe(CELLS, cells, kind)).task[0]
+        tasks[kind] = denoiser.encode(denoiser.make_condition(CELLS, cells, kind)).task[0]
     assert not tasks["other"].any()
     dense = tasks["dense-regression"] - tasks["image-regression"]
     torch.testing.assert_close(tasks["image-segmentation"] - tasks["image-classification"], dense)
@@ -264,7 +264,7 @@ def test_what_a_task_is_worth_is_the_sum_of_its_traits(denoiser: ArchitectureDen
 def test_a_new_denoiser_is_blind_to_tasks(cells: Prior) -> None:
     denoiser = ArchitectureDenoiser(width=16, num_layers=1, num_heads=2)
     rows = CELLS.sample(4, seeded())
-    one, other = (denoiser(rows, 100.0, denoiser.describe(CELLS, cells, kind)) for kind in ("cifar10", "other"))
+    one, other = (denoiser(rows, 100.0, denoiser.make_condition(CELLS, cells, kind)) for kind in ("cifar10", "other"))
     assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
 
 
@@ -276,7 +276,7 @@ def test_every_space_can_be_described(name: str, cells: Prior) -> None:
     space = get_space(name)
     rows = space.sample(8, seeded())
     priors = [Prior.carried_over(space, [cells], next(iter(space.tasks))), Prior.absent(space)]
-    condition = denoiser.describe(space, priors)
+    condition = denoiser.make_condition(space, priors)
     assert condition.choice_features.shape == (space.num_slots, space.num_choices, CHOICE_FEATURES)
     assert condition.slot_features.shape == (space.num_slots, SLOT_FEATURES)
     for field in fields(condition):
@@ -289,9 +289,9 @@ def test_every_space_can_be_described(name: str, cells: Prior) -> None:
 
 def test_dropping_the_prior_is_having_none(denoiser: ArchitectureDenoiser, prior: Prior) -> None:
     space = prior.space
-    dropped = denoiser.describe(space, [prior, prior]).unconditional()
+    dropped = denoiser.make_condition(space, [prior, prior]).unconditional()
     absent = Prior.absent(space, prior.task)
-    expected = denoiser.describe(space, [absent, absent])
+    expected = denoiser.make_condition(space, [absent, absent])
     for field in fields(dropped):
         assert torch.equal(getattr(dropped, field.name), getattr(expected, field.name)), field.name
     rows = space.sample(6, seeded())
@@ -312,7 +312,7 @@ def test_gradient_reaches_every_parameter(space: SearchSpace, request: pytest.Fi
     prior = request.getfixturevalue("cells" if space is CELLS else "graphs")
     torch.manual_seed(0)
     denoiser = ArchitectureDenoiser(vocabulary=IDENTITIES)
-    condition = denoiser.describe(space, prior)
+    condition = denoiser.make_condition(space, prior)
     logits, score = denoiser(space.sample(32, seeded()), torch.linspace(0, 1000, 32), condition)
     existing = logits[:, space.choice_mask]
     ((existing * randn(*existing.shape)).sum() + (score * randn(32)).sum()).backward()
@@ -329,7 +329,7 @@ def test_a_few_steps_learn_what_to_predict(cells: Prior) -> None:
     """One architecture out of noise, and the score of two."""
     torch.manual_seed(0)
     denoiser = ArchitectureDenoiser(width=32, num_layers=1, num_heads=2, vocabulary=IDENTITIES)
-    condition = denoiser.describe(CELLS, cells)
+    condition = denoiser.make_condition(CELLS, cells)
     target = torch.tensor([3, 1, 4, 2, 0, 3])
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=1e-2)
     generator = seeded()
@@ -357,7 +357,7 @@ def test_saved_model_is_the_same(denoiser: ArchitectureDenoiser, prior: Prior, t
     assert loaded.state_dict().keys() == weights.keys()
     assert all(torch.equal(value, weights[name]) for name, value in loaded.state_dict().items())
     rows = prior.space.sample(9, seeded())
-    condition = loaded.describe(prior.space, prior)
+    condition = loaded.make_condition(prior.space, prior)
     for one, other in zip(loaded(rows, 123.0, condition), denoiser(rows, 123.0, condition), strict=True):
         torch.testing.assert_close(one, other)  # weights lie otherwise in memory, so sums may round otherwise
 
@@ -367,7 +367,7 @@ def test_model_without_a_vocabulary_knows_choices_by_description(
     scale: dict[str, Any], cells: Prior, tmp_path: Path
 ) -> None:
     denoiser = randomised(ArchitectureDenoiser(**scale))
-    condition = denoiser.describe(CELLS, cells)
+    condition = denoiser.make_condition(CELLS, cells)
     assert not condition.choice_ids.any()
     logits, _ = denoiser(CELLS.sample(3, seeded()), 10.0, condition)
     assert len(logits[0, 0].unique()) == 5
@@ -381,8 +381,8 @@ def test_half_precision_follows(denoiser: ArchitectureDenoiser, prior: Prior) ->
     half = half.to(torch.bfloat16).eval()
     space, rows = prior.space, prior.space.sample(16, seeded())
     with torch.no_grad():
-        logits, score = half(rows, 500.0, half.describe(space, prior))
-        exact, exact_score = denoiser(rows, 500.0, denoiser.describe(space, prior))
+        logits, score = half(rows, 500.0, half.make_condition(space, prior))
+        exact, exact_score = denoiser(rows, 500.0, denoiser.make_condition(space, prior))
     assert logits.dtype == score.dtype == torch.bfloat16
     torch.testing.assert_close(logits.float(), exact, rtol=0.1, atol=0.25)
     torch.testing.assert_close(score.float(), exact_score, rtol=0.1, atol=0.25)

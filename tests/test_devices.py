@@ -25,8 +25,9 @@ from pkgen_hf.benchmarks.latencies import LatencyTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
 from pkgen_hf.priors.prior import Prior
 from pkgen_hf.spaces import SearchSpace
-from pkgen_hf.training.episodes import load_tables
-from pkgen_hf.training.loop import RECORD, TrainingArguments, train
+from pkgen_hf.training.arguments import RECORD, TrainingArguments
+from pkgen_hf.training.loop import train
+from pkgen_hf.training.tasks import load_tables
 
 SMALL = {"priors_per_task": 4, "shifted_tasks": 2, "width": 16, "num_layers": 1, "num_heads": 2}
 TENSORS = (
@@ -212,7 +213,7 @@ def conditions(denoiser: ArchitectureDenoiser, name: str) -> Any:
     space = get_space(name)
     uneven = torch.rand(space.choice_mask.shape, generator=seeded()) * space.choice_mask
     prior = Prior(space, None, "measured", uneven, uneven, uneven / uneven.sum(1, keepdim=True))
-    return denoiser.describe(space, [prior, Prior.absent(space)], familiarity=0.5), prior
+    return denoiser.make_condition(space, [prior, Prior.absent(space)], similarity=0.5), prior
 
 
 @pytest.mark.parametrize("name", ["nas-bench-201", "nas-bench-101"])
@@ -238,7 +239,7 @@ def test_a_condition_moves_as_hooks_move_arguments(cuda: None, pipe: PKGenPipeli
     moved = condition.to("cuda")
     assert moved.prior_features.device == moved.choice_ids.device == CUDA
     assert moved.prior_features.dtype == condition.prior_features.dtype
-    assert moved.to("cpu", torch.bfloat16).familiarity.dtype == torch.bfloat16
+    assert moved.to("cpu", torch.bfloat16).similarity.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["one generator", "a generator for each"])
@@ -254,11 +255,11 @@ def test_the_scheduler_draws_on_the_device_of_the_samples(cuda: None, pipe: PKGe
         sample = scheduler.initial_sample(m, 8, draw)
         noisy = scheduler.add_noise(sample, torch.arange(0, 800, 100, device=device), m, draw)
         logits = torch.linspace(-1, 1, m.numel(), device=device).reshape(m.shape).expand(8, -1, -1)
-        out = [sample, noisy, scheduler.evidence(torch.tensor(500), noisy, m)]
+        out = [sample, noisy, scheduler.log_likelihood_ratio(torch.tensor(500), noisy, m)]
         out += [scheduler.posterior(logits.softmax(-1), 500, 250, noisy, m)]
         out += scheduler.step(logits, scheduler.timesteps[1], noisy, m, draw, return_dict=False)
         # architectures to draw from may come from the CPU
-        out += scheduler.step(logits, 250, noisy, m, draw, return_dict=False, rows=space.valid_rows)
+        out += scheduler.step(logits, 250, noisy, m, draw, return_dict=False, support=space.valid_rows)
         assert {tensor.device.type for tensor in out} == {device}
         results[device] = [tensor.cpu() for tensor in out]
     for there, here in zip(*results.values(), strict=True):
@@ -458,7 +459,7 @@ def test_denoiser_and_scheduler_are_the_same_whatever_the_default(pipe: PKGenPip
 
     def results() -> list[torch.Tensor]:
         space, scheduler = get_space("nas-bench-101"), PriorDiscreteScheduler(end_distribution="uniform")
-        condition = pipe.denoiser.describe(space, given, "cifar10", familiarity=0.7)
+        condition = pipe.denoiser.make_condition(space, given, "cifar10", similarity=0.7)
         scheduler.set_timesteps(7)
         sample = scheduler.initial_sample(m, 9, seeded())
         each = [seeded(i) for i in range(9)]
@@ -466,7 +467,7 @@ def test_denoiser_and_scheduler_are_the_same_whatever_the_default(pipe: PKGenPip
         with torch.no_grad():
             logits, scores = pipe.denoiser(noisy, 300.0, condition)
         out = scheduler.step(logits, scheduler.timesteps[2], noisy, m, seeded(1), return_dict=False)
-        rows = scheduler.step(logits, scheduler.timesteps[2], noisy, m, each, return_dict=False, rows=sample)
+        rows = scheduler.step(logits, scheduler.timesteps[2], noisy, m, each, return_dict=False, support=sample)
         torch.manual_seed(2)
         alone = scheduler.add_noise(sample, times, m)
         return [scheduler.timesteps, scheduler.alphas_cumprod, sample, noisy, logits, scores, *out, *rows, alone]
@@ -532,8 +533,8 @@ def test_a_space_first_used_without_gradients_can_be_trained_on() -> None:
     space = fresh("nas-bench-101")
     denoiser = ArchitectureDenoiser(width=16, num_layers=1, num_heads=2)
     with torch.inference_mode():
-        denoiser(space.sample(4, seeded()), 0.0, denoiser.describe(space, Prior.absent(space)))
+        denoiser(space.sample(4, seeded()), 0.0, denoiser.make_condition(space, Prior.absent(space)))
     rows = space.sample(4, seeded())
-    logits, _ = denoiser(rows, 0.0, denoiser.describe(space, Prior.absent(space)))
+    logits, _ = denoiser(rows, 0.0, denoiser.make_condition(space, Prior.absent(space)))
     F.cross_entropy(logits.flatten(0, 1), rows.flatten()).backward()
     assert denoiser.choice.weight.grad is not None

@@ -16,7 +16,7 @@ from devices import CPU, CUDA
 from test_devices import ALLOWED, CALLS, HERE, METHODS, REFUSED, losses, quiet, seeded
 
 from pkgen_hf import Architecture, PKGenPipeline, get_space, list_spaces
-from pkgen_hf.training.loop import RECORD
+from pkgen_hf.training.arguments import RECORD
 
 pytestmark = [
     pytest.mark.gpu,

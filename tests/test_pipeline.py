@@ -151,7 +151,7 @@ def ranking(pipe: PKGenPipeline, rows: torch.Tensor) -> dict[int, tuple[float, f
     space = get_space(SPACE)
     keys = space.keys(rows).tolist()
     scores = dict(zip(keys, pipe.rank(SPACE, rows, "cifar10").double().tolist(), strict=True))
-    condition = pipe.denoiser.describe(space, pipe.select_prior(space, "cifar10", None), "cifar10")
+    condition = pipe.denoiser.make_condition(space, pipe.select_prior(space, "cifar10", None), "cifar10")
     nothing = torch.zeros_like(condition.prior_features)
     encoded = pipe.denoiser.encode(replace(condition, prior_features=nothing))
     with torch.no_grad():
@@ -446,9 +446,9 @@ def test_opinion_on_a_strange_space_is_withheld(pipe: PKGenPipeline) -> None:
     assert pipe.familiarity(get_space(SPACE)) == 1
     slots = [Slot(f"width {i}", "width", tuple(Choice(f"{w}", "size", level=w) for w in (0.0, 1.0)), (i,), i + 1)
              for i in range(3)]  # fmt: skip
-    strange = SearchSpace("strange", slots, {"x": Task("other", guess=0.0, num_classes=2)}, null_choice="0.0")
+    strange = SearchSpace("strange", slots, {"x": Task("other", chance_score=0.0, num_classes=2)}, null_choice="0.0")
     assert pipe.familiarity(strange) < 0.2
     prior = Prior.absent(strange)
-    condition = pipe.denoiser.describe(strange, prior, familiarity=0.0)
+    condition = pipe.denoiser.make_condition(strange, prior, similarity=0.0)
     logits, _ = pipe.denoiser(strange.sample(4, torch.Generator().manual_seed(0)), 500.0, condition)
     assert torch.equal(logits, torch.zeros_like(logits))

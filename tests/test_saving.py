@@ -42,7 +42,9 @@ def own_space(name: str = "flowers", choices: int = 3) -> SearchSpace:
              (i,), i + 1)
         for i in range(3)
     ]  # fmt: skip
-    return SearchSpace(name, slots, {"x": Task("image-classification", guess=10.0, num_classes=10)}, null_choice="c0")
+    return SearchSpace(
+        name, slots, {"x": Task("image-classification", chance_score=10.0, num_classes=10)}, null_choice="c0"
+    )
 
 
 @pytest.fixture(scope="module")

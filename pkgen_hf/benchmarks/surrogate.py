@@ -67,7 +67,7 @@ class Surrogate:
         rows, inverse = self.space.check(indices).unique(dim=0, return_inverse=True)
         predicted = self._model.predict(self._features(rows)) * self._spread + self._centre
         scores = torch.from_numpy(predicted).float()[inverse]
-        return torch.where(self.space.is_connected(indices), scores, self.space.task(task).guess)
+        return torch.where(self.space.is_connected(indices), scores, self.space.task(task).chance_score)
 
     def ranks(self, scores: torch.Tensor, task: str) -> torch.Tensor:
         """Share of uniform random architectures that are predicted to score higher, ``FloatTensor (batch,)``."""

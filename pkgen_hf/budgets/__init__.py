@@ -1,5 +1,5 @@
 """Budgets: limits on what a network may cost, and the steering of samples below them."""
 
-from .limits import Limits, Steering
+from .budget import BUDGETS, Budget
 
-__all__ = ["Limits", "Steering"]
+__all__ = ["BUDGETS", "Budget"]

@@ -52,14 +52,14 @@ def build_dataset(
 
     Example: pkgen dataset build nas-bench-201 && pkgen generate --table data/nas-bench-201
     """
-    from ..benchmarks.origins import LATENCIES
+    from ..benchmarks.latencies import published_latencies
     from ..publishing.cards import PLACEHOLDER
     from ..publishing.dataset_folder import PRIORS, build_benchmark, build_latencies, build_priors
 
     folder = output or Path("data") / name
     if name == PRIORS:
         built = build_priors(source or "pkgen-base", folder, quiet, repo_id or PLACEHOLDER)
-    elif name in LATENCIES:
+    elif name in published_latencies():
         built = build_latencies(name, source, folder, quiet, repo_id or PLACEHOLDER)
     else:
         built = build_benchmark(name, source, folder, quiet, repo_id or PLACEHOLDER)

@@ -1,30 +1,67 @@
-"""What the commands of ``pkgen`` share: options, and errors of one line."""
+"""What the commands of ``pkgen`` share: options, groups of options, and errors of one line."""
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
 from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
-from typing import Annotated, Any
+from inspect import Parameter
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-# libraries read these when they are imported, which the commands do themselves to keep --help quick
+from ..budgets import BUDGETS
+
+# Libraries read this when they are imported. Commands import them late, so that --help answers at once.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+LIMITS = "Limits on cost"  # heading in the help of a command
+
 Space = Annotated[str, typer.Option(help="Search space; `pkgen spaces` lists them.")]
-Task = Annotated[str | None, typer.Option(help="Data set of the space; without it, the space's average prior.")]
+Task = Annotated[
+    str | None, typer.Option(help="Data set or kind of task; without it, the prior is the average over all tasks.")
+]
 Checkpoint = Annotated[str, typer.Option(help="Bundled name, folder, or Hub id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no hints.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bars and no hints.")]
 RepoId = Annotated[str | None, typer.Option("--repo-id", help="ORG/NAME on the Hub, for the examples in the card.")]
 TablePath = Annotated[str | None, typer.Option("--table", help="Benchmark table: Parquet file, folder, or Hub id.")]
 
 
+@dataclass(frozen=True)
+class NetworkOptions:
+    """The scale at which a network is built."""
+
+    num_classes: Annotated[int | None, typer.Option(help="Number of classes; without it, that of the task.")] = None
+    image_size: Annotated[
+        int | None, typer.Option(help="Height and width of images in pixels; without it, those of the task.")
+    ] = None
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Option of the space's networks, e.g. channels=48; may be repeated."),
+    ] = None
+
+    def keywords(self) -> dict[str, Any]:
+        """`scale` as keyword arguments; a value that is not JSON is a text."""
+        chosen: dict[str, Any] = {}
+        for text in self.scale or []:
+            name, sign, value = text.partition("=")
+            if not (name and sign and value):
+                raise ValueError(f"--scale takes name=value, such as channels=48, got {text!r}")
+            try:
+                chosen[name] = json.loads(value)
+            except ValueError:
+                chosen[name] = value
+        return chosen
+
+
 def friendly(command: Callable[..., None]) -> Callable[..., None]:
-    """End with one line on standard error, not a stack trace, for what a user can put right."""
+    """End with one line on standard error, not a stack trace, for what a user can correct."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -36,3 +73,44 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(1) from error
 
     return run
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take groups of options as objects.
+
+    A parameter that is a dataclass becomes one option for each of its fields, and ``**limits`` one for each of
+    `BUDGETS`. Other parameters stay options and arguments as they are.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    options: list[Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            options += _fields_as_options(groups[name])
+        elif parameter.kind is Parameter.VAR_KEYWORD:
+            options += [_option(b.argument, _limit(b.description), None) for b in BUDGETS]
+        else:
+            options.append(_option(name, hints[name], parameter.default))
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        objects = {name: kind(**{f.name: given.pop(f.name) for f in fields(kind)}) for name, kind in groups.items()}
+        command(**objects, **given)
+
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
+
+
+def _fields_as_options(group: type) -> list[Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    defaults = {f.name: Parameter.empty if f.default is MISSING else f.default for f in fields(group)}
+    return [_option(name, hints[name], default) for name, default in defaults.items()]
+
+
+def _limit(description: str) -> Any:
+    return Annotated[float | None, typer.Option(help=description, rich_help_panel=LIMITS)]
+
+
+def _option(name: str, annotation: Any, default: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

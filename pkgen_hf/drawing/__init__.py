@@ -1,5 +1,6 @@
 """Pictures of architectures and priors."""
 
-from .pictures import draw, draw_prior
+from .heat_maps import draw_prior
+from .pictures import draw
 
 __all__ = ["draw", "draw_prior"]

@@ -182,7 +182,7 @@ def tree_parzen(space: SearchSpace, task: str) -> Search:
         raise ModuleNotFoundError("this baseline is Optuna's: pip install 'pkgen-hf[recipes]'") from None
 
     def search(read: Read, budget: int, seed: int) -> None:
-        reader, rows = _Reader(space, read, budget, space.task(task).guess), _random_rows(space, seed)
+        reader, rows = _Reader(space, read, budget, space.task(task).chance_score), _random_rows(space, seed)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         choices = [list(range(len(slot.choices))) for slot in space.slots]

@@ -109,7 +109,7 @@ def measure_throughput(
     seconds = _median_seconds(generate, repeats, device)
 
     with torch.no_grad():
-        condition = pipe.denoiser.describe(here, pipe.select_prior(here, task, None), task)
+        condition = pipe.denoiser.make_condition(here, pipe.select_prior(here, task, None), task)
         encoded = pipe.denoiser.encode(condition)
         sample = here.sample(batch).to(device)
         with FlopCounterMode(display=False) as counter:

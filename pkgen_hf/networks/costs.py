@@ -6,11 +6,10 @@ much time; latency by running it.
 
 from __future__ import annotations
 
-import math
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -21,8 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..spaces import SearchSpace
 from ..spaces.protocols import ArchitectureLike
+from ..spaces.registry import module_of
 from . import build
+from .counting import Extra
 from .inputs import input_shape, random_inputs
 
 WARM_UP = 3  # runs before those that are timed
@@ -64,50 +66,6 @@ class Cost:
     latency_ms: float | None = None
 
 
-# ---------------------------------------------------------------------- what benchmarks count beside products
-
-Extra = Callable[[tuple[Any, ...], torch.Tensor], int]  # of an operation's arguments and its (first) result
-_aten = torch.ops.aten
-
-
-def _outputs(args: tuple[Any, ...], result: torch.Tensor) -> int:
-    return result.numel()
-
-
-def _window(args: tuple[Any, ...], result: torch.Tensor) -> int:
-    """A pooling's window for each value."""
-    return math.prod(args[1]) * result.numel()
-
-
-def _darts_norm(args: tuple[Any, ...], result: torch.Tensor) -> int:
-    return result.numel() * (1 if args[1] is None else 2)
-
-
-def _darts_mean(args: tuple[Any, ...], result: torch.Tensor) -> int:
-    """The counter that the table's numbers are from takes a mean over n x n values for (n + 1)^2 operations."""
-    batch, channels, height, width = args[0].shape
-    return batch * channels * (height + 1) * (width + 1)
-
-
-_LINEAR_BIASES: dict[Any, Extra] = {_aten.addmm: _outputs}
-EXTRAS: dict[str, dict[Any, Extra]] = {
-    "nas-bench-201": _LINEAR_BIASES,
-    "nats-bench-size": _LINEAR_BIASES,
-    "darts": {
-        _aten.relu: _outputs,
-        _aten.native_batch_norm: _darts_norm,
-        _aten.max_pool2d_with_indices: _window,
-        _aten.avg_pool2d: _window,
-        _aten.mean: _darts_mean,
-    },
-    "darts/imagenet1k": {},
-    "mnasnet": {
-        _aten.native_batch_norm: lambda args, result: 4 * result.numel(),
-        _aten.mean: lambda args, result: args[0].numel() + result.numel(),
-    },
-}
-
-
 # ---------------------------------------------------------------------- measuring
 
 
@@ -122,7 +80,7 @@ class _Watch(TorchDispatchMode):
         Tensors whose memory is none of the results'; that of the inputs is held while they live.
     """
 
-    def __init__(self, extras: dict[Any, Extra], weights: Iterable[torch.Tensor], inputs: torch.Tensor) -> None:
+    def __init__(self, extras: Mapping[Any, Extra], weights: Iterable[torch.Tensor], inputs: torch.Tensor) -> None:
         super().__init__()
         self.extras = extras
         self.extra = self.activation_bytes = self.held = self.peak_bytes = 0
@@ -161,16 +119,15 @@ class _Watch(TorchDispatchMode):
         return results
 
 
-def count(network: nn.Module, inputs: torch.Tensor, benchmark: str = "") -> Cost:
+def count(network: nn.Module, inputs: torch.Tensor, extras: Mapping[Any, Extra] | None = None) -> Cost:
     """Count what one forward pass does, without gradients and as in evaluation.
 
     Parameters
     ----------
     network, inputs
         Both on one device; on the meta device nothing is computed.
-    benchmark
-        Space, or space and task as ``space/task``, whose way of counting ``flops`` has; by default, and where it has
-        none of its own, they are the multiply-adds.
+    extras
+        What ``flops`` count beside multiply-adds, by operation; by default nothing.
 
     Raises
     ------
@@ -179,7 +136,7 @@ def count(network: nn.Module, inputs: torch.Tensor, benchmark: str = "") -> Cost
     """
     weights = [*network.parameters(), *network.buffers()]
     was_training = network.training
-    watch = _Watch(EXTRAS.get(benchmark, EXTRAS.get(benchmark.split("/")[0], {})), weights, inputs)
+    watch = _Watch(extras or {}, weights, inputs)
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as products, watch:
             network.eval()(inputs)
@@ -205,6 +162,12 @@ def time_forward(network: nn.Module, inputs: torch.Tensor, runs: int = RUNS) -> 
     return 1000 * median(seconds[WARM_UP:])
 
 
+def _extras(space: SearchSpace, task: str) -> Mapping[Any, Extra]:
+    """What the benchmark of a space counts beside products, as the module of its networks says."""
+    extra_operations = getattr(module_of(space, "networks"), "extra_operations", None)
+    return {} if extra_operations is None else extra_operations(task)
+
+
 def measure(
     architecture: ArchitectureLike,
     task: str | None = None,
@@ -221,11 +184,11 @@ def measure(
     task = task or next(iter(space.tasks))
     num_classes = space.task(task).num_classes if num_classes is None else num_classes
     scale = space.scale(task) | scale
-    shape = input_shape(space, task, image_size, stem=scale.get("stem"))
+    shape = input_shape(space, task, image_size, **{name: scale[name] for name in scale if name != "task"})
     with torch.device("meta"):
         network, inputs = build(architecture, num_classes, **scale).float(), random_inputs(shape)
         inputs = inputs.float() if inputs.is_floating_point() else inputs
-    cost = count(network, inputs, f"{space.name}/{task}")
+    cost = count(network, inputs, _extras(space, task))
     if not latency:
         return cost
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # random weights, and the caller's are not disturbed

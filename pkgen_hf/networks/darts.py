@@ -8,24 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ..errors import unknown
-from ..spaces.darts import (
-    CELL_WIDENING,
-    CHANNELS,
-    LAYERS,
-    OPERATIONS,
-    STEM_WIDENING,
-    CellShape,
-    DARTSSpace,
-    cell_shapes,
-)
+from ..spaces.darts import DARTSSpace
+from ..spaces.darts_cells import OPERATIONS
+from ..spaces.darts_costs import CELL_WIDENING, CHANNELS, LAYERS, STEM_WIDENING, CellShape, cell_shapes
 from ..spaces.protocols import ArchitectureLike
+from .counting import Extra, aten, outputs, window
 from .mnasnet import drop_path
 
 STEMS = ("cifar", "imagenet")
@@ -279,3 +273,26 @@ def plan(
         auxiliary=auxiliary,
         drop_path_prob=drop_path_prob,
     )
+
+
+def _norm(args: tuple[Any, ...], result: torch.Tensor) -> int:
+    return result.numel() * (1 if args[1] is None else 2)
+
+
+def _mean(args: tuple[Any, ...], result: torch.Tensor) -> int:
+    """The counter that the table's numbers are from takes a mean over n x n values for (n + 1)^2 operations."""
+    batch, channels, height, width = args[0].shape
+    return batch * channels * (height + 1) * (width + 1)
+
+
+def extra_operations(task: str) -> dict[Any, Extra]:
+    """What the published sizes count beside products; see `DARTSSpace.flops`."""
+    if task == "imagenet1k":
+        return {}
+    return {
+        aten.relu: outputs,
+        aten.native_batch_norm: _norm,
+        aten.max_pool2d_with_indices: window,
+        aten.avg_pool2d: window,
+        aten.mean: _mean,
+    }

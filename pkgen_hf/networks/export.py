@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors.torch import save_file
@@ -20,11 +20,11 @@ from torch import nn
 
 from ..errors import unknown
 from ..files import atomic_write, user_path
+from ..spaces import TASK_KINDS
 from ..spaces.protocols import ArchitectureLike
 from . import build, plan
 from .costs import count
 from .inputs import input_shape, random_inputs
-from .nas_bench_graph import GraphNetwork
 from .source_code import WIDTH, source_of
 
 SUFFIXES = {".py": "python", ".onnx": "onnx", ".safetensors": "safetensors"}
@@ -130,8 +130,10 @@ def python_source(
         network = how().eval()
         parameters = sum(weight.numel() for weight in network.parameters())
         costs = f"{parameters:,} parameters"
-        if how.func is GraphNetwork:
-            arguments = f"torch.randn(10, {how.keywords['num_features']}), torch.randint(10, (2, 30))"
+        task = next(iter(space.tasks.values()))
+        if "graph" in TASK_KINDS[task.kind]:
+            features = how.keywords.get("num_features", task.num_features)
+            arguments = f"torch.randn(10, {features}), torch.randint(10, (2, 30))"
         else:
             shape = input_shape(space, image_size=image_size, **scale)
             arguments = f"torch.randn{(1, *shape)}" if shape else "torch.zeros(1, 1, dtype=torch.long)"
@@ -172,14 +174,14 @@ def _export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, facts: 
             dynamo=True,
             verbose=False,
         )
-    assert program is not None  # with dynamo=True
+    program = cast(torch.onnx.ONNXProgram, program)  # None only without dynamo=True
     program.model.metadata_props.update(facts)
     with atomic_write(path) as unfinished:
         program.save(unfinished, external_data=False)
-        return _difference(network, unfinished, others)
+        return output_difference(network, unfinished, others)
 
 
-def _difference(network: nn.Module, path: Path, inputs: torch.Tensor) -> float | None:
+def output_difference(network: nn.Module, path: Path, inputs: torch.Tensor) -> float | None:
     """The largest between results of onnxruntime and torch; ValueError above `TOLERANCE` times the largest result."""
     if find_spec("onnxruntime") is None:
         return None

@@ -7,27 +7,23 @@ from typing import Any
 import torch
 
 from ..spaces import SearchSpace
-from ..spaces.nas_bench_asr import FRAMES
-from ..spaces.transnas_bench_101 import TILE_SIZE, TILES
-
-LARGE_IMAGES = 224  # pixels, of what a stem for ImageNet is made for
 
 
 def input_shape(
-    space: SearchSpace, task: str | None = None, image_size: int | None = None, stem: str | None = None, **scale: Any
+    space: SearchSpace, task: str | None = None, image_size: int | None = None, **scale: Any
 ) -> tuple[int, ...]:
-    """Shape of one example without the batch: an image, a puzzle's tiles, frames of speech, or a word (no axis).
+    """Shape of one example without the batch, such as an image, frames of speech, or a word (no axis).
 
     Parameters
     ----------
     space
-        One whose networks read images, speech or text.
+        One whose networks read single examples.
     task
         By default the space's first.
     image_size
-        Height and width in pixels; by default the task's, or 224 for the stem for ImageNet of ``darts``.
-    stem, **scale
-        Options of the network; all but `stem` make no difference.
+        Height and width in pixels; by default what the space says, which is the task's unless the scale needs another.
+    scale
+        Options of the network.
 
     Raises
     ------
@@ -36,20 +32,15 @@ def input_shape(
     NotImplementedError
         For networks on graphs, which read a whole graph at once.
     """
-    data = space.task(task or next(iter(space.tasks)))
-    if data.kind == "node-classification" or data.kind == "edge-classification":
-        raise NotImplementedError(f"{space.name} has no single example: its networks read a whole graph at once")
-    if not data.image_size:
-        if image_size is not None:
-            raise ValueError(f"the networks of {space.name} read no images, so image_size={image_size} means nothing")
-        return (FRAMES, data.num_features) if data.kind == "speech-recognition" else ()
-    if image_size is not None and (type(image_size) is not int or image_size < 1):
+    task = task or next(iter(space.tasks))
+    shape = space.input_shape(task, **scale)
+    if image_size is None:
+        return shape
+    if not space.task(task).image_size:
+        raise ValueError(f"the networks of {space.name} read no images, so image_size={image_size} means nothing")
+    if type(image_size) is not int or image_size < 1:
         raise ValueError(f"image_size must be a whole number from 1, got {image_size!r}")
-    if task == "jigsaw":
-        size = image_size or TILE_SIZE
-        return (TILES, 3, size, size)
-    size = image_size or (LARGE_IMAGES if stem == "imagenet" else data.image_size)
-    return (3, size, size)
+    return space.input_shape(task, image_size, **scale)
 
 
 def random_inputs(shape: tuple[int, ...], batch: int = 1) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from ..spaces.mnasnet import LAST_WIDTH, PARTS, SQUEEZE, STEM_WIDTH, block_shapes
 from ..spaces.protocols import ArchitectureLike
+from .counting import Extra, aten
 
 
 def drop_path(features: torch.Tensor, probability: float) -> torch.Tensor:
@@ -176,3 +178,11 @@ def plan(
         dropout=dropout,
         drop_path_prob=drop_path_prob,
     )
+
+
+def extra_operations(task: str) -> dict[Any, Extra]:
+    """What the benchmark counts beside products: 4 for each normalised value, and the sums and divisions of means."""
+    return {
+        aten.native_batch_norm: lambda args, result: 4 * result.numel(),
+        aten.mean: lambda args, result: args[0].numel() + result.numel(),
+    }

@@ -9,8 +9,9 @@ from typing import cast
 import torch
 from torch import nn
 
-from ..spaces.nas_bench_101 import NASBench101Space, vertex_widths
+from ..spaces.nas_bench_101 import NASBench101Space
 from ..spaces.nas_bench_101_cells import unpack
+from ..spaces.nas_bench_101_costs import vertex_widths
 from ..spaces.protocols import ArchitectureLike
 
 

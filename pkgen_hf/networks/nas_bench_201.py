@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial, reduce
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from ..spaces.nas_bench_201 import EDGES, OPERATIONS
 from ..spaces.protocols import ArchitectureLike
+from .counting import LINEAR_BIASES, Extra
 
 STAGES = 3
 
@@ -23,7 +25,8 @@ class Zero(nn.Module):
         return torch.zeros_like(features)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def relu_conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """ReLU, convolution and batch norm."""
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
@@ -39,7 +42,7 @@ def operation(name: str, width: int) -> nn.Module:
         return nn.Identity()
     if name == "avg_pool_3x3":
         return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-    return _convolution(width, width, kernel=int(name[-1]))
+    return relu_conv_bn(width, width, kernel=int(name[-1]))
 
 
 class Cell(nn.Module):
@@ -72,7 +75,7 @@ class Reduction(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
-            _convolution(inputs, outputs, kernel=3, stride=2), _convolution(outputs, outputs, kernel=3)
+            relu_conv_bn(inputs, outputs, kernel=3, stride=2), relu_conv_bn(outputs, outputs, kernel=3)
         )
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
 
@@ -123,3 +126,8 @@ def plan(
     names = [OPERATIONS[index].name for index in architecture.indices]
     classes = num_classes or space.task("cifar10").num_classes
     return partial(CellNetwork, names=names, num_classes=classes, channels=channels, cells=cells)
+
+
+def extra_operations(task: str) -> dict[Any, Extra]:
+    """What the benchmark counts beside products: the bias of the classifier."""
+    return LINEAR_BIASES

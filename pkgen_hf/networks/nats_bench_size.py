@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,8 @@ from torch.nn import functional as F
 from ..spaces import get_space
 from ..spaces.nats_bench_size import CELL, HALVES, WIDTHS
 from ..spaces.protocols import ArchitectureLike
-from .nas_bench_201 import Cell, Reduction, _convolution
+from .counting import LINEAR_BIASES, Extra
+from .nas_bench_201 import Cell, Reduction, relu_conv_bn
 
 
 class SizedCell(Cell):
@@ -31,7 +33,7 @@ class SizedCell(Cell):
         if inputs != outputs:
             shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
             for edge, name in [(0, names[0]), (1, names[1]), (3, names[3])]:
-                self.operations[edge] = shortcut if name == "skip_connect" else _convolution(inputs, outputs, kernel=3)
+                self.operations[edge] = shortcut if name == "skip_connect" else relu_conv_bn(inputs, outputs, kernel=3)
 
 
 class SizeNetwork(nn.Module):
@@ -70,3 +72,8 @@ def plan(architecture: ArchitectureLike, num_classes: int | None = None) -> part
     names = get_space("nas-bench-201").split_string(CELL)
     classes = num_classes or architecture.space.task("cifar10").num_classes
     return partial(SizeNetwork, names=names, widths=widths, num_classes=classes)
+
+
+def extra_operations(task: str) -> dict[Any, Extra]:
+    """What the benchmark counts beside products: the bias of the classifier."""
+    return LINEAR_BIASES

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..spaces.protocols import ArchitectureLike
 from ..spaces.transnas_bench_101 import MODULES, OPERATIONS, STEM_WIDTH, TILES, cell_shapes, decoder_layers
-from .nas_bench_201 import Cell, _convolution
+from .nas_bench_201 import Cell, relu_conv_bn
 
 
 class Nothing(nn.Module):
@@ -58,7 +58,7 @@ class HalvingCell(Cell):
             return Nothing(outputs)
         if name == "skip_connect":
             return Halving(inputs, outputs)
-        return _convolution(inputs, outputs, kernel=int(name[-1]), stride=2)
+        return relu_conv_bn(inputs, outputs, kernel=int(name[-1]), stride=2)
 
 
 class ResidualBlock(nn.Module):
@@ -67,7 +67,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
-            _convolution(inputs, outputs, kernel=3, stride=stride), _convolution(outputs, outputs, kernel=3)
+            relu_conv_bn(inputs, outputs, kernel=3, stride=stride), relu_conv_bn(outputs, outputs, kernel=3)
         )
         self.shortcut = nn.Sequential()
         if stride > 1 or inputs != outputs:
@@ -132,7 +132,7 @@ class TransNASNetwork(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(half),
-            _convolution(half, channels, kernel=3, stride=2),
+            relu_conv_bn(half, channels, kernel=3, stride=2),
         )
         self.body = body
         self.head = head

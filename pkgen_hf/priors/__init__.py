@@ -1,5 +1,6 @@
-"""Prior knowledge: what each choice contributes in good architectures, measured or carried over."""
+"""Prior knowledge: what each choice contributes in good architectures, measured or transferred."""
 
-from .prior import Prior, Subgraph
+from .data import Subgraph
+from .prior import Prior
 
 __all__ = ["Prior", "Subgraph"]

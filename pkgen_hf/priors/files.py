@@ -1,116 +1,19 @@
-"""Priors as Parquet files: a row for each component, so that they can be read and published as a data set."""
+"""Files of priors, and the folder of priors of a checkpoint."""
 
 from __future__ import annotations
 
-import json
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-
-from ..errors import one_line, shortened, unknown
-from ..files import atomic_write, user_path
+from ..errors import shortened
 from ..hub.download import PRIORS_FOLDER
-from ..spaces import SearchSpace, get_space, list_spaces
-from .prior import EVIDENCE, Prior, Subgraph
+from ..spaces import SearchSpace, list_spaces
+from .parquet import read_priors, read_table, save_priors
+from .prior import Prior
 
-_MEANINGS = b"pkgen_choices"  # in the metadata of the schema
-_COLUMNS = {
-    "space": pa.string(),
-    "task": pa.string(),
-    "evidence": pa.string(),
-    "detail": pa.string(),
-    "scale": pa.float64(),
-    "num_good": pa.int64(),
-    "labels_read": pa.int64(),
-    "component": pa.string(),
-    "slots": pa.list_(pa.string()),
-    "choices": pa.list_(pa.string()),
-    "contribution": pa.float32(),
-    "subgraph_contribution": pa.float32(),
-    "frequency": pa.float32(),
-}
-_HEAD = ("evidence", "detail", "scale", "num_good", "labels_read")  # the same in all rows of a prior
-_MAY_BE_NULL = ("task", "contribution", "subgraph_contribution")
-_ROUNDING = 1e-3
-COMPONENTS = ("operation", "subgraph")
-
-
-def save_priors(priors: Sequence[Prior], path: str | Path) -> Path:
-    """Write priors to one Parquet file, a row for each component, by way of a temporary file."""
-    names = [(prior.space.name, prior.task) for prior in priors]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two priors of the same space and task in one file: {names}")
-    spaces = {prior.space.name: prior.space for prior in priors}
-    for prior in priors:
-        prior.space.check_same(spaces[prior.space.name], "another prior for the same file")
-    rows: list[dict[str, Any]] = []
-    for prior in priors:
-        space = prior.space
-        head = {
-            "space": space.name,
-            "task": prior.task,
-            "evidence": prior.evidence,
-            "detail": prior.detail,
-            "scale": prior.scale,
-            "num_good": prior.num_good,
-            "labels_read": prior.labels_read,
-        }
-        for s, slot in enumerate(space.slots):
-            for k, choice in enumerate(slot.choices):
-                rows.append(
-                    {
-                        **head,
-                        "component": "operation",
-                        "slots": [slot.name],
-                        "choices": [choice.name],
-                        "contribution": float(prior.contributions[s, k]),
-                        "subgraph_contribution": float(prior.subgraph_contributions[s, k]),
-                        "frequency": float(prior.frequencies[s, k]),
-                    }
-                )
-        for graph in prior.subgraphs:
-            rows.append(
-                {
-                    **head,
-                    "component": "subgraph",
-                    "slots": [space.slots[s].name for s in graph.slots],
-                    "choices": [
-                        space.slots[s].choices[k].name for s, k in zip(graph.slots, graph.choices, strict=True)
-                    ],
-                    "contribution": graph.contribution,
-                    "subgraph_contribution": graph.contribution,
-                    "frequency": graph.count / max(1, prior.num_good),
-                }
-            )
-    with atomic_write(path) as unfinished:
-        own = {prior.space.name: _meanings(prior.space) for prior in priors if prior.space.name not in list_spaces()}
-        schema = pa.schema(_COLUMNS, {_MEANINGS: json.dumps(own)} if own else None)
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), unfinished)
-    return user_path(path)
-
-
-def _meanings(space: SearchSpace) -> dict[str, dict[str, str]]:
-    """What each choice is, by slot and name: a file of a space that someone defined must be of the same choices."""
-    return {slot.name: {choice.name: choice.identity for choice in slot.choices} for slot in space.slots}
-
-
-def _check_meanings(space: SearchSpace, table: pa.Table) -> None:
-    """Raise ValueError where a choice of the same name was another when the file was written."""
-    try:
-        written = json.loads((table.schema.metadata or {}).get(_MEANINGS, b"{}")).get(space.name, {})
-        slots = {slot: dict(choices) for slot, choices in dict(written).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"what it says of choices is no table of them: {one_line(error)}.") from error
-    for slot, choices in _meanings(space).items():
-        for name, here in choices.items():
-            if (there := slots.get(slot, {}).get(name, here)) != here:
-                raise ValueError(f"choice {name!r} in slot {slot!r} was {shortened(there)}, and is {here!r} here.")
+__all__ = ["FolderPriors", "Priors", "load_folder", "load_priors", "save_priors"]
 
 
 def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Prior]:
@@ -131,21 +34,7 @@ def load_priors(path: str | Path, spaces: Sequence[SearchSpace] = ()) -> list[Pr
         If the file is not a table of priors, is of a space or choice that is not known, lacks choices of the space, or
         has values that no prior has, such as a frequency that is no share.
     """
-    path = user_path(path)
-    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
-    table = _read_table(path)
-    for row in table.to_pylist():
-        groups.setdefault((row["space"], row["task"]), []).append(row)
-    priors = []
-    for (name, task), rows in groups.items():
-        space = _find_space(name, spaces, path)
-        try:
-            _check_meanings(space, table)
-            priors.append(_from_rows(space, task, rows))
-        except ValueError as error:
-            where = f"the prior of {name}, {task or 'all tasks'}"
-            raise ValueError(f"{path} is damaged, or of another form: {error} It is in {where}.") from error
-    return priors
+    return [Prior.of(prior) for prior in read_priors(path, spaces)]
 
 
 class FolderPriors(NamedTuple):
@@ -196,7 +85,7 @@ def load_folder(folder: str | Path, spaces: Sequence[SearchSpace] = ()) -> Folde
     priors: list[Prior] = []
     unread: dict[str, tuple[int, bytes]] = {}
     for path in sorted((Path(folder) / PRIORS_FOLDER).glob("*.parquet")):
-        table = _read_table(path)
+        table = read_table(path)
         names = [name for name in table["space"].unique().to_pylist() if name is not None and name not in known]
         if names:
             unread[names[0]] = (table.group_by(["space", "task"]).aggregate([]).num_rows, path.read_bytes())
@@ -209,128 +98,3 @@ def load_folder(folder: str | Path, spaces: Sequence[SearchSpace] = ()) -> Folde
             stacklevel=3,
         )
     return FolderPriors(priors, unread)
-
-
-def _read_table(path: Path) -> pa.Table:
-    """A file with columns of the right types."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no prior file at {path}")
-    try:
-        table = pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable Parquet file: {one_line(error)}") from error
-    missing = [name for name in _COLUMNS if name not in table.column_names]
-    if missing:
-        raise ValueError(f"{path} is not a table of priors: it lacks the columns {', '.join(missing)}")
-    try:
-        table = table.select(list(_COLUMNS)).cast(pa.schema(_COLUMNS, table.schema.metadata))
-        table.to_pylist()  # texts that are no UTF-8 show only here
-    except (pa.ArrowException, ValueError) as error:
-        raise ValueError(f"{path} is not a table of priors: a column is of another type: {one_line(error)}") from error
-    for name in _COLUMNS:
-        if name not in _MAY_BE_NULL and table[name].null_count:
-            raise ValueError(f"{path} is not a table of priors: the column {name} has empty values")
-    return table
-
-
-def _find_space(name: str, own: Sequence[SearchSpace], path: Path) -> SearchSpace:
-    for space in own:
-        if space.name == name:
-            return space
-    if name not in list_spaces():
-        error = unknown(f"search space in {path}", name, [*(space.name for space in own), *list_spaces()])
-        raise ValueError(
-            f"{error} If it is a space of your own, pass it: Prior.load(path, space=...) or "
-            f"load_priors(path, spaces=[...])."
-        )
-    return get_space(name)
-
-
-def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]]) -> Prior:
-    shape = (space.num_slots, space.num_choices)
-    frequencies = torch.zeros(shape, dtype=torch.float32, device="cpu")
-    contributions, subgraph = (torch.full_like(frequencies, torch.nan) for _ in range(2))
-    missing = space.choice_mask.clone()
-    graphs = []
-    head = _check_head(rows)
-    for row in rows:
-        slots, choices = _check_row(space, row)
-        contribution, of_subgraphs = (
-            torch.nan if row[name] is None else row[name] for name in ("contribution", "subgraph_contribution")
-        )
-        if row["component"] == "subgraph":
-            count = round(row["frequency"] * head["num_good"])
-            graphs.append(Subgraph(tuple(slots), tuple(choices), contribution, count))
-            continue
-        at = (slots[0], choices[0])
-        if not missing[at]:
-            raise ValueError(f"choice {row['choices'][0]!r} in slot {row['slots'][0]!r} is there twice.")
-        contributions[at], subgraph[at], frequencies[at] = contribution, of_subgraphs, row["frequency"]
-        missing[at] = False
-    if missing.any():
-        s, k = missing.nonzero()[0].tolist()
-        raise ValueError(
-            f"this prior of {space.name} says nothing of choice {space.slots[s].choices[k].name!r} in slot "
-            f"{space.slots[s].name!r}: it was saved for a space of other choices."
-        )
-    total = frequencies.sum(1)
-    if ((total - 1).abs() > _ROUNDING).any():
-        s = int((total - 1).abs().argmax())
-        raise ValueError(f"frequencies in slot {space.slots[s].name!r} add up to {float(total[s]):g}, not to 1.")
-    return Prior(
-        space,
-        task,
-        head["evidence"],
-        contributions,
-        subgraph,
-        frequencies,
-        tuple(graphs),
-        head["scale"],
-        head["num_good"],
-        head["labels_read"],
-        head["detail"],
-    )
-
-
-def _check_head(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What all rows of a prior have in common; ValueError if they differ, or for what no prior has."""
-    head = {name: rows[0][name] for name in _HEAD}
-    if head["evidence"] not in EVIDENCE:
-        raise unknown("evidence", head["evidence"], EVIDENCE)
-    if not 0 < head["scale"] < math.inf:
-        raise ValueError(f"scale must be a finite number above 0, got {head['scale']}.")
-    for name in ("num_good", "labels_read"):
-        if head[name] < 0:
-            raise ValueError(f"{name} is a number of architectures or labels, got {head[name]}.")
-    for row in rows:
-        for name, value in head.items():
-            if row[name] != value:
-                raise ValueError(f"{name} is {shortened(value)} in one row and {shortened(row[name])} in another.")
-    return head
-
-
-def _check_row(space: SearchSpace, row: dict[str, Any]) -> tuple[list[int], list[int]]:
-    """Numbers of the slots and choices of a component; ValueError if they are not of the space, or for its values."""
-    if row["component"] not in COMPONENTS:
-        raise unknown("component", row["component"], COMPONENTS)
-    names, chosen = row["slots"], row["choices"]
-    slot_index = {slot.name: s for s, slot in enumerate(space.slots)}
-    for name in names:
-        if name not in slot_index:
-            raise unknown(f"slot of {space.name}", name, list(slot_index))
-    slots = [slot_index[name] for name in names]
-    is_one = len(names) == 1 or row["component"] == "subgraph"
-    if not names or len(names) != len(chosen) or len(set(names)) < len(names) or not is_one:
-        raise ValueError(
-            f"an operation has one slot and choice, a subgraph as many choices as slots: a {row['component']} has "
-            f"{shortened(names)} and {shortened(chosen)}."
-        )
-    for s, name in zip(slots, chosen, strict=True):
-        if name not in space.choice_index[s]:
-            raise unknown(f"choice in slot {space.slots[s].name!r} of {space.name}", name, space.choice_index[s])
-    if not 0 <= row["frequency"] <= 1 + _ROUNDING:
-        raise ValueError(f"a frequency is a share from 0 to 1, that of {shortened(chosen)} is {row['frequency']}.")
-    for name in ("contribution", "subgraph_contribution"):
-        if row[name] is not None and math.isinf(row[name]):
-            raise ValueError(f"a {name} is a finite number or none, that of {shortened(chosen)} is {row[name]}.")
-    return slots, [space.choice_index[s][name] for s, name in zip(slots, chosen, strict=True)]

@@ -24,7 +24,7 @@ MAX_PLAYERS = 8
 
 
 @cache
-def _shapley_matrix(num_players: int) -> torch.Tensor:
+def shapley_matrix(num_players: int) -> torch.Tensor:
     r"""The linear map from the values of all coalitions to Shapley values, ``(2^players, players)``.
 
     Coalition c holds player i if bit i of c is set. Of n players, a member counts a coalition of s with
@@ -81,7 +81,7 @@ def shapley_contributions(
         keep |= ~owner.any(0)
         reduced = space.remove(indices[:, None, :], keep[None])  # (batch, coalitions, slots)
         values = value(reduced.reshape(-1, space.num_slots)).reshape(len(indices), -1)
-        contributions[:, game] = (values.double() @ _shapley_matrix(len(game))).float()
+        contributions[:, game] = (values.double() @ shapley_matrix(len(game))).float()
     return contributions
 
 

@@ -1,19 +1,38 @@
-"""How priors pass from task to task and from space to space."""
+"""Priors for tasks and spaces without measurements, from priors of other tasks and spaces."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import wraps
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from ..spaces import TASK_KINDS, SearchSpace
-from .prior import EVIDENCE, Prior
+from .data import EVIDENCE, PriorData, absent, uniform_distribution
+
+# All were chosen on NAS-Bench-201 and NAS-Bench-101 as new spaces.
+SLOT_KERNEL = 0.05  # squared width of the kernel that chooses which slots of the other space are read
+PLACE_KERNEL = 0.5  # of the one that says how near the nearest slot is
+CHOICE_KERNEL = 0.3  # of the one between descriptions of choices
+COST_WEIGHT = 0.1  # of the trend with costs, beside a weight of up to 1 of choices that are alike
+LEAST_SIMILARITY = 0.05  # in sum over the other space's choices, below which a contribution is not known
+LEAST_WEIGHT = 0.02  # of a space unlike the target in an average over spaces, where all are unlike it
+# Frequencies, in units of those of chance, are added to before the logarithm: a choice that no good architecture has
+# counts as a tenth of chance.
+RATIO_OFFSET = 0.1
+SLOPE_RIDGE = 1.0  # of the trend with costs: none follows from few choices
+LARGEST_TREND = 2.0  # in logarithms of frequency: costs alone make no choice more than 7 times as frequent as chance
+LEAST_FREQUENCY = 1e-3  # in units of that of chance, of what every choice keeps
+
+P = TypeVar("P", bound=PriorData)
+T = TypeVar("T")
 
 
-def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> Prior:
+def average(priors: Sequence[P], weights: Sequence[float] | None = None) -> P:
     """The (weighted) mean of priors of one space, each in its own scale."""
     shares = torch.tensor([1.0] * len(priors) if weights is None else list(weights), dtype=torch.float32, device="cpu")
     shares = shares / shares.sum()
@@ -26,7 +45,7 @@ def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> 
 
     return replace(
         priors[0],
-        evidence=EVIDENCE[max(EVIDENCE.index(prior.evidence) for prior in priors)],
+        evidence=EVIDENCE[max(EVIDENCE.index(prior.evidence) for prior in priors)],  # the weakest
         contributions=mean([prior.contributions / prior.scale for prior in priors]) * scale,
         subgraph_contributions=mean([prior.subgraph_contributions / prior.scale for prior in priors]) * scale,
         frequencies=mean([prior.frequencies for prior in priors]),
@@ -38,94 +57,149 @@ def average(priors: Sequence[Prior], weights: Sequence[float] | None = None) -> 
     )
 
 
-SLOT_KERNEL, PLACE_KERNEL, CHOICE_KERNEL, COST_WEIGHT = 0.05, 0.5, 0.3, 0.1
-_PAIRS = 256  # of spaces that are remembered; the known ones make fewer than half as many
+# ---------------------------------------------------------------------- similarity of spaces
 
 
-@lru_cache(_PAIRS)
-def likeness(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
-    """How alike each target (slot, choice) and source (slot, choice) are, ``(slots, choices, slots', choices')``.
+def once_a_pair(function: Callable[[SearchSpace, SearchSpace], T]) -> Callable[[SearchSpace, SearchSpace], T]:
+    """The function, computed once for each pair of spaces, as long as both of them are in use."""
+    found: WeakKeyDictionary[SearchSpace, WeakKeyDictionary[SearchSpace, T]] = WeakKeyDictionary()
 
-    Product of a kernel on where slots sit, which sums to 1 over the source's slots of the same kind (so that the ones
-    that sit most alike are read, however far that is), and one on what choices are.
+    @wraps(function)
+    def of_pair(source: SearchSpace, target: SearchSpace) -> T:
+        of_source = found.setdefault(source, WeakKeyDictionary())
+        if target not in of_source:
+            of_source[target] = function(source, target)
+        return of_source[target]
+
+    return of_pair
+
+
+def _slot_distances(source: SearchSpace, target: SearchSpace) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared distance of where slots sit, and which are not of one kind, both ``(target slots, source slots)``."""
+    squared = torch.cdist(target.slot_features, source.slot_features).square()
+    kinds = torch.tensor([[a.kind != b.kind for b in source.slots] for a in target.slots], device="cpu")
+    return squared, kinds
+
+
+@once_a_pair
+def choice_similarity(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
+    """Similarity of each target (slot, choice) and source (slot, choice), ``(slots, choices, slots', choices')``.
+
+    Product of a kernel on where slots sit, which sums to 1 over the source's slots of the same kind (so that the most
+    similar ones are read, however far they are), and one on the descriptions of choices.
     """
-    where = torch.cdist(target.slot_features, source.slot_features).square()
-    same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots], device="cpu")
-    slots = (-where / SLOT_KERNEL).masked_fill(~same_kind, -torch.inf).softmax(1).nan_to_num()
+    squared, other_kind = _slot_distances(source, target)
+    slots = (-squared / SLOT_KERNEL).masked_fill(other_kind, -torch.inf).softmax(1).nan_to_num()
     what = torch.cdist(target.choice_descriptions.flatten(0, 1), source.choice_descriptions.flatten(0, 1)).square()
     choices = (-what / CHOICE_KERNEL).exp().reshape(*target.choice_mask.shape, *source.choice_mask.shape)
     both = slots[:, None, :, None] * choices
     return both * target.choice_mask[:, :, None, None] * source.choice_mask
 
 
-@lru_cache(_PAIRS)
-def closeness(source: SearchSpace, target: SearchSpace) -> float:
-    """How much a prior of `source` says about `target`, above 0 to about 1; the weight it is averaged with.
+@once_a_pair
+def space_similarity(source: SearchSpace, target: SearchSpace) -> float:
+    """Similarity of two spaces, 0.02 to 1.02: the weight of a prior of `source` in an average for `target`.
 
-    Mean over the target's slots of how near the nearest slot of the source sits, times how alike choices are.
+    Mean over the target's slots of the kernel on the distance of the nearest slot of the source, times the mean
+    similarity of choices.
     """
-    where = torch.cdist(target.slot_features, source.slot_features).square()
-    same_kind = torch.tensor([[a.kind == b.kind for b in source.slots] for a in target.slots], device="cpu")
-    near = (-where / PLACE_KERNEL).exp().masked_fill(~same_kind, 0).max(1).values
-    alike = likeness(source, target).sum((2, 3)).clamp(max=1).sum(1) / target.sizes
-    return 0.02 + float((near * alike).mean())
+    squared, other_kind = _slot_distances(source, target)
+    near = (-squared / PLACE_KERNEL).exp().masked_fill(other_kind, 0).max(1).values
+    alike = choice_similarity(source, target).sum((2, 3)).clamp(max=1).sum(1) / target.sizes
+    return LEAST_WEIGHT + float((near * alike).mean())
 
 
-def carry(space: SearchSpace, prior: Prior) -> Prior:
-    """A prior of another space as one of `space`; see `Prior.carried_over`."""
-    weights = likeness(prior.space, space)
+# ---------------------------------------------------------------------- from space to space
+
+
+def transfer(space: SearchSpace, prior: P) -> P:
+    """A prior of another space as one of `space`; see `pkgen_hf.Prior.carried_over`."""
+    weights = choice_similarity(prior.space, space)
 
     def mean(values: torch.Tensor) -> torch.Tensor:
         known = ~values.isnan()
         total = torch.einsum("skul,ul->sk", weights, known.float())
-        return torch.where(total > 0.05, torch.einsum("skul,ul->sk", weights, values.nan_to_num()) / total, torch.nan)
+        means = torch.einsum("skul,ul->sk", weights, values.nan_to_num()) / total
+        return torch.where(total > LEAST_SIMILARITY, means, torch.nan)
 
-    # A choice is as much more frequent than by chance as the choices alike were. Where nothing is alike it is as
-    # frequent as its cost makes it in the other space: the slope of log frequency on effects on cost is carried.
-    mask, mask_there = space.choice_mask, prior.space.choice_mask
-    chance = mask_there.float() / prior.space.sizes[:, None]
-    ratio = prior.frequencies / chance.clamp(min=1e-9)
-    effects = prior.space.cost_effects[..., :2].mean(-1)
-    gain = (0.1 + ratio).log()[mask_there]
-    there = effects[mask_there] - effects[mask_there].mean()
-    slope = float((there * (gain - gain.mean())).sum() / (there.square().sum() + 1))
-    by_cost = (slope * space.cost_effects[..., :2].mean(-1)).clamp(-2, 2).exp()
-    total = weights.sum((2, 3)) + COST_WEIGHT
-    carried = (torch.einsum("skul,ul->sk", weights, ratio) + COST_WEIGHT * by_cost) / total
-    frequencies = torch.where(mask, carried + 1e-3, 0.0)
     return replace(
         prior,
         space=space,
         evidence="from other spaces",
         contributions=mean(prior.contributions),
         subgraph_contributions=mean(prior.subgraph_contributions),
-        frequencies=frequencies / frequencies.sum(1, keepdim=True),
+        frequencies=_transferred_frequencies(space, prior, weights),
         subgraphs=(),
     )
 
 
-def select_prior(priors: Sequence[Prior], space: SearchSpace, task: str | None) -> Prior:
-    """The best prior at hand for a space and task.
+def _transferred_frequencies(space: SearchSpace, prior: PriorData, weights: torch.Tensor) -> torch.Tensor:
+    """Frequencies in `space`, ``FloatTensor (slots, choices)``.
 
-    The task's own; else of the space's other tasks, those of the same kind if there are any; else from other spaces,
-    of which the priors for the same kind of task are read (else those for the kinds that share most traits with it),
-    a consensus in place of single tasks. Without a task, the average over the space's tasks. Absent if there is none.
+    In units of those of chance, each is the weighted mean of similar choices of the other space and of the trend that
+    frequencies there have with costs.
     """
+    ratio = prior.frequencies / uniform_distribution(prior.space).clamp(min=1e-9)  # 0 where there is no choice
+    trend = (_cost_slope(prior.space, ratio) * mean_cost_effects(space)).clamp(-LARGEST_TREND, LARGEST_TREND).exp()
+    total = weights.sum((2, 3)) + COST_WEIGHT
+    mixed = (torch.einsum("skul,ul->sk", weights, ratio) + COST_WEIGHT * trend) / total
+    frequencies = torch.where(space.choice_mask, mixed + LEAST_FREQUENCY, 0.0)
+    return frequencies / frequencies.sum(1, keepdim=True)
+
+
+def mean_cost_effects(space: SearchSpace) -> torch.Tensor:
+    """Mean of what each choice does to multiply-adds and to parameters, ``FloatTensor (slots, choices)``."""
+    return space.cost_effects[..., :2].mean(-1)
+
+
+def _cost_slope(space: SearchSpace, ratio: torch.Tensor) -> float:
+    """Slope of the logarithm of frequencies (in units of chance) on what choices do to costs, by ridge regression."""
+    effects = mean_cost_effects(space)[space.choice_mask]
+    gain = (RATIO_OFFSET + ratio).log()[space.choice_mask]
+    centred = effects - effects.mean()
+    return float((centred * (gain - gain.mean())).sum() / (centred.square().sum() + SLOPE_RIDGE))
+
+
+def carried_over(space: SearchSpace, priors: Sequence[P], task: str | None) -> P:
+    """A prior for a space or task without measurements, from at least one prior of others.
+
+    Priors of the same space are averaged; without any, those of other spaces are, in proportion to their similarity.
+    """
+    here = [prior for prior in priors if prior.space == space]
+    if here:
+        used, mean, evidence = here, average(here), "carried over"
+    else:
+        used, evidence = list(priors), "from other spaces"
+        mean = average(
+            [transfer(space, prior) for prior in used], [space_similarity(prior.space, space) for prior in used]
+        )
+    names = ", ".join(f"{prior.space.name}/{prior.task or 'all'}" for prior in used[:4])
+    more = f" and {len(used) - 4} more" if len(used) > 4 else ""
+    if all(prior.evidence == "absent" for prior in used):
+        evidence = "absent"
+    return replace(mean, task=task, evidence=evidence, detail=f"from {names}{more}", subgraphs=())
+
+
+# ---------------------------------------------------------------------- choosing one
+
+
+def select(priors: Sequence[PriorData], space: SearchSpace, task: str | None) -> PriorData:
+    """The best of `priors`, or made of them, for a space and task; see `pkgen_hf.priors.prior.select_prior`."""
     here = [prior for prior in priors if prior.space == space]
     own = [prior for prior in here if prior.task == task]
     if own:
         return own[0]
     kind = task_kind(space, task)
-    alike = [prior for prior in here if task_kind(prior.space, prior.task) == kind] or here
-    if alike and task is None:
-        return replace(average(alike), task=None)
-    if alike:
-        return Prior.carried_over(space, alike, task)
+    same_kind = [prior for prior in here if task_kind(prior.space, prior.task) == kind] or here
+    if same_kind and task is None:
+        return replace(average(same_kind), task=None)
+    if same_kind:
+        return carried_over(space, same_kind, task)
     elsewhere = consensus_of(priors, kind)
-    return Prior.carried_over(space, elsewhere, task) if elsewhere else Prior.absent(space, task)
+    return carried_over(space, elsewhere, task) if elsewhere else absent(space, task)
 
 
-def consensus_of(priors: Sequence[Prior], kind: str) -> list[Prior]:
+def consensus_of(priors: Sequence[P], kind: str) -> list[P]:
     """Of each space the prior for a kind of task: its consensus if there is one, else those of single tasks.
 
     Where no space has that kind, the priors of the kinds that share most traits with it.

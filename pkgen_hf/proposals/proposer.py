@@ -29,7 +29,8 @@ from ..errors import TooFew, shortened, unknown
 from ..files import user_path, write_json
 from ..inputs import on_cpu, to_architecture, to_scores, whole_number
 from ..pipeline_pkgen import PKGenPipeline
-from ..priors.prior import MIN_EVALUATIONS, Prior
+from ..priors.from_evaluations import MIN_EVALUATIONS
+from ..priors.prior import Prior
 from ..spaces import SearchSpace, get_space
 
 POOL = 512  # architectures written from the carried-over prior, before any score is known

@@ -1,4 +1,4 @@
-"""Cards: the README.md of what is published, from templates in ``card_templates`` and what was measured and recorded.
+"""Cards: the README.md of what is published, from templates and what was measured and recorded.
 
 Numbers come from the checkpoint, its ``training.json`` and the files of ``recipes/reproduce.py``; none is typed.
 """
@@ -12,18 +12,26 @@ from typing import Any
 
 from huggingface_hub import CardData, DatasetCard, EvalResult, ModelCard, ModelCardData, RepoCard, SpaceCard
 
-from ..benchmarks.origins import PAPER, Origin, origin
 from ..errors import unknown
 from ..files import atomic_write, read_json, real_path
 from ..hub.download import PRIORS_FOLDER
 from ..hub.loading import count_parameters
-from ..spaces import TASK_KINDS, get_space, list_spaces
+from ..spaces import DEFAULT_SPACE, TASK_KINDS, Origin, SearchSpace, get_space, list_spaces
+from ..spaces.benchmark import bibtex
 from .card_rules import check_card
 
 PLACEHOLDER = "org/name"  # of a repository that is not known yet
 TAG = "pkgen-hf"  # in the header of every card that is written here
 TEMPLATES = Path(__file__).parent / "templates"
 RECORD = "training.json"
+PAPER = bibtex(
+    "inproceedings",
+    "xie2025pgnag",
+    "Prior Knowledge Guided Neural Architecture Generation",
+    "Xie, Jingrong and Ji, Han and Sun, Yanan",
+    "International Conference on Machine Learning",
+    2025,
+)
 
 _CARDS = {"model": ModelCard, "dataset": DatasetCard, "space": SpaceCard}
 _PROTOCOLS = {
@@ -89,7 +97,7 @@ def pipeline_card(
     own = tables[0]["rows"] if tables and tables[0]["title"] == _PROTOCOLS["same-benchmark"][0] else []
     known = [name for name in spaces if name in list_spaces()]  # others are spaces of the user's own
     origins = origins_of([*known, *labels])
-    example = next((name for name in ("nas-bench-201", *known) if name in known), list_spaces()[0])
+    example = next((name for name in (DEFAULT_SPACE, *known) if name in known), DEFAULT_SPACE)
     title = repo_id.split("/")[-1] if repo_id != PLACEHOLDER else "PKGen"
     data = ModelCardData(
         library_name="diffusers",
@@ -186,7 +194,8 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
     found = []
     for record in (r for r in records if r["protocol"] == "same-benchmark"):
         for row in (row for row in record["rows"] if row["method"] == _PKGEN):
-            task = get_space(record["space"]).tasks[row["task"]]
+            space = get_space(record["space"])
+            task, benchmark = space.tasks[row["task"]], space.origin.title if space.origin else space.name
             metric = "accuracy" if "classification" in TASK_KINDS[task.kind] else "score"
             columns = {"test" if row["scores"] == "test" else "validation": "validation"}
             columns |= {"test": "test"} if "test" in row else {}
@@ -196,7 +205,7 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
                     EvalResult(
                         task_type=task.kind,
                         dataset_type=record["space"],
-                        dataset_name=f"{origin(record['space']).title}, {row['task']}",
+                        dataset_name=f"{benchmark}, {row['task']}",
                         dataset_config=row["task"],
                         dataset_split=split,
                         metric_type=metric,
@@ -231,7 +240,7 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | 
     """
     folder = Path(folder)
     config = _network_config(folder / "config.json")
-    about, record = origin(config["space"]), _record(folder)
+    origins, record = origins_of([config["space"]]), _record(folder)
     training: dict[str, Any] = {}
     if record.get("history"):
         last = record["history"][-1]
@@ -279,8 +288,8 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | 
         parameters=count_parameters(folder, "model", variant),
         processor=(folder / "preprocessor_config.json").is_file(),
         training=training,
-        about=about,
-        citations=citations_of([about]),
+        origins=origins,
+        citations=citations_of(origins),
     )
 
 
@@ -326,9 +335,17 @@ def _record(folder: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
+def origin_of(space: SearchSpace) -> Origin:
+    """Where the measurements of a space come from; ValueError for a space that does not say."""
+    if space.origin is None:
+        raise ValueError(f"{space.name} has no origin, which the card of its data set names: set its attribute origin")
+    return space.origin
+
+
 def origins_of(spaces: Iterable[str]) -> list[Origin]:
-    """Origins of spaces, each benchmark once."""
-    return list({(about := origin(name)).title: about for name in spaces}.values())
+    """Origins of the spaces that have one, each benchmark once."""
+    found = (get_space(name).origin for name in spaces)
+    return list({origin.title: origin for origin in found if origin is not None}.values())
 
 
 def citations_of(origins: Sequence[Origin]) -> str:

@@ -24,19 +24,18 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
 from rich.console import Console
 
-from ..benchmarks.latencies import SUFFIX, LatencyTable
-from ..benchmarks.origins import LATENCIES, Origin, origin
+from ..benchmarks.latencies import SUFFIX, LatencyTable, published_latencies
 from ..benchmarks.readers import source_files
-from ..benchmarks.score_table import MEASURES, SPLITS, load_benchmark, package_of
+from ..benchmarks.score_table import MEASURES, SPLITS
+from ..benchmarks.sources import load_benchmark, package_of
 from ..files import is_empty, replace_folder, user_path
 from ..hub.download import PRIORS_FOLDER, checkpoint_folder
 from ..priors.files import load_priors
-from ..spaces import SearchSpace, get_space
+from ..spaces import DEFAULT_SPACE, Origin, SearchSpace, get_space
 from .card_rules import check_card
-from .cards import PLACEHOLDER, TAG, TEMPLATES, citations_of, origins_of, render
+from .cards import PLACEHOLDER, TAG, TEMPLATES, citations_of, origin_of, origins_of, render
 
 PRIORS = PRIORS_FOLDER  # the name of a data set of priors
-_DEFAULT = "nas-bench-201"  # the config of priors that is loaded if none is named, where there is one
 _CHUNK = 65_536  # rows that are checked at a time
 _MANY = 16  # files of a source that the card lists one by one
 
@@ -74,13 +73,13 @@ def build_benchmark(
     Raises
     ------
     ValueError
-        For a table that is not what the benchmark should have: wrong number of rows, an architecture twice, accuracies
-        below 0 or above 100, or missing ones where all were measured.
+        For a space without an origin, or a table that is not what the benchmark should have: wrong number of rows, an
+        architecture twice, accuracies below 0 or above 100, or missing ones where all were measured.
     FileExistsError
         If `folder` holds something else.
     """
     space = get_space(name)
-    about, folder = origin(space.name), _may_write(folder)
+    about, folder = origin_of(space), _may_write(folder)
     say = Console(stderr=True, quiet=quiet, highlight=False).print
     say(f"{space.name}: reading")
     table = _as_published(load_benchmark(space, source, quiet=quiet).with_format("arrow")[:])
@@ -101,7 +100,7 @@ def build_benchmark(
 def build_priors(checkpoint: str | Path, folder: str | Path, quiet: bool = False, repo_id: str = PLACEHOLDER) -> Built:
     """Write the priors of a checkpoint as a data set; parameters and errors as of `build_benchmark`."""
     found, folder = checkpoint_folder(checkpoint), _may_write(folder)
-    files = sorted((found / PRIORS_FOLDER).glob("*.parquet"), key=lambda file: (file.stem != _DEFAULT, file.stem))
+    files = sorted((found / PRIORS_FOLDER).glob("*.parquet"), key=lambda file: (file.stem != DEFAULT_SPACE, file.stem))
     if not files:
         raise ValueError(f"the checkpoint {checkpoint} has no priors")
     configs, priors = {}, []
@@ -134,7 +133,7 @@ def build_latencies(
     Parameters
     ----------
     name
-        One of `LATENCIES`.
+        One of `published_latencies`.
     source
         Parquet file with columns as of `LatencyTable`; those of energies are kept as well.
     folder, quiet, repo_id
@@ -148,7 +147,7 @@ def build_latencies(
     FileExistsError
         If `folder` holds something else.
     """
-    space_name, about = LATENCIES[name]
+    space_name, about = published_latencies()[name]
     folder = _may_write(folder)
     if source is None:
         raise ValueError(f"{name} has no PyPI package: name a Parquet file as --source")
@@ -215,7 +214,7 @@ def _as_published(table: pa.Table) -> pa.Table:
 
 def check_table(space: SearchSpace, table: pa.Table) -> None:
     """ValueError if a standard table is not what its benchmark should have; see `build_benchmark`."""
-    about = origin(space.name)
+    about = origin_of(space)
     if about.whole is not None and table.num_rows != about.whole:
         raise ValueError(
             f"{about.title} has {about.whole:,} measured architectures, this table has {table.num_rows:,} rows"
@@ -275,10 +274,10 @@ def _list_files(files: Sequence[Path], below: Path) -> str:
 def _sources(space: SearchSpace, source: str | Path | None) -> str:
     """What was read, with what it takes to recognise it."""
     if source is None:
-        name, pattern = package_of(space.name)
-        package = importlib.metadata.distribution(name)
+        found = package_of(space)
+        package = importlib.metadata.distribution(found.name)
         root = Path(str(package.locate_file("")))
-        paths = sorted(root / file for file in package.files or [] if file.match(pattern))
+        paths = sorted(root / file for file in package.files or [] if file.match(found.files))
         return f"The PyPI package `{package.metadata['Name']}` {package.version}:\n\n" + _list_files(paths, root)
     path = Path(source)
     if path.exists():

@@ -1,85 +1,31 @@
-"""Search spaces by name."""
+"""Search spaces: what they are made of, those of published benchmarks, and how to register one's own."""
 
-from functools import cache
+from .base import SearchSpace
+from .benchmark import Origin, Package, Reader
+from .parts import ACTIVATIONS, AGGREGATIONS, CHOICE_KINDS, RELATIONS, SLOT_KINDS, Choice, Slot
+from .registry import DEFAULT_SPACE, get_space, list_spaces, register_modules, register_space, unregister_space
+from .tasks import TASK_KINDS, TASK_TRAITS, Task
 
-from ..errors import unknown
-from .base import RESERVED, SearchSpace
-from .darts import DARTSSpace
-from .mnasnet import MnasNetSpace
-from .nas_bench_101 import NASBench101Space
-from .nas_bench_201 import NASBench201Space
-from .nas_bench_asr import NASBenchASRSpace
-from .nas_bench_graph import NASBenchGraphSpace
-from .nas_bench_macro import NASBenchMacroSpace
-from .nas_bench_nlp import NASBenchNLPSpace
-from .nats_bench_size import NATSSizeSpace
-from .parts import (
-    ACTIVATIONS,
-    AGGREGATIONS,
-    CHOICE_KINDS,
-    RELATIONS,
-    SLOT_KINDS,
-    TASK_KINDS,
-    TASK_TRAITS,
-    Choice,
-    Slot,
-    Task,
-)
-from .transnas_bench_101 import TransNASMacroSpace, TransNASMicroSpace
-
-_SPACES: dict[str, type[SearchSpace]] = {
-    "darts": DARTSSpace,
-    "mnasnet": MnasNetSpace,
-    "nas-bench-101": NASBench101Space,
-    "nas-bench-201": NASBench201Space,
-    "nas-bench-asr": NASBenchASRSpace,
-    "nas-bench-graph": NASBenchGraphSpace,
-    "nas-bench-macro": NASBenchMacroSpace,
-    "nas-bench-nlp": NASBenchNLPSpace,
-    "nats-bench-size": NATSSizeSpace,
-    "transnas-bench-101-micro": TransNASMicroSpace,
-    "transnas-bench-101-macro": TransNASMacroSpace,
-}
-RESERVED.update(_SPACES)
-
-
-def list_spaces() -> list[str]:
-    """Names that `get_space` knows."""
-    return list(_SPACES)
-
-
-@cache
-def _build(name: str) -> SearchSpace:
-    return _SPACES[name]()  # type: ignore[call-arg]
-
-
-def get_space(space: str | SearchSpace) -> SearchSpace:
-    """The search space called `space`, or `space` itself if it is one already.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, with the nearest known one.
-    """
-    if isinstance(space, SearchSpace):
-        return space.checked
-    if not isinstance(space, str) or space not in _SPACES:
-        raise unknown("search space", space, list_spaces())
-    return _build(space)
-
+register_modules(__path__)
 
 __all__ = [
     "ACTIVATIONS",
     "AGGREGATIONS",
     "CHOICE_KINDS",
+    "DEFAULT_SPACE",
     "RELATIONS",
     "SLOT_KINDS",
     "TASK_KINDS",
     "TASK_TRAITS",
     "Choice",
+    "Origin",
+    "Package",
+    "Reader",
     "SearchSpace",
     "Slot",
     "Task",
     "get_space",
     "list_spaces",
+    "register_space",
+    "unregister_space",
 ]

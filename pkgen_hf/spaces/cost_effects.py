@@ -1,37 +1,61 @@
-"""What each choice of a space does to the cost of a network, which the denoiser reads.
+"""Costs of a space's architectures, and what each choice does to them, which the denoiser is conditioned on.
 
-    python -m pkgen_hf.spaces.cost_effects
-
-writes the effects of the benchmarks' spaces to the file that is shipped with the package, so that nobody has to count
-the costs of thousands of networks first. It must be run when their slots, choices or costs change; of a space that is
-not as it was when the file was written, the effects are measured anew.
+The effects of the benchmarks' spaces are shipped with the package, so that nobody has to count the costs of thousands
+of networks first. ``python -m pkgen_hf.spaces`` writes them; it must be run when slots, choices or costs of these
+spaces change. Where a space is not as it was when the file was written, its effects are measured.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
-from .parts import COST_FEATURES
-
-if TYPE_CHECKING:
-    from .base import SearchSpace
+from .parts import COST_FEATURES, constant
+from .rows import Rows
 
 FILE = Path(__file__).with_suffix(".safetensors")
-_SAMPLES = 8192  # networks whose costs are counted
-_PROBES = 16
+SAMPLES = 8192  # networks whose costs are counted: a mean over those of one choice in ten has an error of 0.035
+PROBES = 16  # networks whose costs are part of the fingerprint; any change of formulas changes those of most of them
 
 
-def measured_effects(space: SearchSpace) -> torch.Tensor:
-    """The effects, from the costs of random networks; see `SearchSpace.cost_effects`."""
+class Costs(Rows):
+    """Counts of parameters and multiply-adds, and the features of choices that follow from them."""
+
+    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+        """Trainable parameters of each network at the task's scale, ``LongTensor (batch,)``."""
+        raise NotImplementedError(f"{self.name} has no count of parameters")
+
+    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+        """Multiply-adds of one forward pass at the task's scale, ``LongTensor (batch,)``."""
+        raise NotImplementedError(f"{self.name} has no count of multiply-adds")
+
+    @cached_property
+    @constant
+    def choice_features(self) -> torch.Tensor:
+        """What each choice is, ``FloatTensor (slots, choices, CHOICE_FEATURES)``, zero where there is none."""
+        return torch.cat([self.choice_descriptions, self.cost_effects], dim=-1)
+
+    @cached_property
+    @constant
+    def cost_effects(self) -> torch.Tensor:
+        """What each choice does to the cost of a network, ``FloatTensor (slots, choices, COST_FEATURES)``.
+
+        Mean logarithm of multiply-adds, and of parameters, of random valid networks with the choice, less that of all,
+        in standard deviations; and whether the space counts costs at all (all are 0 if not).
+        """
+        shipped = shipped_effects(self)
+        return measured_effects(self) if shipped is None else shipped
+
+
+def measured_effects(space: Costs) -> torch.Tensor:
+    """The effects, from the costs of random networks; see `Costs.cost_effects`."""
     effects = torch.zeros(space.num_slots, space.num_choices, COST_FEATURES, dtype=torch.float32)
-    rows = space.sample(_SAMPLES, torch.Generator().manual_seed(0))
+    rows = space.sample(SAMPLES, torch.Generator().manual_seed(0))
     rows = rows[space.is_valid(rows)]
     try:
         costs = [space.flops(rows), space.parameters(rows)]
@@ -51,7 +75,7 @@ def measured_effects(space: SearchSpace) -> torch.Tensor:
     return effects
 
 
-def shipped_effects(space: SearchSpace) -> torch.Tensor | None:
+def shipped_effects(space: Costs) -> torch.Tensor | None:
     """The effects in the file; None if it has none of a space with this name, slots, choices and costs."""
     with safe_open(FILE, "pt") as file:
         written = (file.metadata() or {}).get(space.name)
@@ -60,9 +84,9 @@ def shipped_effects(space: SearchSpace) -> torch.Tensor | None:
         return file.get_tensor(space.name)
 
 
-def fingerprint(space: SearchSpace) -> str:
+def fingerprint(space: Costs) -> str:
     """A digest of what effects follow from: names of slots and choices, and the costs of a few networks."""
-    rows = torch.arange(1, _PROBES + 1)[:, None] * torch.arange(1, space.num_slots + 1) % space.sizes
+    rows = torch.arange(1, PROBES + 1)[:, None] * torch.arange(1, space.num_slots + 1) % space.sizes
     rows = rows[space.is_valid(rows)]
     try:
         costs = [space.flops(rows).tolist(), space.parameters(rows).tolist()]
@@ -70,20 +94,3 @@ def fingerprint(space: SearchSpace) -> str:
         costs = []
     slots = [[slot.name, *(choice.name for choice in slot.choices)] for slot in space.slots]
     return hashlib.sha256(json.dumps([slots, costs]).encode()).hexdigest()
-
-
-def write(path: Path = FILE) -> None:
-    """Measure the effects of every space of the benchmarks, and write them."""
-    from . import get_space, list_spaces
-
-    spaces = [get_space(name) for name in list_spaces()]
-    save_file(
-        {space.name: measured_effects(space) for space in spaces},
-        path,
-        metadata={space.name: fingerprint(space) for space in spaces},
-    )
-
-
-if __name__ == "__main__":
-    write()
-    print(f"written to {FILE}")

@@ -9,41 +9,30 @@ It may stand in a line of code or of a log, over several lines, and with lists o
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..errors import shortened
-from .base import SearchSpace, _join
-from .parts import Choice, Graph, Slot, Task, constant, moved_once
+from .base import SearchSpace
+from .benchmark import Origin, bibtex
+from .darts_cells import CELLS, NODES, OPERATIONS, PAIRS, count_cells, number_table
+from .darts_costs import LARGE_CHANNELS, LARGE_LAYERS, cost_table, fixed_costs, large_fixed_costs
+from .parts import Choice, Graph, Slot, constant, on_device
 from .pasted import arguments, literal
+from .registry import register_space
+from .strings import join_columns
+from .tasks import Task
+from .training import IMAGENET
 
-OPERATIONS = (
-    Choice("max_pool_3x3", "pooling", kernel=3, aggregation="max"),
-    Choice("avg_pool_3x3", "pooling", kernel=3, aggregation="mean"),
-    Choice("skip_connect", "identity"),
-    Choice("sep_conv_3x3", "convolution", kernel=3, separable=True),
-    Choice("sep_conv_5x5", "convolution", kernel=5, separable=True),
-    Choice("dil_conv_3x3", "convolution", kernel=3, dilation=2, separable=True),
-    Choice("dil_conv_5x5", "convolution", kernel=5, dilation=2, separable=True),
-)
-NODES = range(2, 6)
-CELLS = ("normal", "reduce")
-# Pairs of earlier nodes, so ordered that those which node i may read are the first i (i - 1) / 2.
-PAIRS = tuple((low, high) for high in range(1, 5) for low in range(high))
 TASKS = {
-    "cifar10": Task("image-classification", guess=10.0, num_classes=10, image_size=32),
-    "imagenet1k": Task("image-classification", guess=0.1, num_classes=1000, image_size=224),
+    "cifar10": Task("image-classification", chance_score=10.0, num_classes=10, image_size=32),
+    "imagenet1k": Task("image-classification", chance_score=0.1, num_classes=1000, image_size=224),
 }
-CHANNELS, LAYERS = 32, 8
-LARGE_CHANNELS, LARGE_LAYERS = 48, 14  # with which DARTS evaluates a genotype on ImageNet
-STEM_WIDENING, CELL_WIDENING = 3, len(NODES)
 
 _PAIR = r"\(\s*['\"]{0}[^'\"]*)['\"]\s*,\s*{0}[0-9]+)\s*\)"
 _LIST = rf"(\[\s*(?:{_PAIR.format('(?:')}\s*(?:,\s*|(?=\])))*\])"
@@ -53,176 +42,22 @@ _GENOTYPE = re.compile(rf"\s*Genotype\(\s*{_FIELDS[0]}\s*,\s*{_FIELDS[1]}\s*\)\s
 _EDGE = re.compile(_PAIR.format("("))
 _ARGUMENTS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _DIGITS = np.array([str(digit) for digit in range(10)], dtype=object)
-
-
-class CellShape(NamedTuple):
-    """One cell of a network.
-
-    `before` and `inputs` are the channels of nodes 0 and 1 as they come, `width` those of the cell's own nodes;
-    `reduces`: the cell halves the resolution; `shrinks`: the cell before does, so that node 0 comes at twice the size.
-    """
-
-    before: int
-    inputs: int
-    width: int
-    reduces: bool
-    shrinks: bool
-
-
-def cell_shapes(channels: int = CHANNELS, cells: int = LAYERS, is_large: bool = False) -> list[CellShape]:
-    """All cells of a network whose first has nodes of `channels`; those after a third and two thirds reduce.
-
-    `is_large` stands for a stem for large images, which itself halves the resolution between nodes 0 and 1.
-    """
-    shapes = []
-    before = inputs = channels if is_large else channels * STEM_WIDENING
-    width, shrinks = channels, is_large
-    for cell in range(cells):
-        reduces = cell in (cells // 3, 2 * cells // 3)
-        width *= 1 + reduces
-        shapes.append(CellShape(before, inputs, width, reduces, shrinks))
-        before, inputs, shrinks = inputs, CELL_WIDENING * width, reduces
-    return shapes
-
-
-# ---------------------------------------------------------------------- costs
-
-
-def _operation_costs(choice: Choice, width: int, area: int, is_strided: bool) -> np.ndarray:
-    """Parameters and operations of a choice that puts out `area` pixels.
-
-    A normalisation without weights counts 1 for each value, ReLU 1 for each that it reads, a pooling 9.
-    """
-    read = width * area * (4 if is_strided else 1)
-    if choice.kind == "pooling":
-        return np.array([0, (9 + 1) * width * area])
-    if choice.kind == "identity":
-        return np.array([width**2, read + (width**2 + width) * area]) if is_strided else np.zeros(2, dtype=np.int64)
-    weights = choice.kernel**2 * width + width**2
-    once = np.array([weights, read + (weights + width) * area])
-    if choice.dilation > 1:
-        return once
-    return once + np.array([weights, width * area + (weights + width) * area])
-
-
-def _large_operation_costs(choice: Choice, width: int, area: int, is_strided: bool) -> np.ndarray:
-    """Parameters and multiply-adds of a choice in a network for ImageNet, whose normalisations have weights."""
-    if choice.kind == "pooling" or (choice.kind == "identity" and not is_strided):
-        return np.zeros(2, dtype=np.int64)
-    weights = width**2 + (0 if choice.kind == "identity" else choice.kernel**2 * width)
-    once = np.array([weights + 2 * width, weights * area])
-    return once if choice.kind == "identity" or choice.dilation > 1 else 2 * once
-
-
-def _large_fixed_costs(classes: int, size: int) -> np.ndarray:
-    """The same of what does not depend on the cells, without the auxiliary classifier."""
-    total = np.zeros(2, dtype=np.int64)
-    inputs = 3
-    for outputs in (LARGE_CHANNELS // 2, LARGE_CHANNELS, LARGE_CHANNELS):
-        size //= 2
-        total += np.array([9 * inputs * outputs + 2 * outputs, 9 * inputs * outputs * size**2])
-        inputs = outputs
-    for before, inputs, width, reduces, _ in cell_shapes(LARGE_CHANNELS, LARGE_LAYERS, is_large=True):
-        weights = (before + inputs) * width
-        total += np.array([weights + 2 * 2 * width, weights * size**2])
-        size //= 1 + reduces
-    last = CELL_WIDENING * width
-    return total + np.array([(last + 1) * classes, last * classes])
-
-
-def _fixed_costs(classes: int, size: int) -> np.ndarray:
-    """Parameters and operations of all that does not depend on the cells: stem, what joins cells, classifier."""
-    stem = CHANNELS * STEM_WIDENING
-    total = np.array([27 * stem + 2 * stem, (27 * stem + 2 * stem) * size**2])
-    for before, inputs, width, reduces, shrinks in cell_shapes():
-        weights = (before + inputs) * width
-        read = before * (4 if shrinks else 1) + inputs
-        total += np.array([weights + 2 * 2 * width, (weights + 2 * 2 * width + read) * size**2])
-        size //= 1 + reduces
-    last = CELL_WIDENING * width
-    # The counter that the table's numbers are from takes a mean over n x n values for (n + 1)^2 operations.
-    return total + np.array([(last + 1) * classes, last * (size + 1) ** 2 + last * classes])
-
-
-def _cost_table(size: int, is_large: bool) -> torch.Tensor:
-    """Of each operation in all cells of a kind, ``LongTensor (kinds, operations, reads input, 2)``."""
-    table = np.zeros((len(CELLS), len(OPERATIONS), 2, 2), dtype=np.int64)
-    costs = _large_operation_costs if is_large else _operation_costs
-    for shape in cell_shapes(LARGE_CHANNELS, LARGE_LAYERS, is_large=True) if is_large else cell_shapes():
-        size //= 1 + shape.reduces
-        for number, choice in enumerate(OPERATIONS):
-            for reads_input in (0, 1):
-                is_strided = shape.reduces and bool(reads_input)
-                table[int(shape.reduces), number, reads_input] += costs(choice, shape.width, size**2, is_strided)
-    return torch.from_numpy(table)
-
-
-# ---------------------------------------------------------------------- isomorphic cells
-
-
-def _wirings() -> list[tuple[tuple[int, int], ...]]:
-    """The 180 ways in which nodes 2 to 5 may read two earlier nodes each, the last node's pair changing fastest."""
-    return list(itertools.product(*(PAIRS[: node * (node - 1) // 2] for node in NODES)))
-
-
-def _renumberings() -> list[list[int]]:
-    """The 24 ways to number nodes 2 to 5 anew: the new number of each of the nodes 0 to 5."""
-    return [[0, 1, *numbers] for numbers in itertools.permutations(NODES)]
-
-
-def _number_table() -> torch.Tensor:
-    """How a cell's number follows from its operations, ``LongTensor (wirings, renumberings, 9)``.
-
-    The number has as its digits, node by node, the pair of inputs and the two operations; so it is that of the cell
-    with operation 0 everywhere, which is first here, and a sum of the 8 operations weighted by what comes next. Where
-    a renumbering puts a node before one that it reads, the first is larger than all numbers.
-    """
-    rows = []
-    for wiring in _wirings():
-        for number in _renumberings():
-            row = [0] * (1 + 2 * len(NODES))
-            for node, pair in zip(NODES, wiring, strict=True):
-                first, second = (number[source] for source in pair)
-                low, high = min(first, second), max(first, second)
-                place = 490 ** (NODES[-1] - number[node])
-                row[0] += 49 * place * (high * (high - 1) // 2 + low) if high < number[node] else 2**40
-                where = 1 + 2 * (node - NODES[0])
-                row[where : where + 2] = (7 * place, place) if first < second else (place, 7 * place)
-            rows.append(row)
-    return torch.tensor(rows, device="cpu").reshape(len(_wirings()), len(_renumberings()), -1)
-
-
-def count_cells(num_operations: int = len(OPERATIONS)) -> int:
-    """Cells up to isomorphism, where nodes have two different inputs each.
-
-    A cell x of the class has as many numberings as it has allowed renumberings over those that leave it as it is, so
-    the sum of the inverse over all numbered cells counts each class once. Renumberings that leave the wiring as it is
-    leave ``num_operations ** cycles`` ways of putting operations on its edges as they are (Burnside's lemma).
-    """
-    total = Fraction(0)
-    for wiring in _wirings():
-        edges = {(source, node) for node, pair in zip(NODES, wiring, strict=True) for source in pair}
-        allowed = fixed = 0
-        for number in _renumberings():
-            moved = {edge: (number[edge[0]], number[edge[1]]) for edge in edges}
-            allowed += all(source < node for source, node in moved.values())
-            if set(moved.values()) == edges:
-                fixed += num_operations ** _cycles(moved)
-        total += Fraction(fixed, allowed)
-    assert total.denominator == 1
-    return int(total)
-
-
-def _cycles(moved: dict[tuple[int, int], tuple[int, int]]) -> int:
-    """Cycles of a permutation."""
-    left, cycles = set(moved), 0
-    while left:
-        cycles += 1
-        item = next(iter(left))
-        while item in left:
-            left.remove(item)
-            item = moved[item]
-    return cycles
+ORIGIN = Origin(
+    "NAS-Bench-301",
+    "Validation accuracies on CIFAR-10 that a surrogate of NAS-Bench-301 **predicts**; none of them is the result "
+    "of a training. Cells without one are there for their costs.",
+    "https://github.com/automl/nasbench301",
+    "apache-2.0",
+    bibtex(
+        "inproceedings",
+        "zela2022surrogate",
+        "Surrogate {NAS} Benchmarks: Going Beyond the Limited Search Spaces of Tabular {NAS} Benchmarks",
+        "Zela, Arber and Siems, Julien Niklas and Zimmer, Lucas and Lukasik, Jovita and Keuper, Margret and "
+        "Hutter, Frank",
+        "International Conference on Learning Representations",
+        2022,
+    ),
+)
 
 
 # ---------------------------------------------------------------------- strings
@@ -274,6 +109,36 @@ class DARTSSpace(SearchSpace):
     numbers of nodes, which changes the order of channels alone.
     """
 
+    summary = "two image cells of 4 nodes"
+    origin = ORIGIN
+    presets = {
+        # Liu et al., ICLR 2019, section 3.2: the evaluation of a genotype on CIFAR-10.
+        "darts-cifar": {
+            "scale": {"channels": 36, "cells": 20, "affine": True, "auxiliary": True, "drop_path_prob": 0.2},
+            "num_train_epochs": 600,
+            "total_batch_size": 96,
+            "learning_rate": 0.025,
+            "weight_decay": 3e-4,
+            "max_grad_norm": 5.0,
+            "cutout": 16,
+            "auxiliary_weight": 0.4,
+            "drop_path_grows": True,
+        },
+        # P-DARTS (Chen et al., ICCV 2019) and PC-DARTS (Xu et al., ICLR 2020): batch 1,024, linear from 0.5, warm-up.
+        "darts-imagenet": IMAGENET
+        | {
+            "scale": {"channels": 48, "cells": 14, "affine": True, "stem": "imagenet", "auxiliary": True},
+            "bicubic": False,
+            "color_jitter": (0.4, 0.4, 0.4, 0.2),
+            "num_train_epochs": 250,
+            "learning_rate": 0.5,
+            "lr_scheduler": "linear",
+            "weight_decay": 3e-5,
+            "max_grad_norm": 5.0,
+            "auxiliary_weight": 0.4,
+        },
+    }
+
     def __init__(self) -> None:
         slots = []
         for cell, name in enumerate(CELLS):
@@ -324,7 +189,7 @@ class DARTSSpace(SearchSpace):
         pairs = high * (high - 1) // 2 + low
         wiring = (pairs * torch.tensor([180, 60, 10, 1], device=indices.device)).sum(1)
         operations = operations.gather(2, order).flatten(1)
-        table = moved_once(_number_table, indices.device)
+        table = on_device(number_table, indices.device)
         smallest = torch.full_like(wiring, 2**62)
         for column in range(table.shape[1]):
             entries = table[wiring, column]
@@ -358,14 +223,14 @@ class DARTSSpace(SearchSpace):
         columns = np.stack([names, _DIGITS[sources]], axis=2).reshape(len(names), 2 * names.shape[1])
         inner = ["', ", "), ('"] * 8
         before = ["Genotype(normal=[('", *inner[:-1], ")], normal_concat=range(2, 6), reduce=[('", *inner[:-1]]
-        return _join(columns, before, ")], reduce_concat=range(2, 6))").tolist()
+        return join_columns(columns, before, ")], reduce_concat=range(2, 6))").tolist()
 
     def to_compact_strings(self, indices: torch.Tensor) -> list[str]:
         """The short form, JSON ``[normal, reduce]``, each 8 ``[input, operation number]``, which is read as well."""
         sources, operations = (part.flatten(1).cpu().numpy() for part in self.edges(indices))
         columns = np.stack([_DIGITS[sources], _DIGITS[operations]], axis=2).reshape(len(sources), 2 * sources.shape[1])
         inner = [", ", "], ["] * 8
-        return _join(columns, ["[[[", *inner[:-1], "]], [[", *inner[:-1]], "]]]").tolist()
+        return join_columns(columns, ["[[[", *inner[:-1], "]], [[", *inner[:-1]], "]]]").tolist()
 
     # ------------------------------------------------------------------ pictures
 
@@ -390,8 +255,8 @@ class DARTSSpace(SearchSpace):
         small, large = (self.task(name) for name in ("cifar10", "imagenet1k"))
         size = large.image_size // 8  # after the stem
         return {
-            "cifar10": (_cost_table(small.image_size, False), _fixed_costs(small.num_classes, small.image_size)),
-            "imagenet1k": (_cost_table(size, True), _large_fixed_costs(large.num_classes, large.image_size)),
+            "cifar10": (cost_table(small.image_size, False), fixed_costs(small.num_classes, small.image_size)),
+            "imagenet1k": (cost_table(size, True), large_fixed_costs(large.num_classes, large.image_size)),
         }
 
     def _sum_costs(self, indices: torch.Tensor, task: str | None, which: int) -> torch.Tensor:
@@ -406,6 +271,12 @@ class DARTSSpace(SearchSpace):
     def scale(self, task: str) -> dict[str, Any]:
         large = {"stem": "imagenet", "channels": LARGE_CHANNELS, "cells": LARGE_LAYERS, "affine": True}
         return large if task == "imagenet1k" else {}
+
+    def input_shape(self, task: str, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
+        """An image; the stem for ImageNet is made for images of that size."""
+        if image_size is None and scale.get("stem") == "imagenet":
+            image_size = self.task("imagenet1k").image_size
+        return super().input_shape(task, image_size)
 
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Parameters at 32 channels and 8 cells, where the normalisations within operations have none.
@@ -426,3 +297,6 @@ class DARTSSpace(SearchSpace):
         ``imagenet1k`` multiply-adds of convolutions and the classifier alone, at 224 pixels.
         """
         return self._sum_costs(indices, task, 1)
+
+
+register_space(DARTSSpace())

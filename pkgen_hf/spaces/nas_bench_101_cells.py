@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .parts import constant, device_of, moved_once
+from .parts import constant, device_of, on_device
 
 VERTICES, MAX_EDGES, NUM_OPERATIONS = 7, 9, 3
 OUTPUT = VERTICES - 1
@@ -119,7 +119,7 @@ def _numbers(masks: torch.Tensor, operations: torch.Tensor, make: Callable[[], t
     tables = torch.arange(1, VERTICES, device=masks.device)
     rows = (masks[:, 1:] + (1 << tables) - 2) * (NUM_OPERATIONS + 1)  # vertex v has 2^v masks
     rows[:, :-1] += operations
-    return F.embedding_bag(rows, moved_once(make, masks.device), mode="sum")
+    return F.embedding_bag(rows, on_device(make, masks.device), mode="sum")
 
 
 @cache
@@ -152,7 +152,7 @@ def in_rows(masks: torch.Tensor, operations: torch.Tensor) -> tuple[torch.Tensor
     for start in range(0, len(masks), _CHUNK):
         part = slice(start, start + _CHUNK)
         best = _numbers(masks[part], operations[part], _row_numbers).argmin(1)
-        old = moved_once(numberings, masks.device)[best].argsort(1)  # (batch, 7), the old number of each new one
+        old = on_device(numberings, masks.device)[best].argsort(1)  # (batch, 7), the old number of each new one
         edges = masks[part].gather(1, old)[..., None] >> old[:, None] & 1  # (batch, targets, sources)
         new_masks[part] = (edges << vertices).sum(2)
         new_operations[part] = operations[part].gather(1, old[:, 1:OUTPUT] - 1)
@@ -244,7 +244,7 @@ def sample_keys(num: int, generator: torch.Generator | None = None) -> torch.Ten
     total = weights.cumsum(0)
     drawn = torch.rand(num, generator=generator, dtype=torch.float64, device=device) * total[-1]
     pair = torch.searchsorted(total, drawn, right=True).clamp(max=len(total) - 1)
-    masks = moved_once(topologies, device)[topology[pair]]
+    masks = on_device(topologies, device)[topology[pair]]
     operations = torch.randint(1, NUM_OPERATIONS + 1, (num, len(INNER)), generator=generator, device=device)
-    operations = operations.gather(1, moved_once(_cycles, device)[numbering[pair]] - 1)
+    operations = operations.gather(1, on_device(_cycles, device)[numbering[pair]] - 1)
     return cell_keys(masks, operations * (masks[:, 1:OUTPUT] != 0))

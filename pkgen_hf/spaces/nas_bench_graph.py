@@ -18,8 +18,11 @@ import numpy as np
 import torch
 
 from .base import SearchSpace
-from .parts import Choice, Slot, Task, constant
+from .benchmark import Origin, Package, bibtex
+from .parts import Choice, Slot, constant
 from .pasted import arguments, literal
+from .registry import register_space
+from .tasks import Task
 
 OPERATIONS = (
     Choice("gat", "graph-convolution", kernel=1, aggregation="attention"),
@@ -46,8 +49,8 @@ TOPOLOGIES = (
 )
 NODES = range(1, 5)
 TASKS = {
-    name: Task(kind, guess=guess, num_classes=classes, num_features=features)
-    for name, kind, guess, classes, features in [
+    name: Task(kind, chance_score=chance_score, num_classes=classes, num_features=features)
+    for name, kind, chance_score, classes, features in [
         ("cora", "node-classification", 100 / 7, 7, 1433),
         ("citeseer", "node-classification", 100 / 6, 6, 3703),
         ("pubmed", "node-classification", 100 / 3, 3, 500),
@@ -59,6 +62,23 @@ TASKS = {
         ("proteins", "node-classification", 50.0, 112, 8),  # area under the curve of 112 binary labels
     ]
 }
+ORIGIN = Origin(
+    "NAS-Bench-Graph",
+    "Scores of graph neural networks on nine graphs: accuracies in percent, and for proteins the area under the "
+    "curve in percent, which was not measured everywhere.",
+    "https://github.com/THUMNLab/NAS-Bench-Graph",
+    "apache-2.0",
+    bibtex(
+        "inproceedings",
+        "qin2022nas",
+        "{NAS-Bench-Graph}: Benchmarking Graph Neural Architecture Search",
+        "Qin, Yijian and Zhang, Ziwei and Wang, Xin and Zhang, Zeyang and Zhu, Wenwu",
+        "Advances in Neural Information Processing Systems",
+        2022,
+    ),
+    whole=26_206,
+    partial=("proteins",),
+)
 
 
 @dataclass(frozen=True)
@@ -177,6 +197,10 @@ class NASBenchGraphSpace(SearchSpace):
     `canonical` writes each network in the form of its benchmark key: one of the 9 topologies, skip connections that do
     nothing gathered at the input, and operations sorted where nodes may be exchanged.
     """
+
+    summary = "graph network, 4 operations"
+    origin = ORIGIN
+    package = Package("nas-bench-graph", "nas_bench_graph", "light/*.bench")
 
     def __init__(self) -> None:
         slots = []
@@ -317,3 +341,6 @@ class NASBenchGraphSpace(SearchSpace):
     def join_names(self, names: np.ndarray) -> np.ndarray:
         links = "0" + names[:, 1] + names[:, 3] + names[:, 5]
         return links + ":" + names[:, 0] + "," + names[:, 2] + "," + names[:, 4] + "," + names[:, 6]
+
+
+register_space(NASBenchGraphSpace())

@@ -13,7 +13,10 @@ from functools import cached_property
 import torch
 
 from .base import SearchSpace
-from .parts import Choice, Slot, Task, constant
+from .benchmark import Origin, bibtex
+from .parts import Choice, Slot, constant
+from .registry import register_space
+from .tasks import Task
 
 BLOCKS = (
     Choice("0", "identity"),
@@ -21,10 +24,26 @@ BLOCKS = (
     Choice("2", "inverted-bottleneck", kernel=5, expansion=6, separable=True),
 )
 IDENTITY = 0
-TASKS = {"cifar10": Task("image-classification", guess=10.0, num_classes=10, image_size=32, split="test")}
+TASKS = {"cifar10": Task("image-classification", chance_score=10.0, num_classes=10, image_size=32, split="test")}
 STAGES = (2, 3, 3)
 STEM_WIDTH = 32
 LAST_WIDTH = 1280
+ORIGIN = Origin(
+    "NAS-Bench-Macro",
+    "Test accuracies on CIFAR-10, each the mean of three trainings.",
+    "https://github.com/xiusu/NAS-Bench-Macro",
+    "apache-2.0",
+    bibtex(
+        "inproceedings",
+        "su2021prioritized",
+        "Prioritized Architecture Sampling with {Monto-Carlo} Tree Search",
+        "Su, Xiu and Huang, Tao and Li, Yanxi and You, Shan and Wang, Fei and Qian, Chen and Zhang, Changshui and "
+        "Xu, Chang",
+        "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
+        2021,
+    ),
+    whole=6_561,
+)
 
 
 def block_shapes(channels: int = STEM_WIDTH) -> list[tuple[int, int, int]]:
@@ -54,6 +73,9 @@ class NASBenchMacroSpace(SearchSpace):
 
     `canonical` moves the identities that do nothing to the end of their stage, as the benchmark does.
     """
+
+    summary = "chain of 8 mobile image blocks"
+    origin = ORIGIN
 
     def __init__(self) -> None:
         slots = [Slot(f"block {i + 1}", "operation", BLOCKS, reads=(i,), writes=i + 1) for i in range(8)]
@@ -110,3 +132,6 @@ class NASBenchMacroSpace(SearchSpace):
         last_size = scale.image_size // 2 ** len(STAGES)
         stem, last = 27 * STEM_WIDTH * scale.image_size**2, width * LAST_WIDTH * last_size**2
         return stem + self._sum_costs(indices, 1) + last + scale.num_classes * LAST_WIDTH
+
+
+register_space(NASBenchMacroSpace())

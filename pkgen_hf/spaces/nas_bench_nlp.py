@@ -17,6 +17,7 @@ import torch
 
 from ..errors import shortened, unknown
 from .base import SearchSpace
+from .benchmark import Origin, bibtex
 from .nas_bench_nlp_recipes import (
     ARITY,
     BLEND,
@@ -35,8 +36,10 @@ from .nas_bench_nlp_recipes import (
     resolve,
     split,
 )
-from .parts import Choice, Graph, Slot, Task
+from .parts import Choice, Graph, Slot
 from .pasted import read_bare
+from .registry import register_space
+from .tasks import Task
 
 OPERATIONS = (
     Choice("none", "identity"),  # the node is absent and passes on its first input
@@ -52,10 +55,26 @@ SOURCES = ("x", *(f"h_prev_{k}" for k in range(STATES)), *(f"node_{i}" for i in 
 ABSENT = Choice("-", "zero")  # no third input, no such hidden state
 # A score is less the loss in nats per word; guessing holds all words equally likely.
 TASKS = {
-    "wikitext2": Task("language-modelling", guess=-math.log(33_278), num_classes=33_278),
-    "ptb": Task("language-modelling", guess=-math.log(10_000), num_classes=10_000),
+    "wikitext2": Task("language-modelling", chance_score=-math.log(33_278), num_classes=33_278),
+    "ptb": Task("language-modelling", chance_score=-math.log(10_000), num_classes=10_000),
 }
 EMBEDDING, HIDDEN, LAYERS = 400, 600, 3
+ORIGIN = Origin(
+    "NAS-Bench-NLP",
+    "Less the loss of recurrent language models, in nats per word, the mean over the trainings of a cell that "
+    "ended well; null for cells of which none did.",
+    "https://github.com/fmsnew/nas-bench-nlp-release",
+    "apache-2.0",
+    bibtex(
+        "article",
+        "klyuchnikov2022nas",
+        "{NAS-Bench-NLP}: Neural Architecture Search Benchmark for Natural Language Processing",
+        "Klyuchnikov, Nikita and Trofimov, Ilya and Artemova, Ekaterina and Salnikov, Mikhail and "
+        "Fedorov, Maxim and Filippov, Alexander and Burnaev, Evgeny",
+        "IEEE Access",
+        2022,
+    ),
+)
 
 
 class NASBenchNLPSpace(SearchSpace):
@@ -83,6 +102,9 @@ class NASBenchNLPSpace(SearchSpace):
 
     Strings are written without what is left out, with nodes numbered anew.
     """
+
+    summary = "recurrent cell, up to 24 nodes"
+    origin = ORIGIN
 
     def __init__(self) -> None:
         slots = []
@@ -302,3 +324,6 @@ def _place(node: tuple[str, str, list[str]]) -> tuple[int, str]:
 
 def _write(nodes: Sequence[tuple[str, str, list[str]]]) -> str:
     return json.dumps({name: {"op": operation, "input": inputs} for name, operation, inputs in nodes})
+
+
+register_space(NASBenchNLPSpace())

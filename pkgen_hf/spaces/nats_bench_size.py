@@ -10,18 +10,32 @@ from __future__ import annotations
 import torch
 
 from .base import SearchSpace
-from .nas_bench_201 import TASKS
+from .benchmark import Origin
+from .nas_bench_201 import NATS, TASKS
 from .parts import Choice, Slot
+from .registry import register_space
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 WIDTHS = tuple(range(8, 65, 8))
 HALVES = (False, True, False, True, False)
 _NAMES = ("stage 1", "reduction 1", "stage 2", "reduction 2", "stage 3")
 _CHOICES = tuple(Choice(str(width), "size", level=i / (len(WIDTHS) - 1)) for i, width in enumerate(WIDTHS))
+ORIGIN = Origin(
+    "NATS-Bench, size space",
+    "Accuracies on CIFAR-10, CIFAR-100 and ImageNet16-120 after 90 epochs.",
+    "https://github.com/D-X-Y/NATS-Bench",
+    "mit",
+    NATS,
+    whole=32_768,
+    measured_with=("nas-bench-201",),
+)
 
 
 class NATSSizeSpace(SearchSpace):
     """Five widths; every architecture is valid and none is another's equal."""
+
+    summary = "widths of 5 image stages"
+    origin = ORIGIN
 
     def __init__(self) -> None:
         slots = [Slot(name, "width", _CHOICES, reads=(i,), writes=i + 1) for i, name in enumerate(_NAMES)]
@@ -66,3 +80,6 @@ class NATSSizeSpace(SearchSpace):
     def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Multiply-adds of convolutions and classifier (with its bias), equal to those in the benchmark's records."""
         return self._costs(indices, task or "cifar10")[1]
+
+
+register_space(NATSSizeSpace())

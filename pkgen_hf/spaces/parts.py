@@ -1,4 +1,4 @@
-"""What a search space is made of: choices described by what they are, slots by where they sit, tasks by their kind."""
+"""What a search space is made of: choices described by what they are, slots by where they sit."""
 
 from __future__ import annotations
 
@@ -30,18 +30,6 @@ CHOICE_KINDS = (
 AGGREGATIONS = ("", "mean", "max", "sum", "product", "blend", "normalized", "attention", "spectral")
 ACTIVATIONS = ("", "tanh", "sigmoid", "leaky-relu")
 SLOT_KINDS = ("operation", "connection", "width", "depth", "expansion", "kernel", "gate")
-TASK_KINDS: dict[str, tuple[str, ...]] = {
-    "image-classification": ("image", "classification"),
-    "image-segmentation": ("image", "classification", "dense"),
-    "image-regression": ("image", "regression"),
-    "dense-regression": ("image", "regression", "dense"),
-    "node-classification": ("graph", "classification"),
-    "edge-classification": ("graph", "classification", "pairs"),
-    "speech-recognition": ("sequence", "sound"),
-    "language-modelling": ("sequence", "text"),
-    "other": (),
-}
-TASK_TRAITS = ("image", "graph", "sequence", "sound", "text", "classification", "regression", "dense", "pairs")
 RELATIONS = ("none", "self", "feeds", "fed-by", "parallel", "same-target", "same-source", "same-place")
 
 
@@ -204,35 +192,6 @@ class Slot:
         object.__setattr__(self, "reads", tuple(self.reads))
 
 
-@dataclass(frozen=True)
-class Task:
-    """A data set on which a space's architectures are measured.
-
-    `kind` is one of `TASK_KINDS`. `guess` is the score of guessing (in percent, where scores are), as it follows from
-    the task itself; a disconnected network has it. `num_classes`, `image_size` (pixels; 0 where there
-    are no images) and `num_features` set the network's scale for costs. `split` is the one whose scores may select:
-    ``"validation"``, or also ``"test"`` where a table of the benchmark may hold nothing else.
-    """
-
-    kind: str
-    guess: float
-    num_classes: int
-    image_size: int = 0
-    num_features: int = 0
-    split: str = "validation"
-
-    def __post_init__(self) -> None:
-        if self.kind not in TASK_KINDS:
-            raise unknown("kind of task", self.kind, TASK_KINDS)
-        if self.split not in ("validation", "test"):
-            raise unknown("split", self.split, ("validation", "test"))
-        if not isinstance(self.guess, (int, float)) or not math.isfinite(self.guess):
-            raise ValueError(f"the score of guessing must be a finite number, got {self.guess}")
-        for field in ("num_classes", "image_size", "num_features"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} of a task cannot be below 0, got {getattr(self, field)}")
-
-
 def repeated(names: Sequence[str]) -> str | None:
     """The first name that is there a second time, if any."""
     return next((name for i, name in enumerate(names) if name in names[:i]), None)
@@ -325,8 +284,8 @@ def device_of(generator: torch.Generator | None) -> torch.device:
 
 
 @cache
-def moved_once(make: Callable[[], torch.Tensor], device: torch.device) -> torch.Tensor:
-    """The tensor that `make` makes, on a device; large constants are copied there only once."""
+def on_device(make: Callable[[], torch.Tensor], device: torch.device) -> torch.Tensor:
+    """The constant tensor that `make` returns, copied to a device once."""
     return make().to(device)
 
 

@@ -18,8 +18,11 @@ import numpy as np
 import torch
 
 from .base import SearchSpace
+from .benchmark import Origin, bibtex
 from .nas_bench_201 import FourNodeCellSpace
-from .parts import Choice, Slot, Task
+from .parts import Choice, Slot
+from .registry import register_space
+from .tasks import Task
 
 OPERATIONS = (
     Choice("none", "zero"),
@@ -33,18 +36,49 @@ OPERATIONS = (
 # - the nine numbers of a room layout are standardised, so that their means have a mean squared error of 1;
 # - the structural similarity (SSIM) of an image with one that does not vary with it is 0.
 TASKS = {
-    "class_scene": Task("image-classification", guess=100 / 47, num_classes=47, image_size=256),
-    "class_object": Task("image-classification", guess=100 / 75, num_classes=75, image_size=256),
-    "room_layout": Task("image-regression", guess=-1.0, num_classes=9, image_size=256),
-    "jigsaw": Task("image-classification", guess=0.1, num_classes=1000, image_size=255),
-    "segmentsemantic": Task("image-segmentation", guess=100 / 17, num_classes=17, image_size=256),
-    "normal": Task("dense-regression", guess=0.0, num_classes=3, image_size=256),
-    "autoencoder": Task("dense-regression", guess=0.0, num_classes=3, image_size=256),
+    "class_scene": Task("image-classification", chance_score=100 / 47, num_classes=47, image_size=256),
+    "class_object": Task("image-classification", chance_score=100 / 75, num_classes=75, image_size=256),
+    "room_layout": Task("image-regression", chance_score=-1.0, num_classes=9, image_size=256),
+    "jigsaw": Task("image-classification", chance_score=0.1, num_classes=1000, image_size=255),
+    "segmentsemantic": Task("image-segmentation", chance_score=100 / 17, num_classes=17, image_size=256),
+    "normal": Task("dense-regression", chance_score=0.0, num_classes=3, image_size=256),
+    "autoencoder": Task("dense-regression", chance_score=0.0, num_classes=3, image_size=256),
 }
 STEM_WIDTH = 64
 TILES, TILE_SIZE = 9, 64  # of the puzzle: the encoder sees each tile by itself
 _MICRO = re.compile(r"64-41414-([0-3])_([0-3])([0-3])_([0-3])([0-3])([0-3])")
 _MACRO = re.compile(r"64-([1-4]{4,6})-basic")
+_CITATION = bibtex(
+    "inproceedings",
+    "duan2021transnas",
+    "{TransNAS-Bench-101}: Improving Transferability and Generalizability of Cross-Task Neural Architecture Search",
+    "Duan, Yawen and Chen, Xin and Xu, Hang and Chen, Zewei and Liang, Xiaodan and Zhang, Tong and Li, Zhenguo",
+    "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
+    2021,
+)
+_MEASURED = (
+    "Validation scores of the last epoch on seven vision tasks of Taskonomy, all the better the higher: accuracies in "
+    "percent (classifications and segmentation), structural similarity (normal, autoencoder), and less the loss "
+    "(room layout)."
+)
+MICRO_ORIGIN = Origin(
+    "TransNAS-Bench-101, cells",
+    _MEASURED,
+    "https://github.com/yawen-d/TransNASBench",
+    "mit",
+    _CITATION,
+    whole=4_096,
+    measured_with=("transnas-bench-101-macro",),
+)
+MACRO_ORIGIN = Origin(
+    "TransNAS-Bench-101, macro space",
+    _MEASURED,
+    "https://github.com/yawen-d/TransNASBench",
+    "mit",
+    _CITATION,
+    whole=3_256,
+    measured_with=("transnas-bench-101-micro",),
+)
 
 
 def cell_shapes(channels: int = STEM_WIDTH) -> list[tuple[int, int, int]]:
@@ -134,6 +168,12 @@ class TransNASSpace(SearchSpace):
     def scale(self, task: str) -> dict[str, Any]:
         return {"task": task}
 
+    def input_shape(self, task: str, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
+        """An image, or the tiles of a puzzle, each an image of its own."""
+        if task == "jigsaw":
+            return (TILES, *super().input_shape(task, image_size or TILE_SIZE))
+        return super().input_shape(task, image_size)
+
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Encoder and the task's head or decoder, as the published code builds them; without a discriminator.
 
@@ -173,6 +213,9 @@ class TransNASMicroSpace(TransNASSpace, FourNodeCellSpace):
     convolutions, each of half of the channels.
     """
 
+    summary = "image cell of 6 edges"
+    origin = MICRO_ORIGIN
+
     def __init__(self) -> None:
         FourNodeCellSpace.__init__(self, "transnas-bench-101-micro", OPERATIONS, TASKS)
 
@@ -210,6 +253,9 @@ class TransNASMacroSpace(TransNASSpace):
     The fifth and sixth module may be absent, the sixth alone or both; a fifth that is absent before a sixth that is
     there is no string of this space, so such rows are not valid. Removing a module leaves the plain one.
     """
+
+    summary = "strides, widths of 4-6 modules"
+    origin = MACRO_ORIGIN
 
     def __init__(self) -> None:
         slots = [
@@ -253,3 +299,7 @@ class TransNASMacroSpace(TransNASSpace):
         costs = torch.stack([weights + 2 * outputs * (4 + changes), weights * sizes**2], dim=-1)
         present = (indices < len(MODULES))[..., None]
         return (costs * present).sum(1), outputs[:, -1], halves.sum(1)
+
+
+register_space(TransNASMicroSpace())
+register_space(TransNASMacroSpace())

@@ -1,5 +1,6 @@
-"""Training of the denoiser: tasks, episodes, loop and checkpoints."""
+"""Training of the denoiser: arguments, tasks, episodes, batches, losses, loop and checkpoints."""
 
-from .loop import TrainingArguments, is_main_process, train
+from .arguments import TrainingArguments
+from .loop import is_main_process, train
 
 __all__ = ["TrainingArguments", "is_main_process", "train"]

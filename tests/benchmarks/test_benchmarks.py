@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pkgen_hf.benchmarks import score_table as benchmarks
 from pkgen_hf.benchmarks.readers.pickles import PlainUnpickler, read_plain
-from pkgen_hf.benchmarks.score_table import ScoreTable, load_benchmark
+from pkgen_hf.benchmarks.score_table import ScoreTable
+from pkgen_hf.benchmarks.sources import cached_parquet, load_benchmark
 from pkgen_hf.priors.prior import Prior
 from pkgen_hf.spaces import SearchSpace, get_space
 
@@ -123,7 +123,7 @@ def test_what_was_not_measured_is_nan_and_worth_a_guess(graph_table: ScoreTable,
     rows = torch.cat([empty, unmeasured, graph_table.indices[~graph_table.column("proteins").isnan()][:5]])
     scores, values = graph_table.scores(rows, "proteins"), graph_table.values(rows, "proteins")
     assert scores[:6].isnan().all() and scores[6:].isfinite().all()
-    assert (values[:6] == GRAPHS.task("proteins").guess).all() and torch.equal(values[6:], scores[6:])
+    assert (values[:6] == GRAPHS.task("proteins").chance_score).all() and torch.equal(values[6:], scores[6:])
 
     table = ScoreTable.load("nas-bench-201", parquet)
     missing = CELLS.all_indices()[table.rows(CELLS.all_indices()) < 0]
@@ -139,7 +139,7 @@ def test_invalid_cell_is_worth_a_guess(cell_table: ScoreTable) -> None:
     for task in CELLS.tasks:
         values = cell_table.values(rows, task)
         assert torch.equal(values[~invalid], cell_table.column(task)[~invalid])
-        assert (values[invalid] == torch.tensor(CELLS.task(task).guess)).all()
+        assert (values[invalid] == torch.tensor(CELLS.task(task).chance_score)).all()
 
 
 @pytest.mark.parametrize(("name", "task"), [("cell_table", "cifar100"), ("graph_table", "proteins")])
@@ -453,10 +453,10 @@ def test_missing_package_names_the_extra(
 
 def test_package_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graph_table: ScoreTable) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    path = benchmarks._cached_parquet("nas-bench-graph")
+    path = cached_parquet(GRAPHS)
     assert list(tmp_path.rglob("*.parquet*")) == [path]  # nothing half-written is left
     written = path.stat()
-    assert benchmarks._cached_parquet("nas-bench-graph") == path
+    assert cached_parquet(GRAPHS) == path
     assert path.stat().st_mtime_ns == written.st_mtime_ns and path.stat().st_ino == written.st_ino
     table = ScoreTable.load("nas-bench-graph")
     assert torch.equal(table.indices, graph_table.indices)
@@ -474,7 +474,7 @@ def test_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(pq, "write_table", full_disk)
         with pytest.raises(OSError, match="No space left"):
-            benchmarks._cached_parquet("nas-bench-graph")
+            cached_parquet(GRAPHS)
     assert not list(tmp_path.rglob("*.parquet*"))
     assert load_benchmark("nas-bench-graph").num_rows == 26_206
 

@@ -22,7 +22,8 @@ import torch
 
 from pkgen_hf.benchmarks.readers.tables import merge_runs, score_column
 from pkgen_hf.benchmarks.readers.tfrecord import RecordFile, checksums
-from pkgen_hf.benchmarks.score_table import ScoreTable, load_benchmark
+from pkgen_hf.benchmarks.score_table import ScoreTable
+from pkgen_hf.benchmarks.sources import load_benchmark
 from pkgen_hf.spaces import get_space
 
 CELL = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"

@@ -13,7 +13,8 @@ import torch
 
 from pkgen_hf import PKGenPipeline, PKGenPipelineOutput, ScoreTable
 from pkgen_hf.benchmarks.latencies import LatencyTable
-from pkgen_hf.budgets.limits import Limits, Steering
+from pkgen_hf.budgets.limits import Limits
+from pkgen_hf.budgets.steering import Steering
 from pkgen_hf.publishing.dataset_folder import build_latencies
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space, list_spaces
 
@@ -137,7 +138,7 @@ def test_latency(pipe: PKGenPipeline, latencies: LatencyTable, tmp_path: Path) -
 
 
 def test_a_network_without_latency_is_never_within(latencies: LatencyTable) -> None:
-    limits = Limits(latencies.space, "cifar10", max_latency=1e9, device="toaster", latencies=latencies)
+    limits = Limits(latencies.space, "cifar10", max_latency=1e9, device="toaster", latency_table=latencies)
     assert limits.within(latencies.indices).tolist() == [row != 7 for row in range(len(latencies.indices))]
 
 
@@ -146,7 +147,7 @@ def test_smallest_networks_are_found(cell_table: ScoreTable) -> None:
     for name, least in (("nas-bench-101", 227_274), (SPACE, 73_306)):
         with pytest.raises(ValueError, match=f"smallest network of {name} has {least:,} parameters"):
             Limits(get_space(name), max_parameters=least - 1)
-        rows = Limits(get_space(name), max_parameters=least).rows
+        rows = Limits(get_space(name), max_parameters=least).pool
         assert rows is not None and set(get_space(name).parameters(rows).tolist()) == {least}
 
 
@@ -218,7 +219,7 @@ def test_both_limits_together_may_be_impossible(latencies: LatencyTable) -> None
     parameters, flops = int(space.parameters(rows, "cifar10").min()), int(space.flops(rows, "cifar10").min())
     with pytest.raises(ValueError, match=r"max_latency=0\.07 is impossible|obeys all of"):
         Limits(space, "cifar10", max_parameters=parameters, max_flops=flops, max_latency=0.07, device="toaster",
-               latencies=latencies)  # fmt: skip
+               latency_table=latencies)  # fmt: skip
 
 
 def test_a_space_that_counts_no_costs(pipe: PKGenPipeline) -> None:

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from pkgen_hf import Prior, ScoreTable
-from pkgen_hf.benchmarks.score_table import with_package
+from pkgen_hf.benchmarks.sources import with_package
 from pkgen_hf.cli.main import app
 from pkgen_hf.spaces import get_space, list_spaces
 

@@ -91,7 +91,7 @@ def test_a_space_smaller_than_the_budget_is_read_to_its_end(name: str) -> None:
     choices = (Choice("none", "zero"), Choice("skip", "identity"), Choice("conv", "convolution", kernel=3))
     slots = [Slot(f"{i}->{i + 1}", "operation", choices, reads=(i,), writes=i + 1) for i in range(2)]
     space = SearchSpace(
-        "tiny", slots, {"x": Task("image-classification", guess=0.0, num_classes=2)}, null_choice="none"
+        "tiny", slots, {"x": Task("image-classification", chance_score=0.0, num_classes=2)}, null_choice="none"
     )
     rows = rows_read(BASELINES[name](space), space, lambda rows: rows.sum(1).tolist(), budget=20)
     assert len(rows) == 9

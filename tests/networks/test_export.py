@@ -329,11 +329,11 @@ def test_onnx_models_compute_the_same_on_batches_of_any_size(name: str, tmp_path
     assert facts["space"] == name and facts["architecture"] == str(architecture)
     assert json.loads(facts["scale"]) == options
     if name == "nas-bench-101":
-        from pkgen_hf.networks.export import _difference
+        from pkgen_hf.networks.export import output_difference
 
         other = architecture.build(num_classes=CLASSES, **options).eval()
         with pytest.raises(ValueError, match="not written: its results differ"):
-            _difference(other, file, torch.randn(2, 3, 32, 32))
+            output_difference(other, file, torch.randn(2, 3, 32, 32))
 
 
 def test_onnx_names_the_extra_that_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

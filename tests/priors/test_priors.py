@@ -18,17 +18,19 @@ from datasets import Dataset
 from shapiq import ExactComputer
 
 from pkgen_hf.architecture import Architecture
+from pkgen_hf.benchmarks.estimate import Estimate
 from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.inputs import to_indices
+from pkgen_hf.priors.data import EVIDENCE, PRIOR_FEATURES
 from pkgen_hf.priors.files import load_priors, save_priors
-from pkgen_hf.priors.prior import EVIDENCE, PRIOR_FEATURES, Estimate, Prior
+from pkgen_hf.priors.prior import Prior
 from pkgen_hf.priors.shapley import (
     MAX_PLAYERS,
-    _shapley_matrix,
     describe_games,
     games,
     operation_players,
     shapley_contributions,
+    shapley_matrix,
     subgraph_players,
 )
 from pkgen_hf.requests.evaluations import read_evaluations
@@ -153,7 +155,7 @@ def test_values_are_those_of_another_implementation(num_players: int) -> None:
     bits = 2 ** np.arange(num_players)
     computer = ExactComputer(lambda coalitions: worth.numpy()[coalitions.astype(int) @ bits], n_players=num_players)
     theirs = computer("SV", 1).get_n_order_values(1)
-    assert_equal(worth @ _shapley_matrix(num_players), torch.from_numpy(np.asarray(theirs)), 1e-6)
+    assert_equal(worth @ shapley_matrix(num_players), torch.from_numpy(np.asarray(theirs)), 1e-6)
 
 
 @pytest.mark.parametrize("task", list(CELLS.tasks))
@@ -162,7 +164,7 @@ def test_contributions_of_every_cell_add_up(cell_table: ScoreTable, task: str, p
     """What everything together is worth more than nothing is shared out, and who is not there gets nothing."""
     rows = CELLS.all_indices()
     contributions = shapley_contributions(CELLS, rows, lambda batch: cell_table.values(batch, task), players)
-    gain = cell_table.values(rows, task) - CELLS.task(task).guess
+    gain = cell_table.values(rows, task) - CELLS.task(task).chance_score
     assert_equal(contributions.sum(1), gain, 1e-4)
     absent = torch.stack([(rows[:, slots] == NONE).all(1) for slots in players], dim=1)
     assert contributions[absent].abs().max() < 1e-5 < contributions[~absent].abs().mean()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +14,16 @@ import torch
 from datasets import Dataset
 
 from pkgen_hf.benchmarks.score_table import ScoreTable
-from pkgen_hf.priors.prior import EVIDENCE, Prior, Subgraph
-from pkgen_hf.priors.transfer import average, carry, closeness, consensus_of, likeness, select_prior, task_kind
+from pkgen_hf.priors.data import EVIDENCE, Subgraph
+from pkgen_hf.priors.prior import Prior, select_prior
+from pkgen_hf.priors.transfer import (
+    average,
+    choice_similarity,
+    consensus_of,
+    space_similarity,
+    task_kind,
+    transfer,
+)
 from pkgen_hf.spaces import TASK_KINDS, Choice, SearchSpace, Slot, Task, get_space, list_spaces
 from pkgen_hf.spaces.nas_bench_201 import CONV3, SKIP
 
@@ -127,7 +138,7 @@ def test_carried_within_a_space_is_the_average(cell_table: ScoreTable) -> None:
 @pytest.mark.parametrize("target", [CELLS, GRAPHS, MICRO], ids=lambda space: space.name)
 def test_likeness_is_a_kernel_on_what_and_where(source: SearchSpace, target: SearchSpace) -> None:
     """It is shared out over the source's slots of the kind, and full where choices are the same."""
-    alike = likeness(source, target)
+    alike = choice_similarity(source, target)
     assert alike.shape == (*target.choice_mask.shape, *source.choice_mask.shape)
     assert alike.min() >= 0 and alike.max() <= 1 + 1e-6
     real = target.choice_mask[:, :, None, None] & source.choice_mask
@@ -141,26 +152,37 @@ def test_likeness_is_a_kernel_on_what_and_where(source: SearchSpace, target: Sea
 
 
 def test_a_skip_connection_is_most_like_a_skip_connection() -> None:
-    across = likeness(CELLS, GRAPHS)
+    across = choice_similarity(CELLS, GRAPHS)
     nodes = [s for s, slot in enumerate(GRAPHS.slots) if slot.kind == "operation"]
     skip = GRAPHS.choice_index[nodes[0]]["skip"]
     assert across[nodes, skip].sum((0, 1)).argmax() == SKIP
     assert (across[nodes].sum((0, 2))[:, SKIP].argmax()) == skip
 
 
+@pytest.mark.parametrize("similarity", [choice_similarity, space_similarity])
+def test_similarities_are_kept_no_longer_than_their_spaces(similarity: Callable[..., Any]) -> None:
+    assert similarity(CELLS, MICRO) is similarity(CELLS, MICRO)
+    own = copy_of(CELLS)
+    similarity(own, CELLS), similarity(CELLS, own), similarity(own, own)
+    freed = weakref.ref(own)
+    del own
+    gc.collect()
+    assert freed() is None
+
+
 def test_nearer_spaces_weigh_more() -> None:
     """A copy most, then cells with other operations, then graph networks; none nothing."""
-    same, cells, graphs = (closeness(space, CELLS) for space in (copy_of(CELLS), MICRO, GRAPHS))
+    same, cells, graphs = (space_similarity(space, CELLS) for space in (copy_of(CELLS), MICRO, GRAPHS))
     assert same == pytest.approx(1.02, abs=1e-3)
     assert same > cells > graphs > 0
     for name in list_spaces():
-        assert 0 < closeness(CELLS, get_space(name)) <= 1.02 + 1e-6
+        assert 0 < space_similarity(CELLS, get_space(name)) <= 1.02 + 1e-6
 
 
 def test_a_copy_of_a_space_gets_nearly_the_same(real: Prior) -> None:
     """Under another name: in each slot what was frequent stays frequent, and contributions stay in order."""
     space, known = real.space, ~real.contributions.isnan()
-    carried = carry(copy_of(space), real)
+    carried = transfer(copy_of(space), real)
     top = real.frequencies.argmax(1)
     for s in range(space.num_slots):
         mask = space.choice_mask[s]
@@ -198,7 +220,7 @@ def test_an_operation_that_nobody_knows_stays_near_chance(cells: Prior, strange:
     carried = Prior.carried_over(copy_of(CELLS, slots=slots), [cells])
     assert (carried.frequencies[:, 0] - 1 / 6).abs().max() < 0.05
     assert carried.contributions[:, 0].isnan().all()
-    plain = carry(copy_of(CELLS), cells)
+    plain = transfer(copy_of(CELLS), cells)
     assert torch.equal(carried.frequencies[:, 1:].argsort(1), plain.frequencies.argsort(1))
     assert_equal(carried.contributions[:, 1:], plain.contributions, 1e-5)
 
@@ -254,11 +276,11 @@ def test_a_carried_prior_fits_its_space(name: str) -> None:
         assert ((there.min() - 1e-3 <= values) & (values <= there.max() + 1e-3)).all()
 
 
-def test_several_spaces_are_weighted_by_closeness() -> None:
+def test_several_spaces_are_weighted_by_space_similarity() -> None:
     near, far = made_up(MICRO, "class_scene", 1), made_up(GRAPHS, "cora", 2)
     carried = Prior.carried_over(CELLS, [near, far])
-    weights = torch.tensor([closeness(MICRO, CELLS), closeness(GRAPHS, CELLS)])
-    parts = torch.stack([carry(CELLS, near).frequencies, carry(CELLS, far).frequencies])
+    weights = torch.tensor([space_similarity(MICRO, CELLS), space_similarity(GRAPHS, CELLS)])
+    parts = torch.stack([transfer(CELLS, near).frequencies, transfer(CELLS, far).frequencies])
     assert_equal(carried.frequencies, torch.einsum("i,isk->sk", weights / weights.sum(), parts), 1e-6)
     assert carried.detail == "from transnas-bench-101-micro/class_scene, nas-bench-graph/cora"
 

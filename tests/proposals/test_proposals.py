@@ -323,7 +323,7 @@ def test_a_space_of_few_architectures_is_used_up(untrained: PKGenPipeline) -> No
     space = SearchSpace(
         "tiny",
         slots,
-        {"mine": Task("image-classification", guess=0.0, num_classes=2, image_size=8)},
+        {"mine": Task("image-classification", chance_score=0.0, num_classes=2, image_size=8)},
         null_choice="none",
     )
     proposer = Proposer(untrained, space, "mine")

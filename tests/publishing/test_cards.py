@@ -12,10 +12,10 @@ from hub_stub import HubStub
 from huggingface_hub import DatasetCard, ModelCard, RepoCard, SpaceCard
 
 from pkgen_hf import PKGenNetworkForImageClassification
-from pkgen_hf.benchmarks.origins import PAPER, origin
 from pkgen_hf.priors.files import load_priors
 from pkgen_hf.publishing.card_rules import check_card
-from pkgen_hf.publishing.cards import TEMPLATES, network_card, pipeline_card, read_results
+from pkgen_hf.publishing.cards import PAPER, TEMPLATES, network_card, origin_of, pipeline_card, read_results
+from pkgen_hf.spaces import get_space
 
 RESULTS = Path(__file__).parents[2] / "results"
 KINDS: dict[str, type[RepoCard]] = {
@@ -70,9 +70,9 @@ def test_everything_that_was_read_is_cited(card: ModelCard, made: Path) -> None:
     for text in (card.content, (made / "priors" / "README.md").read_text()):
         assert PAPER in text
         for space in spaces:
-            for entry in re.split(r"\n(?=@)", origin(space).citation):
+            for entry in re.split(r"\n(?=@)", origin_of(get_space(space)).citation):
                 assert text.count(entry) == 1
-            assert origin(space).url in text and f"({origin(space).license})" in text
+            assert origin_of(get_space(space)).url in text and f"({origin_of(get_space(space)).license})" in text
 
 
 def test_card_of_priors_says_which_games_were_played(made: Path) -> None:
@@ -89,7 +89,7 @@ def test_network_card_says_what_it_is_and_how_it_was_trained(made: Path, tmp_pat
     network = PKGenNetworkForImageClassification.from_pretrained(made / "network")
     text = (made / "network" / "README.md").read_text()
     assert f"{network.num_parameters():,} parameters" in text and network.config.architecture in text
-    assert "no record of a training" in text and origin("nas-bench-201").citation in text
+    assert "no record of a training" in text and origin_of(get_space("nas-bench-201")).citation in text
     network.save_pretrained(tmp_path)
     record = {"history": [{"epoch": 1}, {"epoch": 2, "validation": {"top_1": 87.654321}}], "images": 50_000}
     record |= {"source": "/home/me/images/cifar10", "seconds": 61.2, "device": "cuda"}

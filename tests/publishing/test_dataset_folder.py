@@ -20,11 +20,12 @@ from datasets.exceptions import DatasetGenerationError
 from datasets.utils.info_utils import NonMatchingSplitsSizesError
 from typer.testing import CliRunner
 
-from pkgen_hf.benchmarks.origins import origin
-from pkgen_hf.benchmarks.score_table import ScoreTable, load_benchmark
+from pkgen_hf.benchmarks.score_table import ScoreTable
+from pkgen_hf.benchmarks.sources import load_benchmark
 from pkgen_hf.cli.main import app
 from pkgen_hf.hub.download import CHECKPOINTS
 from pkgen_hf.priors.files import load_priors
+from pkgen_hf.publishing.cards import origin_of
 from pkgen_hf.publishing.dataset_folder import build_benchmark, build_priors, check_table, config_columns
 from pkgen_hf.spaces import get_space, list_spaces
 
@@ -110,7 +111,7 @@ def test_card_says_what_is_there(source: Path, tmp_path: Path) -> None:
             low, high = pc.min_max(table[name]).as_py().values()
             assert f"| `{info['config_name']}` | `{name}` | 4,096 | 0 | {low:,.6g} | {high:,.6g} |" in card
     assert f"`cells.parquet`, SHA-256 `{hashlib.sha256(source.read_bytes()).hexdigest()}`" in card
-    assert origin(MICRO.name).citation in card and origin(MICRO.name).url in card
+    assert origin_of(MICRO).citation in card and origin_of(MICRO).url in card
     assert str(tmp_path) not in card
 
 
@@ -263,7 +264,8 @@ def test_earlier_data_set_is_replaced_and_nothing_else_is(source: Path, tmp_path
 
 @pytest.mark.parametrize("name", list_spaces())
 def test_every_space_has_an_origin_and_configs(name: str) -> None:
-    about, space = origin(name), get_space(name)
+    space = get_space(name)
+    about = origin_of(space)
     assert about.url.startswith("https://") and about.measured.endswith(".")
     assert about.license in ("mit", "apache-2.0", "unknown")
     assert about.citation.startswith("@") and about.citation.count("{") == about.citation.count("}")

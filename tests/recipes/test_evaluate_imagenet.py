@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import pyarrow as pa
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet
+from processes import on_two_processes
 from torch import nn
 from transformers import AutoImageProcessor
 
@@ -65,14 +63,6 @@ def by_hand(saved: Path, images: list[tuple[bytes, int]], table: Path) -> tuple[
     return 100 * first / len(images), 100 * five / len(images)
 
 
-def as_one_of_two(rank: int, port: int, argv: list[str]) -> None:
-    """The recipe in a process forked from this one, with what a launcher tells it; it knew of no others before."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    main(argv)
-
-
 def test_one_and_two_processes_count_every_image_once(saved: Path, tmp_path: Path) -> None:
     """37 images and a corrupt one, in batches of 5: divisible by nothing."""
     images = pictures(37, seed=3, size=30)
@@ -82,11 +72,7 @@ def test_one_and_two_processes_count_every_image_once(saved: Path, tmp_path: Pat
     main([*argv, str(tmp_path / "good.json"), "--images", str(table)])
     argv = ["--skip_corrupt", "--images", str(corrupt), *argv]
     main([*argv, str(tmp_path / "one.json")])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = (port, [*argv, str(tmp_path / "two.json")])
-    torch.multiprocessing.start_processes(as_one_of_two, arguments, nprocs=2, start_method="fork")
+    on_two_processes(main, [*argv, str(tmp_path / "two.json")])
     good, one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("good", "one", "two"))
     assert (two["processes"], one["processes"]) == (2, 1)
     for record in (one, two):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet
+from processes import on_two_processes
 from safetensors.torch import load_file
 from test_images import id_of
-from test_train_network import CELL, SMALL, argv_of, as_one_of_two, assert_same, network, refusal
+from test_train_network import CELL, SMALL, argv_of, assert_same, network, refusal
 
 from evaluate_imagenet import main as evaluate
 from image_loaders import EvaluationImages, TrainingImages, batches_of
@@ -347,13 +347,7 @@ def test_two_processes_are_one_that_accumulates(folder: Path, tmp_path: Path) ->
     one = argv_of(options | {"output_dir": tmp_path / "one", "gradient_accumulation_steps": 2})
     main([*one, "--streaming", "--quiet"])
 
-    def on_two(function: Any, argv: list[str]) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        torch.multiprocessing.start_processes(function, (port, argv), nprocs=2, start_method="fork")
-
-    on_two(as_one_of_two, [*argv_of(options | {"output_dir": tmp_path / "two"}), "--streaming", "--quiet"])
+    on_two_processes(main, [*argv_of(options | {"output_dir": tmp_path / "two"}), "--streaming", "--quiet"])
     assert_same(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-4)
     a, b = (json.loads((tmp_path / name / "network/training.json").read_text()) for name in ("one", "two"))
     assert (a["processes"], b["processes"]) == (1, 2) and a["images"] == b["images"] == 57

@@ -28,10 +28,10 @@ from images import BadImage, load_images
 from pixels import decoded
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification
 from pkgen_hf.modeling_network import image_processor
-from presets import PRESETS
+from presets import get_preset
 from tables import open_table
 
-SMALL = replace(PRESETS["nas-bench-201"], image_size=16, crop_padding=2)
+SMALL = replace(get_preset("nas-bench-201"), image_size=16, crop_padding=2)
 CPU = torch.device("cpu")
 CELL = Architecture("nas-bench-201", (3, 0, 1, 4, 0, 2))
 
@@ -607,7 +607,7 @@ def test_training_evaluation_and_pipeline_see_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("preset", ["nas-bench-201", "darts-cifar", "darts-imagenet"])
 def test_augmentation_follows_from_seed_epoch_and_number(tmp_path: Path, preset: str) -> None:
     images = load_images(str(write_folder(tmp_path, pictures(6, size=40))))
-    settings = replace(PRESETS[preset], image_size=24)
+    settings = replace(get_preset(preset), image_size=24)
     first = pixels(TrainingImages(images, settings), 0)
     assert first.shape == (6, 3, 24, 24) and first.dtype == torch.float32
     again = TrainingImages(load_images(str(tmp_path)), settings)
@@ -683,7 +683,7 @@ def test_imagenet_as_parquet_and_as_folder(shared_benchmarks: Path, tmp_path: Pa
         (tmp_path / table.classes[index]).mkdir()
         (tmp_path / table.classes[index] / "x.jpeg").write_bytes(table.source.encoded(index) or b"")
     folder = load_images(str(tmp_path))
-    settings = PRESETS["darts-imagenet"]
+    settings = get_preset("darts-imagenet")
     assert folder.classes == [table.classes[index] for index in (0, 1, 500)]
     for number, index in enumerate((0, 1, 500)):
         draws = [np.random.default_rng(7) for _ in range(2)]

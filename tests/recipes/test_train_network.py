@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
-import signal
-import socket
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +13,9 @@ import datasets
 import pyarrow as pa
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from genotypes import DARTS_V2
 from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet
+from processes import on_two_processes, start_script
 from safetensors.torch import load_file, save_file
 from transformers import pipeline
 
@@ -31,14 +26,13 @@ from parallel import Plan, has_idle_weights
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
 from pkgen_hf.modeling_network import image_processor
 from pkgen_hf.publishing.cards import network_card
-from presets import PRESETS, Settings, get_preset
+from presets import Settings, get_preset, presets
 from train_network import main, parse_arguments
 
-ROOT = Path(__file__).parents[2]
 CELL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 IDLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"  # nothing reads node 1
 SMALL = replace(
-    PRESETS["nas-bench-201"],
+    get_preset("nas-bench-201"),
     image_size=16, crop_padding=2, num_train_epochs=4, total_batch_size=24, learning_rate=0.05, cpu=True, quiet=True,
     scale={"channels": 4, "cells": 1},
 )  # fmt: skip
@@ -84,11 +78,6 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         return capsys.readouterr().err.splitlines()[-1]
     assert str(ended.value.code).startswith("error: ") and "\n" not in str(ended.value.code)
     return str(ended.value.code)
-
-
-def environment() -> dict[str, str]:
-    cache = str(datasets.config.HF_DATASETS_CACHE)
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": cache, "PYTHONPATH": str(ROOT)}
 
 
 def options_of(folder: Path, output: Path) -> dict[str, Any]:
@@ -171,13 +160,12 @@ def test_a_killed_run_goes_on_exactly(folder: Path, tmp_path: Path, capsys: pyte
     """SIGKILL in the middle of the second of three epochs; drop path, moving average and auxiliary head included."""
     main([*argv_of(options_of(folder, tmp_path / "whole")), "--quiet"])
     options = argv_of(options_of(folder, tmp_path / "killed") | {"checkpointing_steps": 1})
-    command = [sys.executable, "recipes/train_network.py", *options, "--quiet"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment())
+    process = start_script("train_network.py", [*options, "--quiet"])
     while not list((tmp_path / "killed").glob("checkpoint-[567]")):
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.is_alive(), "it ended before it could be killed"
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (tmp_path / "killed/network").exists()
     capsys.readouterr()
     main([*options, "--resume_from_checkpoint", "latest", "--quiet"])
@@ -195,27 +183,19 @@ def test_a_killed_run_goes_on_exactly(folder: Path, tmp_path: Path, capsys: pyte
     assert "unknown checkpoint" in missing and "checkpoint-11" in missing
 
 
-def test_two_processes_are_one_that_accumulates(folder: Path, tmp_path: Path) -> None:
+def test_two_processes_are_one_that_accumulates(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     options = options_of(folder, tmp_path / "one") | {"max_train_steps": 5}
     main([*argv_of(options), "--gradient_accumulation_steps", "4", "--quiet"])
-    command = [str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    command += ["recipes/train_network.py", *argv_of(options | {"output_dir": tmp_path / "two"}), "--quiet"]
-    command += ["--gradient_accumulation_steps", "2"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0 and not done.stdout, done.stderr
+    capfd.readouterr()
+    two = argv_of(options | {"output_dir": tmp_path / "two"})
+    on_two_processes(main, [*two, "--gradient_accumulation_steps", "2", "--quiet"])
+    assert not capfd.readouterr().out
     assert_same(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-4)
     a, b = (json.loads((tmp_path / name / "network/training.json").read_text()) for name in ("one", "two"))
     assert b["processes"] == 2 and b["history"][-1]["validation"]["images"] == 31
     assert [r["loss"] for r in a["history"]] == pytest.approx([r["loss"] for r in b["history"]], rel=1e-5)
-
-
-def as_one_of_two(rank: int, port: int, argv: list[str]) -> None:
-    """The recipe in a process forked from this one, with what a launcher tells it; it knew of no others before."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    main(argv)
 
 
 def test_weights_that_lead_nowhere_and_corrupt_images_on_two_processes(folder: Path, tmp_path: Path) -> None:
@@ -225,11 +205,7 @@ def test_weights_that_lead_nowhere_and_corrupt_images_on_two_processes(folder: P
     options |= {"preset": "nas-bench-201", "scale": ["channels=4", "cells=1"], "train_images": corrupt}
     options |= {"validation_images": folder / "test.parquet"}
     main([*argv_of(options), "--gradient_accumulation_steps", "2", "--skip_corrupt", "--quiet"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    argv = [*argv_of(options | {"output_dir": tmp_path / "two"}), "--skip_corrupt", "--quiet"]
-    torch.multiprocessing.start_processes(as_one_of_two, (port, argv), nprocs=2, start_method="fork")
+    on_two_processes(main, [*argv_of(options | {"output_dir": tmp_path / "two"}), "--skip_corrupt", "--quiet"])
     assert_same(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-4)
     a, b = (json.loads((tmp_path / name / "network/training.json").read_text()) for name in ("one", "two"))
     assert a["skipped_images"] == b["skipped_images"] == [f"{corrupt}, row {row}" for row in (30, 61)]
@@ -265,9 +241,9 @@ def test_learning_rates(scheduler: str) -> None:
     assert plan.learning_rate(plan.steps) == pytest.approx(last[scheduler])
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", presets())
 def test_presets_build_and_their_options_override(name: str) -> None:
-    preset = PRESETS[name]
+    preset = get_preset(name)
     space = preset.space
     other = get_preset(name, "nas-bench-macro")
     assert other.scale == {} and not other.drop_path_grows

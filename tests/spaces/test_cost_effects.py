@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from pkgen_hf.priors.transfer import closeness, likeness
+from pkgen_hf.priors.transfer import choice_similarity, space_similarity
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces
+from pkgen_hf.spaces.__main__ import write
 from pkgen_hf.spaces.base import RESERVED
-from pkgen_hf.spaces.cost_effects import FILE, fingerprint, measured_effects, shipped_effects, write
+from pkgen_hf.spaces.cost_effects import FILE, fingerprint, measured_effects, shipped_effects
 from pkgen_hf.spaces.nas_bench_201 import CONV3, NASBench201Space
 
 CELLS = get_space("nas-bench-201")
@@ -105,18 +106,14 @@ def test_effects_are_means_of_standardised_log_costs() -> None:
 
 def test_a_space_of_a_known_name_without_costs_has_no_effects() -> None:
     slots = [Slot("a", "operation", (Choice("none", "zero"), Choice("skip", "identity")), (0,), 1)]
-    own = SearchSpace("nas-bench-201", slots, {"x": Task("other", guess=0.0, num_classes=2)}, null_choice="none")
+    own = SearchSpace(
+        "nas-bench-201", slots, {"x": Task("other", chance_score=0.0, num_classes=2)}, null_choice="none"
+    )
     assert shipped_effects(own) is None and not own.cost_effects.any()
 
 
 def test_how_alike_spaces_are_needs_no_costs() -> None:
     uncounted = Uncounted()
     for other in (CELLS, get_space("darts")):
-        assert closeness(other, uncounted) == closeness(other, CELLS)
-        assert torch.equal(likeness(uncounted, other), likeness(CELLS, other))
-
-
-def test_likeness_does_not_keep_every_space_that_ever_was() -> None:
-    for remembered in (likeness, closeness):
-        most = remembered.cache_info().maxsize
-        assert most is not None and most > len(list_spaces()) ** 2
+        assert space_similarity(other, uncounted) == space_similarity(other, CELLS)
+        assert torch.equal(choice_similarity(uncounted, other), choice_similarity(CELLS, other))

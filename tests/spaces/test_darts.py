@@ -19,7 +19,9 @@ from torch.nn import functional as F
 
 from pkgen_hf import Architecture, get_space
 from pkgen_hf.networks import darts
-from pkgen_hf.spaces.darts import NODES, OPERATIONS, DARTSSpace, cell_shapes, count_cells
+from pkgen_hf.spaces.darts import DARTSSpace
+from pkgen_hf.spaces.darts_cells import NODES, OPERATIONS, count_cells
+from pkgen_hf.spaces.darts_costs import cell_shapes
 
 SPACE = cast(DARTSSpace, get_space("darts"))
 COMPACT_V2 = (

@@ -15,8 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from pkgen_hf import Architecture, get_space
-from pkgen_hf.spaces.nas_bench_101 import COUNT_SCALE, EDGES, NONE, OPERATIONS, NASBench101Space
-from pkgen_hf.spaces.nas_bench_101_cells import all_keys, symmetries, topologies
+from pkgen_hf.spaces.nas_bench_101 import COUNT_SCALE, NASBench101Space
+from pkgen_hf.spaces.nas_bench_101_cells import EDGES, all_keys, symmetries, topologies
+from pkgen_hf.spaces.nas_bench_101_records import NONE, OPERATIONS
 
 SPACE = cast(NASBench101Space, get_space("nas-bench-101"))
 NAMES = [choice.name for choice in OPERATIONS[1:]]

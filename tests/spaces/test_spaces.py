@@ -50,7 +50,7 @@ def toy() -> SearchSpace:
         Slot("second", "operation", (conv, none), (0, 1), 2),
         Slot("last", "operation", (pool, conv, none, Choice("wide", "convolution", kernel=5)), (2,), 3),
     ]
-    return SearchSpace("toy", slots, {"things": Task("other", guess=50.0, num_classes=2)}, null_choice="none")
+    return SearchSpace("toy", slots, {"things": Task("other", chance_score=50.0, num_classes=2)}, null_choice="none")
 
 
 # ---------------------------------------------------------------------- every space
@@ -299,7 +299,7 @@ def test_guesses_follow_from_what_the_tasks_are(space: SearchSpace) -> None:
             "language-modelling": -math.log(task.num_classes),
             "speech-recognition": 0.0,  # 100 less the error rate of no phonemes
         }.get(task.kind, 50.0 if name == "proteins" else 100 / task.num_classes)
-        assert task.guess == pytest.approx(expected), name
+        assert task.chance_score == pytest.approx(expected), name
 
 
 def test_descriptions_fit_the_slots(space: SearchSpace) -> None:

@@ -23,7 +23,7 @@ from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space, list_spa
 SCRIPT = Path(__file__).parents[2] / "examples" / "own_space.py"
 NONE, CONV = Choice("none", "zero"), Choice("conv", "convolution", kernel=3)
 SLOT = Slot("a", "operation", (NONE, CONV), (0,), 1)
-TASK = Task("image-classification", guess=10.0, num_classes=10)
+TASK = Task("image-classification", chance_score=10.0, num_classes=10)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import resource
-import runpy
 import shutil
 import subprocess
 import sys
@@ -15,24 +14,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import run_script
 from safetensors.torch import load_file
 
 from pkgen_hf import PKGenPipeline, PriorDiscreteScheduler, ScoreTable
 from pkgen_hf.modeling_denoiser import ArchitectureDenoiser
-from pkgen_hf.priors.prior import EVIDENCE, FREQUENCY, LOG_FREQUENCY, PRIOR_FEATURES, Prior, mean_of_each
+from pkgen_hf.priors.data import EVIDENCE, FREQUENCY, LOG_FREQUENCY, PRIOR_FEATURES
+from pkgen_hf.priors.from_evaluations import mean_of_each
+from pkgen_hf.priors.prior import Prior
 from pkgen_hf.spaces import TASK_TRAITS
-from pkgen_hf.training.episodes import (
-    GROUP,
-    TARGETS,
-    EpisodeDataset,
-    SpaceEpisodes,
-    goals_of,
-    labels_read,
-    load_tables,
-    make_episodes,
-    priors_of,
-)
-from pkgen_hf.training.loop import RECORD, TrainingArguments, train, training_loss
+from pkgen_hf.training.arguments import RECORD, TrainingArguments
+from pkgen_hf.training.batches import GROUP, EpisodeDataset
+from pkgen_hf.training.episodes import TARGETS, SpaceEpisodes, make_episodes, priors_of
+from pkgen_hf.training.loop import train
+from pkgen_hf.training.losses import training_loss
+from pkgen_hf.training.tasks import labels_read, load_tables, training_tasks
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -61,7 +57,7 @@ def episodes(cell_table: ScoreTable, graph_table: ScoreTable) -> list[SpaceEpiso
     return make_episodes([cell_table, graph_table], 16, 1, seed=0)
 
 
-def told_of(features: torch.Tensor, mask: torch.Tensor) -> list[str]:
+def evidence_of(features: torch.Tensor, mask: torch.Tensor) -> list[str]:
     """The evidence of each prior, from its features."""
     columns = features[:, mask][:, 0, LOG_FREQUENCY + 1 :]
     return [EVIDENCE[int(row.argmax())] if row.any() else "absent" for row in columns]
@@ -96,34 +92,34 @@ def test_bad_exclude(exclude: list[str], message: str) -> None:
 # ---------------------------------------------------------------------- episodes
 
 
-def test_goals(tables: list[ScoreTable]) -> None:
-    """Each task, the consensus of those of a kind, and tasks made of single ones."""
-    goals = goals_of(tables[0], 4, torch.Generator().manual_seed(0))
-    assert [goal.shifted for goal in goals] == [False] * 4 + [True] * 4
-    assert [goal.is_consensus for goal in goals] == [False] * 3 + [True] + [False] * 4
-    assert [goal.task for goal in goals[:4]] == [*tables[0].tasks, "image-classification"]
-    for goal in goals:
-        ranked = goal.ranked()
-        keys = goal.table.space.keys(goal.table.indices[ranked])
+def test_training_tasks(tables: list[ScoreTable]) -> None:
+    """Each task, the consensus of those of a kind, and perturbed single tasks."""
+    tasks = training_tasks(tables[0], 4, torch.Generator().manual_seed(0))
+    assert [task.is_perturbed for task in tasks] == [False] * 4 + [True] * 4
+    assert [task.is_consensus for task in tasks] == [False] * 3 + [True] + [False] * 4
+    assert [task.name for task in tasks[:4]] == [*tables[0].tasks, "image-classification"]
+    for task in tasks:
+        ranked = task.ranked()
+        keys = task.table.space.keys(task.table.indices[ranked])
         assert len(keys.unique()) == len(keys)
-        known = ~goal.scores.isnan() & goal.table.space.is_valid(goal.table.indices)
-        rows, means = mean_of_each(goal.table.space, goal.table.indices[known], goal.scores[known])
-        assert torch.equal(goal.table.space.keys(rows), keys.sort().values)
-        best_first = means[torch.searchsorted(goal.table.space.keys(rows), keys)]
+        known = ~task.scores.isnan() & task.table.space.is_valid(task.table.indices)
+        rows, means = mean_of_each(task.table.space, task.table.indices[known], task.scores[known])
+        assert torch.equal(task.table.space.keys(rows), keys.sort().values)
+        best_first = means[torch.searchsorted(task.table.space.keys(rows), keys)]
         assert (best_first[:-1] >= best_first[1:]).all()
-        quality = goal.quality()
+        quality = task.quality()
         assert quality[~quality.isnan()].max() == 1
         assert quality[~quality.isnan()].min() >= 0
-        order = goal.scores[known].argsort(descending=True)
-        better = goal.scores[known][order][:-1] > goal.scores[known][order][1:]
+        order = task.scores[known].argsort(descending=True)
+        better = task.scores[known][order][:-1] > task.scores[known][order][1:]
         assert (quality[known][order][:-1] > quality[known][order][1:])[better].all()
-    real, shifted = goals[0], goals[4]
-    assert not torch.equal(real.ranked()[:TARGETS], shifted.ranked()[:TARGETS])
+    real, perturbed = tasks[0], tasks[4]
+    assert not torch.equal(real.ranked()[:TARGETS], perturbed.ranked()[:TARGETS])
 
 
-def test_consensus_goal_is_the_consensus(tables: list[ScoreTable]) -> None:
+def test_consensus_task_is_the_consensus(tables: list[ScoreTable]) -> None:
     table = tables[0]
-    agreed = goals_of(table, 0, torch.Generator().manual_seed(0))[3]
+    agreed = training_tasks(table, 0, torch.Generator().manual_seed(0))[3]
     assert torch.equal(agreed.scores, table.consensus(table.tasks))
     prior = agreed.prior(agreed.ranked()[:20])
     expected = Prior.from_benchmark(table.space, "image-classification", 20, table)
@@ -145,39 +141,39 @@ def test_priors_come_from_other_spaces_too(episodes: list[SpaceEpisodes]) -> Non
         assert part.features.isfinite().all()
         torch.testing.assert_close(part.stationary.sum(-1), torch.ones(number, space.num_slots))
         assert part.traits.shape == (number, len(TASK_TRAITS))
-        told = told_of(part.features, space.choice_mask)
-        assert set(told) >= {"measured", "carried over", "from other spaces"}
-        kinds = [goal.task for goal in goals_of(part.table, 1, torch.Generator().manual_seed(0))]
-        consensus = [number for number, task in enumerate(kinds) if task not in space.tasks]
-        for evidence, goal in zip(told, part.goals.tolist(), strict=True):
-            if evidence == "from other spaces":  # they tell of a consensus where there is one
-                assert goal in consensus or part.table.space.task(kinds[goal]).kind not in kinds
+        found = evidence_of(part.features, space.choice_mask)
+        assert set(found) >= {"measured", "carried over", "from other spaces"}
+        names = [task.name for task in training_tasks(part.table, 1, torch.Generator().manual_seed(0))]
+        consensus = [number for number, name in enumerate(names) if name not in space.tasks]
+        for evidence, task in zip(found, part.tasks.tolist(), strict=True):
+            if evidence == "from other spaces":  # they inform the consensus where there is one
+                assert task in consensus or part.table.space.task(names[task]).kind not in names
         assert float(part.weights.sum()) == pytest.approx(1, abs=0.15) and (part.weights > 0).all()
 
 
-def test_concealed_choices_leave_no_trace(episodes: list[SpaceEpisodes]) -> None:
+def test_masked_choices_leave_no_trace(episodes: list[SpaceEpisodes]) -> None:
     """Of such a choice the prior says what it says of one it has never met; contributions of the others stay."""
     dataset = EpisodeDataset(episodes, PriorDiscreteScheduler(), 64, 0.0, seed=0, length=200)
     seen = 0
     for number in range(60):
         batch = dataset[number]
         part = episodes[int(batch["space"])]
-        space, concealed = part.table.space, batch["concealed"]
-        assert concealed.shape == space.choice_mask.shape and not concealed[~space.choice_mask].any()
-        if not concealed.any():
+        space, masked = part.table.space, batch["masked"]
+        assert masked.shape == space.choice_mask.shape and not masked[~space.choice_mask].any()
+        if not masked.any():
             continue
         seen += 1
-        identities = {space.identities[s][k] for s, k in concealed.nonzero().tolist()}
+        identities = {space.identities[s][k] for s, k in masked.nonzero().tolist()}
         assert len(identities) == 1  # the same operation wherever it stands
-        kinds = {space.slots[s].kind for s in concealed.any(1).nonzero()[:, 0].tolist()}
+        kinds = {space.slots[s].kind for s in masked.any(1).nonzero()[:, 0].tolist()}
         assert "operation" in kinds
-        features = batch["prior_features"][:, concealed]  # (priors, concealed choices, features)
+        features = batch["prior_features"][:, masked]  # (priors, masked choices, features)
         assert not features[..., :FREQUENCY].any()
-        chance = (1 / space.sizes.float())[:, None].expand_as(concealed)[concealed].expand(len(features), -1)
+        chance = (1 / space.sizes.float())[:, None].expand_as(masked)[masked].expand(len(features), -1)
         torch.testing.assert_close(features[..., FREQUENCY], chance)
         torch.testing.assert_close(features[..., LOG_FREQUENCY], (chance + 0.02).log() / 4)
-        others = batch["prior_features"][:, space.choice_mask & ~concealed][..., :FREQUENCY]
-        known = part.features[:, space.choice_mask & ~concealed][..., :FREQUENCY]
+        others = batch["prior_features"][:, space.choice_mask & ~masked][..., :FREQUENCY]
+        known = part.features[:, space.choice_mask & ~masked][..., :FREQUENCY]
         assert all((row == known).flatten(1).all(1).any() for row in others)
     assert seen > 10
 
@@ -191,7 +187,7 @@ def test_a_batch_follows_from_seed_and_number_alone(dataset: EpisodeDataset) -> 
 def test_batches_hold_what_they_say(dataset: EpisodeDataset, tables: list[ScoreTable]) -> None:
     space = tables[0].space
     batch = dataset[0]
-    assert batch["clean"].shape == batch["noisy"].shape == batch["ranked"].shape == (64, space.num_slots)
+    assert batch["clean"].shape == batch["noisy"].shape == batch["scored"].shape == (64, space.num_slots)
     assert batch["prior_features"].shape[:3] == (64 // GROUP, space.num_slots, space.num_choices)
     assert space.check(batch["clean"]) is not None
     assert space.check(batch["noisy"]) is not None
@@ -234,20 +230,20 @@ def test_loss_is_that_of_noisy_and_of_clean_ones_apart(tables: list[ScoreTable],
         for parameter in denoiser.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))
     condition = replace(
-        denoiser.describe(space, Prior.absent(space)),
+        denoiser.make_condition(space, Prior.absent(space)),
         prior_features=batch["prior_features"],
         task_traits=batch["task_traits"],
     )
     logits, _ = denoiser(batch["noisy"], batch["timesteps"], condition)
-    scores = denoiser(batch["ranked"], 0.0, condition)[1]
+    scores = denoiser(batch["scored"], 0.0, condition)[1]
     known = ~batch["quality"].isnan()
     assert known.any() and not known.all()
     without, parts = training_loss(denoiser, condition, batch, 0.0)
     both, _ = training_loss(denoiser, condition, batch, 2.0)
-    assert batch["evidence"].shape == batch["noisy"].shape and (batch["evidence"] >= 0).all()
+    assert batch["log_likelihood_ratio"].shape == batch["noisy"].shape and (batch["log_likelihood_ratio"] >= 0).all()
     clean = logits.clone()
     for row, slot in torch.cartesian_prod(*map(torch.arange, batch["noisy"].shape)).tolist():
-        clean[row, slot, batch["noisy"][row, slot]] += batch["evidence"][row, slot]
+        clean[row, slot, batch["noisy"][row, slot]] += batch["log_likelihood_ratio"][row, slot]
     expected = torch.nn.functional.cross_entropy(clean.flatten(0, 1), batch["clean"].flatten())
     torch.testing.assert_close(parts["cross_entropy"], expected)
     torch.testing.assert_close(parts["ranking"], (scores - batch["quality"])[known].square().mean())
@@ -274,7 +270,7 @@ def test_training_lowers_the_losses_and_saves_a_pipeline(
     @torch.no_grad()
     def losses(denoiser: ArchitectureDenoiser) -> dict[str, float]:
         """On the same batches of other episodes."""
-        static, means = denoiser.describe(tables[0].space, Prior.absent(tables[0].space)), {}
+        static, means = denoiser.make_condition(tables[0].space, Prior.absent(tables[0].space)), {}
         for batch in (dataset[i] for i in range(10)):
             here = replace(static, prior_features=batch["prior_features"], task_traits=batch["task_traits"])
             for name, value in training_loss(denoiser, here, batch, 1.0)[1].items():
@@ -470,14 +466,13 @@ def options_of(folder: Path) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name}", str(value))]
 
 
-def recipe(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+def recipe(*options: str) -> None:
     """The recipe as one process, which is this one."""
-    monkeypatch.setattr(sys, "argv", ["recipes/train.py", *options])
-    runpy.run_path(str(ROOT / "recipes" / "train.py"), run_name="__main__")
+    run_script("train.py", list(options))
 
 
 def test_two_processes_equal_one_with_twice_the_accumulation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     command += ["recipes/train.py", "--cpu", *options_of(tmp_path / "two")]
@@ -485,7 +480,7 @@ def test_two_processes_equal_one_with_twice_the_accumulation(
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     more = ["--gradient_accumulation_steps", "2", "--report_to", "tensorboard"]
-    recipe(monkeypatch, "--cpu", *options_of(tmp_path / "one"), *more)
+    recipe("--cpu", *options_of(tmp_path / "one"), *more)
     for printed in (done.stdout, capsys.readouterr().out):
         assert "nas-bench-201/cifar10" in printed and "nas-bench-graph/cora" not in printed
         assert printed.count("labels read") == printed.count("excluded: nas-bench-graph") == 1
@@ -501,22 +496,22 @@ def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path: Path, mo
     """Two processes without --cpu on a machine without GPUs would both be the first and overwrite each other."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit, match="error: the launcher started 2 processes but Accelerate sees 1"):
-        recipe(monkeypatch, "--exclude", "nas-bench-graph", "--output_dir", str(tmp_path))
+        recipe("--exclude", "nas-bench-graph", "--output_dir", str(tmp_path))
     assert not (tmp_path / "pipeline").exists()
 
 
 def test_the_recipe_reports_a_damaged_checkpoint_in_one_line(
-    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (stopped / "checkpoint-4" / "model.safetensors").write_bytes(b"")
     options = [*options_of(stopped), "--cpu", "--resume_from_checkpoint", "latest"]
     with pytest.raises(SystemExit, match="^error: .*checkpoint-4/model.*resume_from_checkpoint checkpoint-3$"):
-        recipe(monkeypatch, *options)
-    recipe(monkeypatch, *options[:-1], "checkpoint-3")
+        recipe(*options)
+    recipe(*options[:-1], "checkpoint-3")
     assert "saved in" in capsys.readouterr().out
 
 
-def test_the_recipe_reports_mistakes_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_recipe_reports_mistakes_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="error: .*Did you mean 'nas-bench-201'") as stopped:
-        recipe(monkeypatch, "--exclude", "nas-bench-21", "--output_dir", str(tmp_path))
+        recipe("--exclude", "nas-bench-21", "--output_dir", str(tmp_path))
     assert "\n" not in str(stopped.value)

@@ -1,36 +1,25 @@
 """Readers of the files in which benchmarks are published, into standard tables (see `readers.tables`).
 
-Each is described where it is written: `tables` (Parquet of other columns), `nas_bench_101`, `nats_bench`, `json_files`
-(NAS-Bench-Macro, NAS-Bench-301 by NAS-Bench-Suite-Zero, Accel-NASBench, NAS-Bench-NLP), `transnas` and `asr`. Pickles
-are read without running anything that they ask for.
+The reader of a space of this package stands in the module of the space's file name, as ``READER``; that of any other
+space is given to `pkgen_hf.spaces.register_space`. Pickles are read without running anything that they ask for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
-from ...spaces import SearchSpace
-from . import asr, nas_bench_101, nats_bench, transnas
+from ...spaces import Reader, SearchSpace
+from ...spaces.registry import module_of, registration
 from .folders import join, read_files
-from .json_files import read_accel, read_macro, read_recurrent, read_suite_zero
-from .tables import score_column, standard
+from .tables import score_column
 
-# What the files of a benchmark's own form are called, and their reader.
-_OFFICIAL: dict[str, tuple[str, Callable[[SearchSpace, Sequence[Path], bool], pa.Table]]] = {
-    "darts": ("*.json", read_suite_zero),
-    "mnasnet": ("*.json", read_accel),
-    "nas-bench-101": ("*.tfrecord", nas_bench_101.read),
-    "nas-bench-201": ("*.pickle.pbz2", nats_bench.read),
-    "nas-bench-asr": ("*.pickle", asr.read),
-    "nas-bench-macro": ("*.json", read_macro),
-    "nas-bench-nlp": ("*.json", read_recurrent),
-    "nats-bench-size": ("*.pickle.pbz2", nats_bench.read),
-    "transnas-bench-101-macro": ("*.pth", transnas.read),
-    "transnas-bench-101-micro": ("*.pth", transnas.read),
-}
+
+def reader_of(space: SearchSpace) -> Reader:
+    """The reader of a space's benchmark, without any function if there is none."""
+    module = module_of(space, "benchmarks.readers")
+    return registration(space).reader or (Reader() if module is None else module.READER)
 
 
 def source_files(space: SearchSpace, path: Path) -> tuple[list[Path], bool]:
@@ -43,9 +32,9 @@ def source_files(space: SearchSpace, path: Path) -> tuple[list[Path], bool]:
     FileNotFoundError
         For a folder without either.
     """
-    pattern = _OFFICIAL[space.name][0] if space.name in _OFFICIAL else None
+    pattern = reader_of(space).pattern
     if path.is_file():
-        return [path], pattern is not None and path.match(pattern)
+        return [path], bool(pattern) and path.match(pattern)
     tables = sorted(path.glob("**/*.parquet"))
     own = sorted(path.glob(f"**/{pattern}")) if pattern and not tables else []
     if not tables and not own:
@@ -64,9 +53,18 @@ def read_source(space: SearchSpace, path: Path, quiet: bool = True) -> pa.Table:
         For what is not readable, or of no known form.
     """
     files, is_own = source_files(space, path)
-    if is_own:
-        return _OFFICIAL[space.name][1](space, files, quiet)
+    read = reader_of(space).read
+    if is_own and read is not None:
+        return read(space, files, quiet)
     return standard(space, read_files(files, path))
 
 
-__all__ = ["join", "read_source", "score_column", "source_files", "standard"]
+def standard(space: SearchSpace, table: pa.Table) -> pa.Table:
+    """`table` in the standard form, if it is of another that is known for the space; as it is if not."""
+    reader = reader_of(space)
+    if reader.convert is not None and reader.marker in table.column_names:
+        return reader.convert(space, table)
+    return table
+
+
+__all__ = ["join", "read_source", "reader_of", "score_column", "source_files", "standard"]

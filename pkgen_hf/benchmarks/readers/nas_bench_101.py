@@ -12,19 +12,20 @@ import json
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
-from ...spaces import SearchSpace
+from ...spaces import Reader, SearchSpace
 from ...spaces.nas_bench_101 import NASBench101Space
 from .progress import track
 from .tables import floats
 from .tfrecord import RecordFile
 
 EPOCHS = (4, 12, 36, 108)
-_CHUNK = 8_192
+_CHUNK = 8_192  # records that are read at a time
+_ROWS = 65_536  # rows of a table that are converted at a time
 _TIME, _VALIDATION, _TEST = 2, 4, 5  # numbers of fields of an evaluation, all doubles
 
 
@@ -82,7 +83,6 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
     ValueError
         For a damaged, truncated or foreign file, and for cells that are not of the space.
     """
-    assert isinstance(space, NASBench101Space)
     cells: dict[tuple[str, str], int] = {}
     parameters: list[int] = []
     runs = []
@@ -111,7 +111,7 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
     names = [operations.split(",") for _, operations in cells]
     try:
         matrices = [np.frombuffer(matrix.encode(), np.uint8) - ord("0") for matrix, _ in cells]
-        strings = space.to_strings(space.from_matrices(matrices, names))
+        strings = space.to_strings(cast(NASBench101Space, space).from_matrices(matrices, names))
     except ValueError as error:
         raise ValueError(f"{files[0]} holds a cell that is not one of NAS-Bench-101's: {error}") from error
     columns: dict[str, Any] = {
@@ -126,3 +126,35 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
             columns[f"cifar10_validation_accuracy_{epochs}_epochs"] = floats(valid[:, stage])
             columns[f"cifar10_test_accuracy_{epochs}_epochs"] = floats(tested[:, stage])
     return pa.table(columns)
+
+
+def convert(space: SearchSpace, table: pa.Table) -> pa.Table:
+    """NAS-Bench-101 with its matrices and operations in columns."""
+    strings = []
+    for start in range(0, table.num_rows, _ROWS):
+        part = table.slice(start, _ROWS)
+        bits, names = (part[name].combine_chunks() for name in ("module_adjacency", "module_operations"))
+        matrices = _pieces(bits.values.to_numpy(), bits.offsets)
+        # As Python's own strings, each once: to_pylist takes many times as long.
+        words = names.values if pa.types.is_dictionary(names.values.type) else names.values.dictionary_encode()
+        vocabulary = np.array(words.dictionary.to_pylist(), dtype=object)
+        rows = cast(NASBench101Space, space).from_matrices(
+            matrices, _pieces(vocabulary[words.indices.to_numpy()].tolist(), names.offsets)
+        )
+        strings.append(pa.array(space.to_strings(rows)))
+    columns: dict[str, Any] = {"architecture": pa.chunked_array(strings, pa.string())}
+    for split in ("validation", "test"):
+        if f"{split}_accuracy" in table.column_names:
+            columns[f"cifar10_{split}_accuracy"] = floats(table[f"{split}_accuracy"])
+    if "trainable_parameters" in table.column_names:
+        columns["cifar10_parameters"] = table["trainable_parameters"]
+    return pa.table(columns)
+
+
+def _pieces(values: Any, offsets: pa.Array) -> list[Any]:
+    """The lists of an Arrow column of lists, cut from all of its values."""
+    ends = offsets.to_pylist()
+    return [values[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+
+
+READER = Reader(pattern="*.tfrecord", read=read, marker="module_adjacency", convert=convert)

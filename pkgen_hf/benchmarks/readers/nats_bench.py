@@ -19,7 +19,7 @@ from .pickles import read_plain
 from .progress import track
 from .tables import floats
 
-EPOCHS = {"nas-bench-201": 200, "nats-bench-size": 90}
+PATTERN = "*.pickle.pbz2"
 # Of each task: the runs and the measure of the validation, and those of the test; the sum of the two is "ori-test".
 _PLACES = {
     "cifar10": (("cifar10-valid", "x-valid"), ("cifar10", "ori-test")),
@@ -46,8 +46,8 @@ def _row(record: dict[str, Any], epochs: int) -> dict[str, Any]:
     return row
 
 
-def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Table:
-    """The architectures whose records are there, after 200 epochs (topology) or 90 (size).
+def read_records(space: SearchSpace, files: Sequence[Path], quiet: bool, epochs: int) -> pa.Table:
+    """The architectures whose records are there, after a training of so many epochs.
 
     Validation accuracy and training time on CIFAR-10 are of training on half its training set.
 
@@ -68,7 +68,7 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
     for file in track(numbered, f"reading {files[0].parent.name}", quiet):
         record = read_plain(file)
         try:
-            row = _row(record, EPOCHS[space.name])
+            row = _row(record, epochs)
             listed = names[row.pop("number")]
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"{file} is not a record of {space.name}: {error!r} is missing or wrong") from error

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ...spaces import SearchSpace
+from ...spaces import Reader, SearchSpace
 from .pickles import read_torch_zip
 from .tables import floats, own_strings, score_column
 
@@ -49,3 +49,14 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{file} is not of the form of TransNAS-Bench-101: {error!r} is missing or wrong") from error
     return pa.table(columns)
+
+
+def convert(space: SearchSpace, table: pa.Table) -> pa.Table:
+    """TransNAS-Bench-101: ``<task>_<split>`` without the measure."""
+    rename = {
+        f"{task}_{split}": score_column(space, task, split) for task in space.tasks for split in ("validation", "test")
+    }
+    return table.rename_columns([rename.get(name, name) for name in table.column_names])
+
+
+READER = Reader(pattern="*.pth", read=read, marker="class_scene_validation", convert=convert)

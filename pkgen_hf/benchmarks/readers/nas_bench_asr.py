@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ...spaces import SearchSpace
+from ...spaces import Reader, SearchSpace
 from .pickles import load_plain
 from .tables import floats, own_strings
 
@@ -69,3 +69,6 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
     for name, by_model in costs.items():
         table[name] = floats([by_model.get(model) for model in strings])
     return pa.table(table)
+
+
+READER = Reader(pattern="*.pickle", read=read)

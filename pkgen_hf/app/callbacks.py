@@ -1,0 +1,146 @@
+"""What happens when a visitor presses something on the page, or a program calls the endpoint."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+
+from ..budgets import BUDGETS, Budget
+from ..spaces import get_space
+from .backend import ENDPOINT, Backend, as_zip, python_code
+from .views import figures, prior_bars, ranking, status
+
+AVERAGE = "average"  # stands for no task, which a list of choices cannot hold
+
+
+class Example(NamedTuple):
+    """What one of the example buttons fills in."""
+
+    space: str
+    task: str
+    limits: dict[str, float] = {}  # by argument of the pipeline, in the units of the page
+    is_own: bool = False  # from evaluations that are filled in
+
+
+EXAMPLES = {
+    "Small cells for CIFAR-10": Example("nas-bench-201", "cifar10", {"max_parameters": 0.5}),
+    "Graph networks for arXiv": Example("nas-bench-graph", "arxiv"),
+    "From 12 evaluations": Example("nas-bench-201", "cifar100", is_own=True),
+}
+
+
+def tasks_of(space: str) -> list[tuple[str, str]]:
+    """Labels and values of what a space can be asked for: data sets, kinds of task, and the average."""
+    tasks = get_space(space).tasks
+    kinds = dict.fromkeys(task.kind for task in tasks.values())
+    agreement = [(f"all of {kind}", kind) for kind in kinds] if len(tasks) > 1 else []
+    return [(name, name) for name in tasks] + agreement + [("average of the space", AVERAGE)]
+
+
+def device_choices(names: list[str]) -> list[tuple[str, str]]:
+    """Labels and values of the devices; the empty one stands for none."""
+    return [("none", ""), *((name, name) for name in names)]
+
+
+def limit_label(budget: Budget) -> str:
+    """Label of the field that limits a budget."""
+    return f"{budget.label.capitalize()} at most, in {budget.scale_in_words}"
+
+
+def _limit(budget: Budget, text: str) -> float | None:
+    """The number in the field of a limit, None if it is empty: Gradio's own fields of numbers fill in a 0 there."""
+    try:
+        return float(text) if text.strip() else None
+    except ValueError:
+        raise ValueError(f"{limit_label(budget)}: expected a number, or nothing for no limit; got {text!r}") from None
+
+
+class Callbacks:
+    """The functions behind buttons and fields.
+
+    Parameters
+    ----------
+    backend
+        What answers.
+    folder
+        Where Gradio serves files from.
+    """
+
+    def __init__(self, backend: Backend, folder: str) -> None:
+        self.backend = backend
+        self.folder = folder
+
+    def run(self, *fields: Any) -> tuple[Any, ...]:
+        """Generate from the fields of the page, which stand in the order of `ENDPOINT`."""
+        named = dict(zip(ENDPOINT.parameters, fields, strict=True))
+        try:
+            named |= {b.argument: _limit(b, named[b.argument]) for b in BUDGETS}
+            named["task"] = None if named["task"] == AVERAGE else named["task"]
+            named["device"] = named["device"] or None
+            answer = self.backend.generate(**named)
+        except (ValueError, NotImplementedError) as error:
+            return status(str(error), is_error=True), *[gr.skip()] * 8
+        space, pictures = named["space"], answer.pictures()
+        names = [f"{space}-{record['rank']:02}.svg" for record in answer.records]
+        files = {
+            "architectures.json": answer.as_json().encode(),
+            "drawings.zip": as_zip(dict(zip(names, pictures, strict=True))),
+        }
+        buttons = [gr.update(value=self._served(content, name), visible=True) for name, content in files.items()]
+        done = f"{len(pictures)} architectures of {space}; {answer.validity:.0%} of the raw samples were valid."
+        page = figures(answer, pictures), ranking(answer), prior_bars(answer.prior)
+        code = gr.update(visible=True), gr.update(visible=False)  # it takes a while, so it is written when asked for
+        strings = [record["architecture"] for record in answer.records]
+        return status(done), *page, *buttons, *code, (space, named["task"], strings)
+
+    def write_code(self, generated: tuple[str, str | None, list[str]]) -> tuple[Any, Any, str]:
+        """Write the networks that were generated as Python code."""
+        try:
+            files = python_code(*generated)
+        except NotImplementedError as error:
+            return gr.skip(), gr.skip(), status(str(error), is_error=True)
+        path = self._served(as_zip(files), "networks.zip")
+        done = status(f"Python code of {len(files)} networks is written: each file needs torch alone.")
+        return gr.update(visible=False), gr.update(value=path, visible=True), done
+
+    def fill_in(self, space: str, task: str) -> tuple[Any, str]:
+        """Fill in evaluations that were measured."""
+        try:
+            lines = self.backend.example_evaluations(space, task)
+        except ValueError as error:
+            return gr.skip(), status(str(error), is_error=True)
+        return lines, status("Twelve measured architectures filled in.")
+
+    def choose_space(self, space: str, task: str | None = None) -> list[Any]:
+        """Choices of the task, fields of the limits that need a device, and devices, after a space is chosen."""
+        choices, devices = tasks_of(space), self.backend.devices(space)
+        with_device = [gr.update(value="", visible=bool(devices)) for budget in BUDGETS if budget.options]
+        return [
+            gr.update(choices=choices, value=task or choices[0][1]),
+            *with_device,
+            gr.update(choices=device_choices(devices), value="", visible=bool(devices)),
+        ]
+
+    def example(self, name: str) -> list[Any]:
+        """All fields of the page for one of `EXAMPLES`, and which groups of them are open."""
+        chosen = EXAMPLES[name]
+        text = self.backend.example_evaluations(chosen.space, chosen.task) if chosen.is_own else ""
+        task, *with_device, device = self.choose_space(chosen.space, chosen.task)
+        limits: list[Any] = []
+        for budget in BUDGETS:
+            limit = chosen.limits.get(budget.argument)
+            limits.append(with_device.pop(0) if budget.options else "" if limit is None else f"{limit:g}")
+        opened = [gr.update(open=bool(chosen.limits)), gr.update(open=chosen.is_own)]
+        return [chosen.space, task, 6, 0, *limits, device, 2, 1, text, *opened]
+
+    def generate(self, *fields: Any, **named: Any) -> str:
+        """Architectures, best first, as JSON; limits in millions and milliseconds: see `Backend.request`."""
+        try:
+            return self.backend.generate(*fields, **named).as_json()
+        except (ValueError, NotImplementedError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def _served(self, content: bytes, name: str) -> str:
+        return save_bytes_to_cache(content, name, self.folder)

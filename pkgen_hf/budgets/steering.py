@@ -1,0 +1,172 @@
+r"""Steering of samples below the limits of a call.
+
+Of all distributions whose mean cost obeys a limit, the nearest to the denoiser's in Kullback-Leibler divergence is its
+exponential tilt, :math:`p_\lambda(k) \propto p(k) e^{-\lambda c(k)}`, with the least :math:`\lambda \ge 0` that
+suffices: the probability of a choice falls with its cost, and a limit that the mean already obeys changes nothing. The
+costs of choices, c, come from a linear regression of networks' costs on their choices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from ..spaces.parts import group_means
+from .limits import Limit, Limits
+
+SAMPLES = 2048  # architectures of a regression
+RIDGE = 1e-3  # only makes the regression unique: the one-hot choices of a slot always sum to 1
+HALVINGS = 30  # of the interval that holds lambda: the last one is below float32's resolution
+LARGEST = 60.0  # lambda, for effects scaled to at most 1: e^-60 leaves nothing of a choice
+MARGIN_STEP = 0.5  # standard deviations by which a margin moves after each round
+SHARE_WITHIN = 0.5  # of samples within the limits: below it margins widen
+
+
+@dataclass(frozen=True)
+class LinearCost:
+    """A limit, and the linear model of its cost: an offset plus the effect of each choice.
+
+    Attributes
+    ----------
+    limit : Limit
+    effects : DoubleTensor (slots, choices)
+    offset : float
+    """
+
+    limit: Limit
+    effects: torch.Tensor
+    offset: float
+
+    @property
+    def largest(self) -> float:
+        """The largest absolute effect."""
+        return float(self.effects.abs().max().clamp(min=1e-12))
+
+    def scaled(self, like: torch.Tensor) -> torch.Tensor:
+        """Effects divided by the largest, ``FloatTensor (slots, choices)``, on the device of `like`."""
+        return (self.effects / self.largest).to(like.device, torch.float32)
+
+    def predict(self, indices: torch.Tensor) -> torch.Tensor:
+        """Sum of the effects of an architecture's choices, without the offset, ``DoubleTensor (batch,)``."""
+        return F.one_hot(indices, self.effects.shape[1]).double().mul(self.effects).sum((1, 2))
+
+
+def fit(limit: Limit, listed: torch.Tensor | None) -> LinearCost:
+    """Ridge regression of costs on one-hot choices.
+
+    Parameters
+    ----------
+    listed
+        Architectures to choose from, ``LongTensor (n, slots)``; None for random valid ones.
+    """
+    space, generator = limit.space, torch.Generator().manual_seed(0)
+    if listed is None:
+        samples = space.sample(SAMPLES, generator)
+        samples = samples[space.is_valid(samples)]
+    else:
+        samples = listed[torch.randperm(len(listed), generator=generator)[:SAMPLES]]
+    target = limit.costs(samples)
+    samples, target = samples[~target.isnan()], target[~target.isnan()]
+    if not len(samples):
+        raise limit.unknown_cost()
+    one_hot = F.one_hot(samples, space.num_choices).flatten(1).double()
+    centre, mean = one_hot.mean(0), target.mean()
+    gram = (one_hot - centre).T @ (one_hot - centre) + RIDGE * torch.eye(one_hot.shape[1], dtype=torch.double)
+    effects = torch.linalg.solve(gram, (one_hot - centre).T @ (target - mean))
+    return LinearCost(limit, effects.reshape(space.num_slots, -1), float(mean - centre @ effects))
+
+
+class Steering:
+    """Tilts the logits of one call towards its limits; after each round, the costs of the samples correct the tilt.
+
+    Parameters
+    ----------
+    limits
+        Not changed.
+    items
+        How many streams of samples are steered separately: one for each random generator, so that no sample depends
+        on the generators of others; else 1.
+    device
+        Device of the samples.
+
+    Attributes
+    ----------
+    margins : FloatTensor (items,)
+        Standard deviations by which the mean cost stays below the limits.
+    offsets : DoubleTensor (limits, items)
+        Of the linear costs, corrected by what samples really cost.
+    """
+
+    def __init__(self, limits: Limits, items: int = 1, device: torch.device | str = "cpu") -> None:
+        self.limits = limits
+        self.costs = [fit(limit, limits.listed) for limit in limits.limits]
+        self.margins = torch.zeros(items, dtype=torch.float32, device=device)
+        offsets = [[cost.offset] * items for cost in self.costs]
+        self.offsets = torch.tensor(offsets, dtype=torch.double, device=device)
+
+    def tilt(
+        self, logits: torch.Tensor, log_likelihood: torch.Tensor | None = None, which: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Logits whose mean cost, plus the margin, obeys the limits.
+
+        Parameters
+        ----------
+        logits
+            ``FloatTensor (batch, slots, choices)``, minus infinity where there is no choice.
+        log_likelihood
+            Of the noisy sample for each clean choice, of the same shape; added to the logits for the mean cost only.
+        which
+            Item of each sample, ``LongTensor (batch,)``; by default the first.
+        """
+        which = logits.new_zeros(1, dtype=torch.long) if which is None else which
+        for _ in self.costs:  # a tilt towards one limit moves the costs of the others
+            for cost, offsets in zip(self.costs, self.offsets, strict=True):
+                full = logits.float() if log_likelihood is None else logits.float() + log_likelihood
+                strength = _strength(cost, offsets[which], self.margins[which], full)
+                logits = logits - strength[:, None, None] * cost.scaled(logits)
+        return logits
+
+    def learn(self, indices: torch.Tensor, which: torch.Tensor | None = None) -> None:
+        """Correct offsets and margins by the costs of samples.
+
+        Parameters
+        ----------
+        indices
+            Valid samples, ``LongTensor (batch, slots)``.
+        which
+            Item of each sample, ``LongTensor (batch,)``; by default the first.
+        """
+        samples, items = indices.cpu(), len(self.margins)
+        which = torch.zeros(len(samples), dtype=torch.long) if which is None else which.cpu()
+        for number, cost in enumerate(self.costs):
+            costs = cost.limit.costs(samples)
+            residuals = costs - cost.predict(samples)
+            known = ~costs.isnan()
+            mean = group_means(residuals[known], which[known], items)  # NaN for items without samples
+            self.offsets[number] = torch.where(mean.isnan(), self.offsets[number].cpu(), mean).to(self.offsets.device)
+        share = group_means(self.limits.within(samples).double(), which, items)
+        steps = torch.where(share < SHARE_WITHIN, MARGIN_STEP, -MARGIN_STEP).masked_fill(share.isnan(), 0.0)
+        self.margins += steps.to(self.margins)
+
+
+def _strength(cost: LinearCost, offset: torch.Tensor, margin: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """The least lambda of each sample, by bisection, ``FloatTensor (batch,)``; at most `LARGEST`."""
+    effects = cost.scaled(logits)
+    most = ((cost.limit.most - offset) / cost.largest).float()
+
+    def exceeds(strength: torch.Tensor) -> torch.Tensor:
+        probabilities = (logits - strength[:, None, None] * effects).softmax(-1)
+        mean = (probabilities * effects).sum(-1)
+        variance = (probabilities * effects.square()).sum(-1) - mean.square()
+        return mean.sum(-1) + margin * variance.sum(-1).clamp(min=0).sqrt() > most
+
+    low = logits.new_zeros(len(logits))
+    high = torch.full_like(low, LARGEST)
+    over = exceeds(low)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        above = exceeds(middle)
+        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+    return torch.where(over, high, 0.0)

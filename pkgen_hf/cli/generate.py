@@ -1,0 +1,121 @@
+"""``pkgen generate``: architectures for a task, best first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .options import LIMITS, AsJson, Checkpoint, Quiet, Space, TablePath, Task, friendly, grouped
+
+SAMPLING, OUTPUT = "Sampling", "Output"  # headings in the help
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How architectures are sampled."""
+
+    number: Annotated[int, typer.Option("--number", "-n", help="Number of architectures.")] = 8
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same architectures.")] = None
+    candidates: Annotated[int, typer.Option(help="Samples drawn for each architecture.", rich_help_panel=SAMPLING)] = 4
+    steps: Annotated[int, typer.Option(help="Denoising steps.", rich_help_panel=SAMPLING)] = 2
+    guidance: Annotated[
+        float, typer.Option(help="Guidance scale; 0 switches guidance off.", rich_help_panel=SAMPLING)
+    ] = 1.0
+    temperature: Annotated[
+        float, typer.Option(help="Values below 1 sharpen the distribution.", rich_help_panel=SAMPLING)
+    ] = 0.5
+    distinct: Annotated[
+        bool, typer.Option(help="Return no two isomorphic architectures.", rich_help_panel=SAMPLING)
+    ] = True
+
+
+@dataclass(frozen=True)
+class LatencyOptions:
+    """Where latencies were measured."""
+
+    device: Annotated[
+        str | None, typer.Option(help="Device in the table of latencies, e.g. edgegpu.", rich_help_panel=LIMITS)
+    ] = None
+    latency_table: Annotated[
+        str | None, typer.Option(help="Measured latencies: Parquet file or Hub id.", rich_help_panel=LIMITS)
+    ] = None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is shown of the answer."""
+
+    draw: Annotated[
+        Path | None, typer.Option(help="Draw the cells to this PNG or SVG file.", rich_help_panel=OUTPUT)
+    ] = None
+    table: TablePath = None
+    as_json: AsJson = False
+    quiet: Quiet = False
+
+
+@friendly
+@grouped
+def generate(
+    *,
+    space: Space = "nas-bench-201",
+    task: Task = None,
+    sampling: SamplingOptions,
+    prior: Annotated[
+        Path | None, typer.Option(help="Prior for this call: a Parquet file that `pkgen prior` wrote.")
+    ] = None,
+    checkpoint: Checkpoint = "pkgen-base",
+    latency: LatencyOptions,
+    output: OutputOptions,
+    **limits: float | None,
+) -> None:
+    """Generate architectures, best first, with their costs and, where they were measured, their scores.
+
+    Example: pkgen generate --space nas-bench-201 --task cifar10 -n 8 --seed 0 --draw cells.png
+    """
+    from ..pipeline_pkgen import PKGenPipeline
+    from ..priors.prior import Prior
+    from ..requests.answer import answer
+    from ..requests.request import GenerationRequest
+    from ..requests.tables import Tables
+    from ..spaces import get_space
+
+    request = GenerationRequest(
+        get_space(space),
+        task,
+        num_architectures=sampling.number,
+        seed=sampling.seed,
+        num_candidates=sampling.candidates,
+        num_inference_steps=sampling.steps,
+        guidance_scale=sampling.guidance,
+        temperature=sampling.temperature,
+        distinct=sampling.distinct,
+        prior=None if prior is None else Prior.load(prior),
+        limits=limits,
+        options=vars(latency),
+    )
+    is_quiet = output.quiet or output.as_json
+    pipeline = PKGenPipeline.from_pretrained(checkpoint)
+    pipeline.set_progress_bar_config(disable=is_quiet, desc="generating")
+    tables = Tables({} if output.table is None else {space: output.table})
+    found = answer(request, pipeline, tables.table(request.space))
+    if output.draw is not None:
+        from ..drawing.pictures import draw
+
+        draw(found.architectures, output.draw, found.titles())
+    if output.as_json:
+        print(found.as_json())
+        return
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print("\n".join(found.lines()))
+    if not is_quiet:
+        console.print(found.explanation())
+        if space in tables.missing:
+            Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(
+                f"measured scores are not shown: {tables.missing[space]}"
+            )
+        if output.draw is not None:
+            console.print(f"drawn in {output.draw}")

@@ -1,0 +1,79 @@
+"""Contributions and frequencies of the choices of good architectures: what a measured prior is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..spaces import SearchSpace
+from .data import PriorData, Subgraph
+from .shapley import describe_games, operation_players, shapley_contributions, subgraph_players
+
+SMALLEST_SCALE = 1e-3  # percent points, so that contributions can be divided by it where nothing contributed
+
+
+def measure(
+    space: SearchSpace, task: str | None, good: torch.Tensor, value: Callable[[torch.Tensor], torch.Tensor]
+) -> PriorData:
+    """Average contributions over good architectures.
+
+    Parameters
+    ----------
+    space, task
+        Of the prior.
+    good
+        ``LongTensor (n, slots)``
+    value
+        Scores of a batch of networks in percent, ``(batch, slots) -> (batch,)``.
+    """
+    one_hot = torch.nn.functional.one_hot(good, space.num_choices).float()  # (n, slots, choices)
+    operations = torch.full((len(good), space.num_slots), torch.nan, dtype=torch.float32, device="cpu")
+    players = operation_players(space)
+    operations[:, [slots[0] for slots in players]] = shapley_contributions(space, good, value, players)
+    gain = operations.nan_to_num().sum(1).mean()
+    of_subgraphs, subgraphs = _subgraph_contributions(space, good, value)
+    return PriorData(
+        space,
+        task,
+        "measured",
+        _mean_by_choice(operations, one_hot),
+        _mean_by_choice(of_subgraphs, one_hot),
+        one_hot.mean(0),
+        subgraphs,
+        scale=max(float(gain) / len(players), SMALLEST_SCALE),
+        num_good=len(good),
+    )
+
+
+def _subgraph_contributions(
+    space: SearchSpace, good: torch.Tensor, value: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[torch.Tensor, tuple[Subgraph, ...]]:
+    """Contribution of each slot's subgraph, ``FloatTensor (n, slots)``, and the mean of each distinct subgraph."""
+    per_slot = torch.full((len(good), space.num_slots), torch.nan, dtype=torch.float32, device="cpu")
+    subgraphs = []
+    nodes = subgraph_players(space)
+    by_node = shapley_contributions(space, good, value, nodes)  # (n, nodes)
+    for player, slots in enumerate(nodes):
+        per_slot[:, slots] = by_node[:, player, None]
+        patterns, inverse = good[:, slots].unique(dim=0, return_inverse=True)
+        counts = torch.bincount(inverse)
+        total = torch.zeros(len(patterns), dtype=torch.float32).index_add_(0, inverse, by_node[:, player])
+        means = total / counts
+        subgraphs += [
+            Subgraph(tuple(slots), tuple(pattern), mean, number)
+            for pattern, mean, number in zip(patterns.tolist(), means.tolist(), counts.tolist(), strict=True)
+        ]
+    return per_slot, tuple(subgraphs)
+
+
+def _mean_by_choice(values: torch.Tensor, one_hot: torch.Tensor) -> torch.Tensor:
+    """Mean of ``(n, slots)`` over the architectures with each choice, ``(slots, choices)``; NaN where none has it."""
+    count = torch.where(values.isnan().any(0)[:, None], 0, one_hot.sum(0))
+    return (one_hot * values.nan_to_num()[..., None]).sum(0) / count  # 0 / 0 is NaN
+
+
+def restricted_games(space: SearchSpace) -> str:
+    """What `detail` adds where contributions are not the Shapley values of one game, with a leading semicolon."""
+    played = describe_games(space)
+    return f"; {played}" if "restricted" in played else ""

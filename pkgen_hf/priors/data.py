@@ -1,0 +1,150 @@
+"""What a prior holds, and what it says of a space: a distribution, samples, and features for the denoiser.
+
+`pkgen_hf.priors.prior` adds to it how a prior is made, read and written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..inputs import real_number, whole_number
+from ..spaces import SearchSpace
+from ..spaces.parts import device_of
+from .frequencies import encode_frequencies
+from .shapley import describe_games
+
+EVIDENCE = ("measured", "partly measured", "carried over", "from other spaces", "absent")  # from strong to weak
+PRIOR_FEATURES = 6 + len(EVIDENCE) - 1
+FREQUENCY, LOG_FREQUENCY = 4, 5  # places of the frequency, plain and encoded, among the features
+# Of the stationary distribution: a choice that no good architecture has can still be sampled, as a frequency over 20
+# architectures does not exclude it.
+UNIFORM_SHARE = 0.1
+LARGEST_FEATURE = 4.0  # contributions of more average slots than this are clipped; they would dominate a linear layer
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """A one-hop subgraph of good architectures: the choices of a node's slots, its mean contribution and its count."""
+
+    slots: tuple[int, ...]
+    choices: tuple[int, ...]
+    contribution: float
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class PriorData:
+    """What each choice contributed in good architectures of one space (and task).
+
+    Attributes
+    ----------
+    space
+        The search space.
+    task
+        The data set; a kind of task, for a consensus over data sets of that kind; None for an average over data sets.
+    evidence
+        ``"measured"``: (nearly) every reduced network was measured; ``"partly measured"``: some or all of their scores
+        were predicted by an additive fit to the evaluations; ``"carried over"``: from other tasks of the space;
+        ``"from other spaces"``; ``"absent"``.
+    contributions
+        Mean Shapley value of each (slot, choice) as an operation, ``FloatTensor (slots, choices)`` in percent points,
+        NaN where no good architecture has it or the slot cannot be removed. Exact in spaces of up to 8 operations
+        whose reduced networks were all measured; `games` and `evidence` say where they are not.
+    subgraph_contributions
+        Mean Shapley value of the one-hop subgraphs that hold the (slot, choice); same shape and unit.
+    frequencies
+        Share of the good architectures with each (slot, choice); rows sum to 1.
+    subgraphs
+        The one-hop subgraphs themselves.
+    scale
+        Percent points that an average slot contributed: the unit in which contributions are compared across tasks.
+    num_good
+        Good architectures that the averages are over.
+    labels_read
+        Measured scores that were read to make this prior.
+    detail
+        One sentence on how it was made, also where contributions are those of restricted games.
+    """
+
+    space: SearchSpace
+    task: str | None
+    evidence: str
+    contributions: torch.Tensor
+    subgraph_contributions: torch.Tensor
+    frequencies: torch.Tensor
+    subgraphs: tuple[Subgraph, ...] = ()
+    scale: float = 1.0
+    num_good: int = 0
+    labels_read: int = 0
+    detail: str = ""
+
+    def __repr__(self) -> str:
+        return f"Prior({self.space.name!r}, task={self.task!r}, evidence={self.evidence!r}, {self.detail})"
+
+    @property
+    def games(self) -> str:
+        """The games whose Shapley values the contributions are, e.g. ``"one game of 6 operations, ..."``.
+
+        A space of more than 8 operations (or subgraphs) plays several restricted games, in each of which all else
+        stays in place (see `pkgen_hf.priors.shapley.games`): ``"2 restricted games of 8 and 8 operations, ..."``.
+        """
+        if self.evidence == "absent":
+            return "none"
+        if self.evidence == "from other spaces":
+            return "those of the other spaces"
+        return describe_games(self.space)
+
+    def distribution(self) -> torch.Tensor:
+        """The stationary distribution of the diffusion, ``FloatTensor (slots, choices)``; rows sum to 1.
+
+        A tenth is uniform. The rest is half the frequencies in good architectures, and half the softmax of the
+        contributions in units of `scale`, which redistributes the frequencies of the choices of known contribution.
+        """
+        uniform = uniform_distribution(self.space)
+        if self.evidence == "absent":
+            return uniform
+        known = ~self.contributions.isnan()
+        logits = torch.where(known, self.contributions / self.scale, -torch.inf)
+        share = (self.frequencies * known).sum(1, keepdim=True)
+        softmax = torch.where(known, logits.softmax(1).nan_to_num() * share, self.frequencies)
+        return UNIFORM_SHARE * uniform + (1 - UNIFORM_SHARE) * (softmax + self.frequencies) / 2
+
+    def sample(self, num: int, temperature: float = 1.0, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Independent samples of every slot, ``LongTensor (num, slots)``: the prior alone, without the denoiser."""
+        num = whole_number("num", num)
+        temperature = real_number("temperature", temperature, "above 0", 5e-324)
+        weights = self.distribution() ** (1 / temperature)
+        if not weights.sum(1).all():  # underflow: the most probable choices are left
+            weights = (self.distribution() == self.distribution().amax(1, keepdim=True)).float()
+        weights = weights.to(device_of(generator))
+        return torch.multinomial(weights, num, replacement=True, generator=generator).T
+
+    def features(self) -> torch.Tensor:
+        """What the denoiser is conditioned on, ``FloatTensor (slots, choices, PRIOR_FEATURES)``.
+
+        Contributions of both kinds in units of `scale`, each with whether it is known; the frequency, plain and
+        encoded; and the evidence, one-hot. All are 0 for an absent prior and where a slot has no such choice.
+        """
+        mask = self.space.choice_mask.float()
+        present = 0.0 if self.evidence == "absent" else 1.0
+        columns = []
+        for values in (self.contributions, self.subgraph_contributions):
+            scaled = (values / self.scale).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
+            columns += [scaled.nan_to_num(0.0), (~values.isnan()).float()]
+        columns += [self.frequencies * present, encode_frequencies(self.frequencies) * present]
+        columns += [mask * float(self.evidence == kind) for kind in EVIDENCE[:-1]]
+        return torch.stack(columns, dim=-1) * mask[..., None]
+
+
+def uniform_distribution(space: SearchSpace) -> torch.Tensor:
+    """Every choice of a slot as probable as the others, ``FloatTensor (slots, choices)``."""
+    return space.choice_mask.float() / space.sizes[:, None]
+
+
+def absent(space: SearchSpace, task: str | None = None) -> PriorData:
+    """A prior without knowledge: no contribution is known and every choice is as frequent."""
+    unknown = torch.full((space.num_slots, space.num_choices), torch.nan, dtype=torch.float32, device="cpu")
+    uniform = uniform_distribution(space)
+    return PriorData(space, task, "absent", unknown, unknown, uniform, detail="nothing known")

@@ -1,0 +1,40 @@
+"""Optimizers of networks on images, and the moving average of their weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pkgen_hf.errors import unknown
+from presets import Settings
+
+
+def make_optimizer(settings: Settings, network: nn.Module) -> torch.optim.Optimizer:
+    """SGD or RMSprop, as the settings say; ValueError for any other."""
+    shared: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "momentum": settings.momentum,
+        "weight_decay": settings.weight_decay,
+    }
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(network.parameters(), nesterov=settings.nesterov, **shared)
+    if settings.optimizer == "rmsprop":
+        alpha, eps = settings.rmsprop_alpha, settings.rmsprop_eps
+        return torch.optim.RMSprop(network.parameters(), alpha=alpha, eps=eps, **shared)
+    raise unknown("optimizer", settings.optimizer, ["sgd", "rmsprop"])
+
+
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of weights and running statistics.
+
+    As in TensorFlow, its decay is at most (1 + n) / (10 + n) after n updates, so that it forgets the initial weights.
+    """
+
+    def update(averaged: Any, current: Any, number: Any) -> None:
+        now = min(decay, float((1 + number) / (10 + number)))
+        get_ema_multi_avg_fn(now)(averaged, current, number)
+
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
