@@ -77,6 +77,33 @@ def commands_of(options: argparse.Namespace) -> list[list[str]]:
     return commands
 
 
+def run(command: list[str], done: dict[str, float], jobs: int) -> Row:
+    """Run a command in a process of its own, unless it is done; its text and seconds.
+
+    One at a time shows its progress; several share the cores and print when they are finished.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails, with the last that it printed.
+    """
+    text = shlex.join(["python", *command])
+    if text in done:
+        return {"command": text, "seconds": done[text]}
+    started, alone = time.time(), jobs == 1
+    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
+    kept = {} if alone else {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    if alone:
+        print(text, flush=True)
+    ended = subprocess.run([sys.executable, *command], env=environment, **kept)  # type: ignore[call-overload]
+    if ended.returncode:
+        last = "" if alone else ":\n" + (ended.stdout + ended.stderr)[-2000:]
+        raise RuntimeError(f"{text} failed{last}")
+    seconds = round(time.time() - started, 1)
+    print(*([] if alone else [text, ended.stdout]), f"took {seconds} s", sep="\n", flush=True)
+    return {"command": text, "seconds": seconds}
+
+
 def everything(options: argparse.Namespace) -> None:
     """Run all commands, --jobs at a time; one that was stopped goes on after those that were finished.
 
@@ -98,34 +125,14 @@ def everything(options: argparse.Namespace) -> None:
             setattr(options, folder, small)
     timings = argparse.Namespace(**vars(options) | {"results": options.results / "timings"})
     commands = commands_of(options)
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     before, done = finished_commands(name, timings)
-
-    def run(command: list[str]) -> Row:
-        text = shlex.join(["python", *command])
-        if text in done:
-            return {"command": text, "seconds": done[text]}
-        started = time.time()
-        # one at a time shows its progress; several print when they are finished
-        alone = options.jobs == 1
-        kept = {} if alone else {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        if alone:
-            print(text, flush=True)
-        ended = subprocess.run([sys.executable, *command], env=environment, **kept)  # type: ignore[call-overload]
-        if ended.returncode:
-            last = "" if alone else ":\n" + (ended.stdout + ended.stderr)[-2000:]
-            raise RuntimeError(f"{text} failed{last}")
-        seconds = round(time.time() - started, 1)
-        print(*([] if alone else [text, ended.stdout]), f"took {seconds} s", sep="\n", flush=True)
-        return {"command": text, "seconds": seconds}
 
     started = time.time() - before
     trained_before = sum(
         path.stat().st_mtime < started for path in Path(options.output_dir).glob(f"*/pipeline/{RECORD}")
     )
     with ThreadPoolExecutor(options.jobs) as pool:
-        futures = [pool.submit(run, command) for command in commands]
+        futures = [pool.submit(run, command, done, options.jobs) for command in commands]
         try:
             for future in tqdm(as_completed(futures), total=len(futures), desc=name):
                 row = future.result()

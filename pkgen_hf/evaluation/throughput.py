@@ -6,6 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..benchmarks.score_table import ScoreTable
 from ..errors import unknown
 from ..pipeline_pkgen import PKGenPipeline
-from ..spaces import get_space
+from ..spaces import SearchSpace, get_space
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LOOK_UPS = 100_000
+MATRIX = 2048  # rows and columns of the matrix product
 
 
 def _median_seconds(call: Callable[[], Any], repeats: int, device: str) -> float:
@@ -64,76 +66,114 @@ def measure_look_ups(space: str, table: str | Path | None = None, repeats: int =
     }
 
 
-def measure_throughput(
-    checkpoint: str = "pkgen-base",
-    space: str = "nas-bench-201",
-    task: str | None = None,
-    batch: int = 1024,
-    candidates: int = 4,
-    steps: int = 2,
-    guidance: float = 1.0,
-    repeats: int = 7,
-    threads: int | None = None,
-    dtype: str = "float32",
-    device: str = "cpu",
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ThroughputSettings:
+    """What is timed, and how often.
+
+    Attributes
+    ----------
+    checkpoint, space, task
+        As the pipeline takes them; without a task, the space's first one.
+    batch
+        Samples of a call.
+    candidates, steps, guidance
+        Of generation: candidates of each sample, denoising steps, guidance scale.
+    repeats
+        Timed calls, of which the median counts.
+    threads
+        Of the CPU; None leaves it to torch.
+    dtype
+        One of `DTYPES`.
+    device
+        Of torch, such as ``cpu`` or ``cuda``.
+    """
+
+    checkpoint: str = "pkgen-base"
+    space: str = "nas-bench-201"
+    task: str | None = None
+    batch: int = 1024
+    candidates: int = 4
+    steps: int = 2
+    guidance: float = 1.0
+    repeats: int = 7
+    threads: int | None = None
+    dtype: str = "float32"
+    device: str = "cpu"
+
+
+def measure_throughput(settings: ThroughputSettings) -> dict[str, Any]:
     """Time whole calls of the pipeline, single calls of the denoiser, and a plain matrix product, all in one run.
 
     Returns
     -------
     dict
-        ``architectures_per_second``: whole calls with `batch` samples as they come, medians of `repeats` calls.
-        ``denoiser_...``: one call of the denoiser on `batch` random rows. Rates are in GFLOP/s, where a multiply-add
-        counts two.
+        ``architectures_per_second``: whole calls with a batch of samples as they come, median of the timed calls.
+        ``denoiser_...``: one call of the denoiser on a batch of random rows. Rates are in GFLOP/s, where a
+        multiply-add counts two.
+
+    Raises
+    ------
+    ValueError
+        For an unknown dtype, space or task.
     """
-    if dtype not in DTYPES:
-        raise unknown("dtype", dtype, DTYPES)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    pipe = PKGenPipeline.from_pretrained(checkpoint, torch_dtype=DTYPES[dtype]).to(device)
+    if settings.dtype not in DTYPES:
+        raise unknown("dtype", settings.dtype, DTYPES)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    pipe = PKGenPipeline.from_pretrained(settings.checkpoint, torch_dtype=DTYPES[settings.dtype]).to(settings.device)
     pipe.set_progress_bar_config(disable=True)
-    here = get_space(space)
-    task = task or next(iter(here.tasks))
+    space = get_space(settings.space)
+    task = settings.task or next(iter(space.tasks))
 
     def generate() -> None:
         pipe(
-            space=here,
+            space=space,
             task=task,
-            num_architectures=batch,
-            num_candidates=candidates,
+            num_architectures=settings.batch,
+            num_candidates=settings.candidates,
             distinct=False,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
         )
 
-    seconds = _median_seconds(generate, repeats, device)
-
-    with torch.no_grad():
-        condition = pipe.denoiser.make_condition(here, pipe.select_prior(here, task, None), task)
-        encoded = pipe.denoiser.encode(condition)
-        sample = here.sample(batch).to(device)
-        with FlopCounterMode(display=False) as counter:
-            pipe.denoiser(sample, 500.0, encoded)
-        denoiser = _median_seconds(lambda: pipe.denoiser(sample, 500.0, encoded), repeats, device)
-        size = 2048
-        left = torch.randn(size, size, dtype=DTYPES[dtype], device=device)
-        product = _median_seconds(lambda: left @ left, repeats, device)
-    flops = counter.get_total_flops()
-    rate, peak = flops / denoiser / 1e9, 2 * size**3 / product / 1e9
+    seconds = _median_seconds(generate, settings.repeats, settings.device)
+    denoiser, flops = _time_denoiser(pipe, space, task, settings)
+    rate, peak = flops / denoiser / 1e9, _matrix_product_rate(settings)
     return {
-        "space": space,
+        "space": settings.space,
         "task": task,
-        "device": device,
-        "dtype": dtype,
+        "device": settings.device,
+        "dtype": settings.dtype,
         "threads": torch.get_num_threads(),
         "denoiser_parameters": pipe.denoiser.num_parameters(),
-        "batch": batch,
-        "candidates": candidates,
-        "steps": steps,
-        "guidance_scale": guidance,
-        "architectures_per_second": batch / seconds,
+        "batch": settings.batch,
+        "candidates": settings.candidates,
+        "steps": settings.steps,
+        "guidance_scale": settings.guidance,
+        "architectures_per_second": settings.batch / seconds,
         "denoiser_milliseconds_for_a_batch": denoiser * 1e3,
         "denoiser_gflops_per_second": rate,
         "matrix_product_gflops_per_second": peak,
         "denoiser_share_of_matrix_product_percent": 100 * rate / peak,
     }
+
+
+@torch.no_grad()
+def _time_denoiser(
+    pipe: PKGenPipeline, space: SearchSpace, task: str, settings: ThroughputSettings
+) -> tuple[float, int]:
+    """Median seconds and floating point operations of one call of the denoiser on a batch of random rows."""
+    condition = pipe.denoiser.make_condition(space, pipe.select_prior(space, task, None), task)
+    encoded = pipe.denoiser.encode(condition)
+    sample = space.sample(settings.batch).to(settings.device)
+    with FlopCounterMode(display=False) as counter:
+        pipe.denoiser(sample, 500.0, encoded)
+    seconds = _median_seconds(lambda: pipe.denoiser(sample, 500.0, encoded), settings.repeats, settings.device)
+    return seconds, counter.get_total_flops()
+
+
+def _matrix_product_rate(settings: ThroughputSettings) -> float:
+    """GFLOP/s of a square matrix product."""
+    matrix = torch.randn(MATRIX, MATRIX, dtype=DTYPES[settings.dtype], device=settings.device)
+    seconds = _median_seconds(lambda: matrix @ matrix, settings.repeats, settings.device)
+    return 2 * MATRIX**3 / seconds / 1e9
