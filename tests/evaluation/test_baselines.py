@@ -28,13 +28,6 @@ BASELINES: dict[str, Callable[[SearchSpace], Search]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def pipe() -> PKGenPipeline:
-    pipe = PKGenPipeline.from_pretrained("pkgen-base")
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 def rows_read(search: Search, space: SearchSpace, score: Callable[[torch.Tensor], list[float]], seed: int = 0,
               budget: int = 30) -> torch.Tensor:  # fmt: skip
     seen: list[torch.Tensor] = []
