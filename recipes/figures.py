@@ -11,8 +11,11 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from pkgen_hf.evaluation.methods import METHODS
+from pkgen_hf.evaluation.protocols import PROTOCOLS
+
 RESULTS = Path(__file__).parent.parent / "results"
-COLOURS = {"PKGen": "#0b6e4f", "PKGen, distinct": "#6fb98f", "prior alone": "#e08e1b", "uniform random": "#8a8a8a"}
+COLOURS = {"pkgen": "#0b6e4f", "pkgen-distinct": "#6fb98f", "prior": "#e08e1b", "uniform": "#8a8a8a"}
 STYLE: Any = {"figure.dpi": 110, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 Record = dict[str, Any]
 
@@ -40,17 +43,18 @@ def axes_grid(count: int, columns: int = 3) -> tuple[Any, list[Any]]:
 
 def draw_quality(record: Record) -> None:
     """What share of all generated scores at least so much."""
-    settings = list(dict.fromkeys(row["variant"] for row in record["rows"]))
+    settings = list(dict.fromkeys(row["setting"] for row in record["rows"]))
     tasks = list(dict.fromkeys(row["task"] for row in record["rows"]))
     figure, axes = axes_grid(len(settings) * len(tasks), len(tasks))
     for axis, (setting, task) in zip(axes, [(s, t) for s in settings for t in tasks], strict=True):
-        here = [row for row in record["rows"] if (row["variant"], row["task"]) == (setting, task)]
+        here = [row for row in record["rows"] if (row["setting"], row["task"]) == (setting, task)]
         for row in here:
             shares = [100 - 5 * i for i in range(21)]
-            axis.plot(row["quantiles"], shares, label=row["method"], color=COLOURS.get(row["method"], "black"))
+            name, colour = METHODS[row["method"]].name, COLOURS.get(row["method"], "black")
+            axis.plot(row["quantiles"], shares, label=name, color=colour)
         low = min(row["quantiles"][2] for row in here)
         high = max(row["quantiles"][-1] for row in here)
-        axis.set(title=f"{task}, {setting}", xlim=(low, high + 0.02 * (high - low)))
+        axis.set(title=f"{task}, {PROTOCOLS[setting].title.lower()}", xlim=(low, high + 0.02 * (high - low)))
         axis.set(xlabel=f"{here[0]['scores']} accuracy, %", ylabel="generated that reach it, %")
     axes[0].legend(frameon=False, fontsize=7)
     n = record["rows"][0]["n"]
@@ -69,8 +73,8 @@ def draw_few_labels(record: Record) -> None:
             budgets = [row["n"] for row in rows]
             means = [row["validation"] for row in rows]
             spread = [row["validation_std"] for row in rows]
-            colour = COLOURS.get(method, f"C{number}")
-            axis.errorbar(budgets, means, spread, label=method, color=colour, marker="o", ms=3, capsize=2, lw=1.3)
+            name, colour = METHODS[method].name, COLOURS.get(method, f"C{number}")
+            axis.errorbar(budgets, means, spread, label=name, color=colour, marker="o", ms=3, capsize=2, lw=1.3)
         axis.set(title=task, xscale="log", xlabel="labels read", ylabel=f"{here[0]['scores']} score of the best")
         axis.set_xticks(record["labels"], record["labels"])
         axis.minorticks_off()
@@ -85,16 +89,17 @@ def draw_ablations(record: Record) -> None:
     figure, axes = axes_grid(len(parts))
     for axis, part in zip(axes, parts, strict=True):
         here = [row for row in record["rows"] if row["variant"] == part]
-        values = list(dict.fromkeys(row["method"] for row in here))
+        values = list(dict.fromkeys(row["value"] for row in here))
         names = [value.removeprefix("width ").removeprefix("spaces ").removeprefix("end ") for value in values]
-        for setting, colour in (("same benchmark", "#e08e1b"), ("new space", "#0b6e4f")):
-            rows = {v: [r for r in here if (r["setting"], r["method"]) == (setting, v)] for v in values}
+        for setting, colour in (("same-benchmark", "#e08e1b"), ("new-space", "#0b6e4f")):
+            rows = {v: [r for r in here if (r["setting"], r["value"]) == (setting, v)] for v in values}
             shown = [value for value in values if rows[value]]
             means = [sum(r["validation"] for r in rows[v]) / len(rows[v]) for v in shown]
             if shown:
+                title = PROTOCOLS[setting].title.lower()
                 places = [values.index(v) for v in shown]
                 line = "-" if all(name[0].isdigit() for name in names) else "none"  # no order, no line
-                axis.plot(places, means, linestyle=line, marker="o", ms=4, lw=1.3, color=colour, label=setting)
+                axis.plot(places, means, linestyle=line, marker="o", ms=4, lw=1.3, color=colour, label=title)
         axis.set_xticks(range(len(values)), names, rotation=30 if max(map(len, names)) > 7 else 0)
         axis.set(title=part, ylabel="mean accuracy, %")
         axis.legend(frameon=False, fontsize=7)

@@ -34,13 +34,14 @@ from image_loaders import EvaluationImages
 from image_training import train
 from images import LabelledImages
 from pkgen_hf import Architecture, PKGenPipeline, Prior, ScoreTable
+from pkgen_hf.evaluation.methods import METHODS
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
 from presets import Settings, get_preset, preset_of
 from runs import Row, bundled, load, rows_of, save
 from train_network import add_image_options, images_of, print_passed_over
 
 SPACE, TASK = "nas-bench-201", "cifar10"
-GENERATED, CHANCE, WORST = "PKGen", "uniform random", "PKGen, prior of the worst 20"
+GENERATED, CHANCE, WORST = "pkgen", "uniform", "pkgen-prior-worst"
 
 
 def choose(pipe: PKGenPipeline, table: ScoreTable, number: int, seed: int) -> dict[str, list[Architecture]]:
@@ -190,7 +191,7 @@ def print_summary(found: dict[str, Any], title: str) -> None:
         shown.add_column(column, justify="left" if column == "group" else "right")
     for group in found["groups"]:
         accuracy = f"{group['accuracy']:.2f} ± {group['accuracy_std']:.2f}"
-        shown.add_row(group["method"], str(group["cells"]), accuracy, f"{group['std_over_seeds']:.2f}",
+        shown.add_row(METHODS[group["method"]].name, str(group["cells"]), accuracy, f"{group['std_over_seeds']:.2f}",
                       f"{group['benchmark']:.2f}")  # fmt: skip
     Console(highlight=False).print(shown)
     for key in ("all", "without_the_worst"):

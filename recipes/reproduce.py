@@ -21,44 +21,27 @@ sample of its space, a surrogate fitted to it scores what was generated, and its
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
-import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from ablations import ablations
+from everything import everything
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable, get_space
 from pkgen_hf.benchmarks.surrogate import Surrogate
-from pkgen_hf.errors import unknown
-from pkgen_hf.evaluation.measures import evaluate, evaluate_search, from_pipeline, from_prior, from_uniform
-from pkgen_hf.evaluation.searches import (
+from pkgen_hf.evaluation.baselines import (
+    ask_tell_search,
+    first_ranked,
     local_search,
+    random_search,
     regularized_evolution,
-    search_at_random,
-    search_by_proposals,
-    search_by_ranking,
     tree_parzen,
 )
-from pkgen_hf.training.arguments import RECORD, TrainingArguments
-from runs import (
-    Row,
-    bundled,
-    finished_commands,
-    held_out,
-    keep_finished,
-    load,
-    rows_of,
-    save,
-    with_those_measured_together,
-    write,
-)
+from pkgen_hf.evaluation.measures import evaluate, evaluate_search, from_pipeline, from_prior, from_uniform
+from pkgen_hf.training.arguments import TrainingArguments
+from runs import Row, bundled, held_out, load, rows_of, with_those_measured_together, write
 from under_limits import limits
 
 
@@ -77,11 +60,11 @@ def beside_baselines(
     known = table.indices[~table.column(task).isnan()] if f"{space.name}/{task}" in read else None
     size = {"num": options.num_architectures, "seeds": options.seeds, "labelled": known}
     rows = [
-        evaluate("PKGen", from_pipeline(pipe, space, task, **call), judge, task, read, **size),
-        evaluate("prior alone", from_prior(prior), judge, task, by_prior, **size),
-        evaluate("prior alone, temperature 0.5", from_prior(prior, 0.5), judge, task, by_prior, **size),
-        evaluate("prior alone, temperature 0.125", from_prior(prior, 0.125), judge, task, by_prior, **size),
-        evaluate("uniform random", from_uniform(space), judge, task, {}, **size),
+        evaluate("pkgen", from_pipeline(pipe, space, task, **call), judge, task, read, **size),
+        evaluate("prior", from_prior(prior), judge, task, by_prior, **size),
+        evaluate("prior-0.5", from_prior(prior, 0.5), judge, task, by_prior, **size),
+        evaluate("prior-0.125", from_prior(prior, 0.125), judge, task, by_prior, **size),
+        evaluate("uniform", from_uniform(space), judge, task, {}, **size),
     ]
     for row in rows:
         row["scores"] = table.split(task) if isinstance(judge, ScoreTable) else "surrogate"
@@ -148,12 +131,12 @@ def few_labels(options: argparse.Namespace) -> None:
 
         def of_task(task: str, table: ScoreTable = table) -> list[Row]:
             searches = {
-                "PKGen": [search_by_proposals(pipe, table.space, task) for pipe, _ in trainings],
-                "PKGen, its own ranking": [search_by_ranking(pipe, table.space, task) for pipe, _ in trainings],
-                "uniform random": [search_at_random(table.space)],
-                "regularized evolution": [regularized_evolution(table.space)],
-                "local search": [local_search(table.space)],
-                "TPE (Optuna)": [tree_parzen(table.space, task)],
+                "pkgen": [ask_tell_search(pipe, table.space, task) for pipe, _ in trainings],
+                "pkgen-ranking": [first_ranked(pipe, table.space, task) for pipe, _ in trainings],
+                "uniform": [random_search(table.space)],
+                "evolution": [regularized_evolution(table.space)],
+                "local-search": [local_search(table.space)],
+                "tpe": [tree_parzen(table.space, task)],
             }
             rows = []
             for method, alternatives in searches.items():
@@ -193,16 +176,16 @@ def prior_matters(options: argparse.Namespace) -> None:
         generator = torch.Generator().manual_seed(0)
         random = Prior.from_benchmark(space, task, table=table, selection="random", generator=generator)
         priors = {
-            "prior of the best 20": Prior.from_benchmark(space, task, table=table),
-            "prior of a random 20": random,
-            "prior of the worst 20": Prior.from_benchmark(space, task, table=table, selection="worst"),
-            "prior dropped": Prior.absent(space, task),
+            "pkgen-prior-best": Prior.from_benchmark(space, task, table=table),
+            "pkgen-prior-random": random,
+            "pkgen-prior-worst": Prior.from_benchmark(space, task, table=table, selection="worst"),
+            "pkgen-prior-dropped": Prior.absent(space, task),
         }
         rows = []
         for method, prior in priors.items():
             generate = from_pipeline(pipe, space, task, prior)
             rows.append(evaluate(method, generate, table, task, record.get("labels_read", {}), **size))
-        rows.append(evaluate("uniform random", from_uniform(space), table, task, {}, **size))
+        rows.append(evaluate("uniform", from_uniform(space), table, task, {}, **size))
         return [row | {"scores": table.split(task)} for row in rows]
 
     name = f"prior-matters-{space_name}"
@@ -226,13 +209,15 @@ def quality(options: argparse.Namespace) -> None:
         def of_task(task: str, table: ScoreTable = table) -> list[Row]:
             rows = []
             for setting, here, read in (
-                ("same benchmark", pipe, record["labels_read"]),
-                ("new space", unseen, unseen_record["labels_read"]),
+                ("same-benchmark", pipe, record["labels_read"]),
+                ("new-space", unseen, unseen_record["labels_read"]),
             ):
                 found = beside_baselines(here, table, task, read, options)
                 found.insert(1, beside_baselines(here, table, task, read, options, distinct=True)[0])
-                found[1]["method"] = "PKGen, distinct"
-                rows += [row | {"variant": setting} for row in found if "temperature" not in row["method"]]
+                found[1]["method"] = "pkgen-distinct"
+                rows += [
+                    row | {"setting": setting} for row in found if row["method"] not in ("prior-0.5", "prior-0.125")
+                ]
             return rows
 
         name = f"quality-{space}"
@@ -250,130 +235,6 @@ PROTOCOLS = {
     "limits": limits,
     "ablations": ablations,
 }
-
-# Every published result, by the spaces it is about: NAS-Bench-201 first, trainings before what uses them.
-EVERYTHING: list[tuple[str, list[str], list[str]]] = [
-    *(("new-space", ["nas-bench-201"], ["--train_seed", str(seed)]) for seed in range(5)),
-    ("new-data-set", ["nas-bench-201"], []),
-    ("limits", ["nas-bench-201"], []),
-    ("few-labels", ["nas-bench-201"], ["--train_seeds", "0", "1", "2", "3", "4"]),
-    ("same-benchmark", ["nas-bench-201"], []),
-    ("prior-matters", ["nas-bench-201"], []),
-    ("quality", ["nas-bench-201"], []),
-    ("ablations", ["nas-bench-201"], []),  # the longest: early, so that the others run beside it
-    ("new-space", ["nas-bench-101"], []),
-    ("new-space", ["transnas-bench-101-micro", "transnas-bench-101-macro"], []),
-    ("few-labels", ["nas-bench-101"], []),
-    ("few-labels", ["transnas-bench-101-micro", "transnas-bench-101-macro"], ["--labels", "20", "50"]),
-    ("new-space", ["nas-bench-macro", "mnasnet"], []),
-    ("few-labels", ["nas-bench-macro", "mnasnet"], []),
-    ("new-space", ["darts"], []),
-    ("new-space", ["nas-bench-graph"], []),
-    *(
-        ("new-data-set", ["transnas-bench-101-micro", "transnas-bench-101-macro"], ["--task", task])
-        for task in get_space("transnas-bench-101-micro").tasks
-    ),
-    ("new-data-set", ["nas-bench-graph"], []),
-    *(("new-data-set", ["nas-bench-graph"], ["--task", task]) for task in ("cora", "citeseer")),
-    *(
-        ("same-benchmark", [space], [])
-        for space in (
-            "nas-bench-101", "nas-bench-graph", "nas-bench-macro", "transnas-bench-101-micro",
-            "transnas-bench-101-macro", "mnasnet", "darts",
-        )
-    ),
-    ("quality", ["nas-bench-101"], []),
-]  # fmt: skip
-QUICK = ["--num_architectures", "200", "--seeds", "2", "--labels", "20", "--runs", "2", "--max_train_steps", "100"]
-FOLDERS = ("data", "checkpoint", "output_dir", "results", "latency_table")  # what all passes on
-QUICK_FOLDERS = {"output_dir": "runs/quick", "results": Path("runs/quick/results")}
-
-
-def commands_of(options: argparse.Namespace) -> list[list[str]]:
-    """All of the above, or what concerns the named spaces, a command each; ablations only when asked for all."""
-    commands = []
-    for protocol, spaces, more in EVERYTHING:
-        if options.space and (not set(spaces) & set(options.space) or protocol == "ablations"):
-            continue
-        if options.quick and (protocol in ("ablations", "limits") or "--train_seed" in more and more[-1] != "0"):
-            continue
-        command = [sys.argv[0], protocol, *(word for space in spaces for word in ("--space", space)), *more]
-        if command[-2:] == ["--train_seed", "0"]:
-            command = command[:-2]
-        if options.quick:
-            command += ["--train_seeds", "0", *QUICK]
-        for name in FOLDERS:  # where they are not the defaults
-            value = str(getattr(options, name))
-            if value != str(options.defaults[name]) and (name != "latency_table" or protocol == "limits"):
-                command += [f"--{name}", value]
-        commands.append(command)
-    return commands
-
-
-def everything(options: argparse.Namespace) -> None:
-    """Run all commands, --jobs at a time; one that was stopped goes on after those that were finished.
-
-    With --quick all of it in small, in runs/quick.
-
-    Seconds of each, and from the first start to the last end, are written to results/timings/all[-SPACE...].json.
-    """
-    passed_on = ("protocol", "space", "quick", "jobs", *FOLDERS)
-    for option, default in options.defaults.items():
-        if option not in passed_on and getattr(options, option) != default:
-            raise ValueError(f"all makes what is published and takes no --{option}; give it to one of the protocols")
-    published = sorted({space for _, spaces, _ in EVERYTHING for space in spaces})
-    for space in options.space or []:
-        if space not in published:
-            raise unknown("space with published results", space, published)
-    name = "-".join(["all", *(options.space or [])])
-    for folder, small in QUICK_FOLDERS.items():
-        if options.quick and getattr(options, folder) == options.defaults[folder]:
-            setattr(options, folder, small)
-    timings = argparse.Namespace(**vars(options) | {"results": options.results / "timings"})
-    commands = commands_of(options)
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    before, done = finished_commands(name, timings)
-
-    def run(command: list[str]) -> Row:
-        text = shlex.join(["python", *command])
-        if text in done:
-            return {"command": text, "seconds": done[text]}
-        started = time.time()
-        # one at a time shows its progress; several print when they are finished
-        alone = options.jobs == 1
-        kept = {} if alone else {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        if alone:
-            print(text, flush=True)
-        ended = subprocess.run([sys.executable, *command], env=environment, **kept)  # type: ignore[call-overload]
-        if ended.returncode:
-            last = "" if alone else ":\n" + (ended.stdout + ended.stderr)[-2000:]
-            raise RuntimeError(f"{text} failed{last}")
-        seconds = round(time.time() - started, 1)
-        print(*([] if alone else [text, ended.stdout]), f"took {seconds} s", sep="\n", flush=True)
-        return {"command": text, "seconds": seconds}
-
-    started = time.time() - before
-    trained_before = sum(
-        path.stat().st_mtime < started for path in Path(options.output_dir).glob(f"*/pipeline/{RECORD}")
-    )
-    with ThreadPoolExecutor(options.jobs) as pool:
-        futures = [pool.submit(run, command) for command in commands]
-        try:
-            for future in tqdm(as_completed(futures), total=len(futures), desc=name):
-                row = future.result()
-                done[row["command"]] = row["seconds"]
-                keep_finished(name, time.time() - started, done, timings)
-        finally:
-            pool.shutdown(cancel_futures=True)
-    rows = [future.result() for future in futures]
-    details = {"protocol": "all", "space": options.space, "seconds": round(time.time() - started, 1)}
-    save(
-        name,
-        {**details, "jobs": options.jobs, "cores": os.cpu_count(), "trained_before": trained_before},
-        rows,
-        timings,
-    )
 
 
 def main() -> None:

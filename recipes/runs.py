@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from pkgen_hf import PKGenPipeline, ScoreTable, get_space
 from pkgen_hf.benchmarks.sources import tables_in
+from pkgen_hf.evaluation.methods import METHODS
 from pkgen_hf.files import write_json
 from pkgen_hf.training.arguments import RECORD, TrainingArguments
 from pkgen_hf.training.loop import train
@@ -27,12 +28,14 @@ from pkgen_hf.training.tasks import labels_read, load_tables
 
 COLUMNS = {
     "variant": "part",
+    "value": "value",
     "setting": "setting",
     "method": "method",
     "validation": "mean of all",
     "median_rank": "rank %",
     "best_of_1": "first",
     "best_of_5": "best of 5",
+    "max_parameters": "parameters at most",
     "optimum": "best there is",
     "hypervolume": "hypervolume",
     "hypervolume_of_front": "from the front's ends",
@@ -174,14 +177,14 @@ def write(name: str, rows: list[Row], details: dict[str, Any], options: argparse
         table = Table(title=f"{protocol}: {space} / {task} ({here[0]['scores']}; {size}, mean ± std)")
         shown = [column for column in COLUMNS if column in here[0]]
         for column in shown:
-            left = column in ("method", "variant", "setting")
+            left = column in ("method", "variant", "value", "setting")
             table.add_column(COLUMNS[column], justify="left" if left else "right", no_wrap=True)
         table.add_column("labels read", justify="right", no_wrap=True)
         for row in here:
             cells = []
             for column in shown:
                 if isinstance(row[column], str):
-                    cells.append(row[column])
+                    cells.append(METHODS[row[column]].name if column == "method" else row[column])
                     continue
                 digits = 3 if column == "median_rank" else 2
                 spread = f" ± {row[f'{column}_std']:.{digits}f}" if f"{column}_std" in row else ""

@@ -100,6 +100,37 @@ def front(
     return means | {f"{name}_std": float(values.std()) for name, values in columns.items()}
 
 
+Setting = tuple[str, PKGenPipeline, dict[str, int]]
+"""The protocol that a pipeline was trained by, the pipeline, and the labels it has read."""
+
+
+def by_parameters(settings: list[Setting], table: ScoreTable, task: str, seeds: int) -> list[Row]:
+    """The best of five under each of `PARAMETERS`, steered, filtered, by the prior alone and by chance."""
+    space = table.space
+    rows: list[Row] = []
+    everything = table.indices[space.is_valid(table.indices)]
+    for most in PARAMETERS:
+        allowed = everything[space.parameters(everything, task) <= most]
+        methods: list[tuple[str, str, Generate, dict[str, int]]] = []
+        for setting, pipe, read in settings:
+            steered = from_pipeline(pipe, space, task, distinct=True, max_parameters=most)
+            blind = within(from_pipeline(pipe, space, task, distinct=True), allowed, table)
+            prior = within(most_frequent(pipe.select_prior(space, task, None)), allowed, table)
+            methods += [
+                (setting, "pkgen", steered, read),
+                (setting, "pkgen-filtered", blind, read),
+                (setting, "prior-0.5-filtered", prior, read),
+            ]
+        methods.append(("", "uniform-within", by_chance(allowed), {}))
+        for setting, method, generate, read in methods:
+            row = evaluate(method, generate, table, task, read, num=5, seeds=seeds)
+            del row["quantiles"], row["coverage"], row["coverage_std"]
+            optimum = float(table.scores(allowed, task).max())
+            row |= {"setting": setting, "max_parameters": most, "optimum": optimum}
+            rows.append(row | {"scores": table.split(task)})
+    return rows
+
+
 def limits(options: argparse.Namespace) -> None:
     """Best of five under limits on parameters, and the front of accuracy and latency, without the target's labels.
 
@@ -113,45 +144,23 @@ def limits(options: argparse.Namespace) -> None:
     excluded = {task: [f"{name}/{target}" for name in spaces for target in others] for task in others}
     excluded[first] = [f"{name}/{first}" for name in spaces]
     names = dict.fromkeys(others, f"new-data-set-{space_name}") | {first: f"new-data-set-{space_name}-{first}"}
-    unseen, unseen_record = held_out(
-        f"new-space-{space_name}", with_those_measured_together([space_name]), options, options.train_seed
-    )
-    record = {"space": space_name, "held_out": sorted({name for names in excluded.values() for name in names})}
+    unseen, unseen_record = held_out(f"new-space-{space_name}", spaces, options, options.train_seed)
+    details = {"space": space_name, "held_out": sorted({name for names in excluded.values() for name in names})}
+    details["training"] = unseen_record
 
-    def pipelines(task: str) -> list[tuple[str, PKGenPipeline, dict[str, int]]]:
+    def settings(task: str) -> list[Setting]:
         pipe, its_record = held_out(names[task], excluded[task], options, options.train_seed)
         return [
-            ("new data set", pipe, its_record["labels_read"]),
-            ("new space", unseen, unseen_record["labels_read"]),
+            ("new-data-set", pipe, its_record["labels_read"]),
+            ("new-space", unseen, unseen_record["labels_read"]),
         ]
 
     def of_parameters(task: str) -> list[Row]:
-        rows: list[Row] = []
-        everything = table.indices[space.is_valid(table.indices)]
-        for most in PARAMETERS:
-            allowed = everything[space.parameters(everything, task) <= most]
-            methods: list[tuple[str, str, Generate, dict[str, int]]] = []
-            for setting, pipe, read in pipelines(task):
-                steered = from_pipeline(pipe, space, task, distinct=True, max_parameters=most)
-                blind = within(from_pipeline(pipe, space, task, distinct=True), allowed, table)
-                prior = within(most_frequent(pipe.select_prior(space, task, None)), allowed, table)
-                methods += [
-                    (setting, "PKGen", steered, read),
-                    (setting, "PKGen without limit, then filtered", blind, read),
-                    (setting, "prior alone, temperature 0.5, filtered", prior, read),
-                ]
-            methods.append(("no label", "uniform random within", by_chance(allowed), {}))
-            for setting, method, generate, read in methods:
-                row = evaluate(method, generate, table, task, read, num=5, seeds=options.seeds)
-                del row["quantiles"], row["coverage"], row["coverage_std"]
-                optimum = float(table.scores(allowed, task).max())
-                row |= {"setting": setting, "variant": f"at most {most / 1e6} M parameters", "optimum": optimum}
-                rows.append(row | {"scores": table.split(task)})
-        return rows
+        return by_parameters(settings(task), table, task, options.seeds)
 
+    tasks = options.task or list(space.tasks)
     name = f"limits-{space_name}"
-    rows = rows_of(name, options.task or list(space.tasks), of_parameters, options)
-    write(name, rows, {**record, "training": unseen_record}, options)
+    write(name, rows_of(name, tasks, of_parameters, options), details, options)
     if options.latency_table is None:
         print("no --latency_table, so no front of accuracy and latency")
         return
@@ -159,12 +168,11 @@ def limits(options: argparse.Namespace) -> None:
 
     def of_latency(task: str) -> list[Row]:
         rows = []
-        for setting, pipe, read in pipelines(task):
-            row = {"method": "PKGen", "task": task, "n": FRONT * EACH, "seeds": options.seeds, "labels_read": read}
+        for setting, pipe, read in settings(task):
+            row = {"method": "pkgen", "task": task, "n": FRONT * EACH, "seeds": options.seeds, "labels_read": read}
             row |= {"setting": setting, "scores": table.split(task)}
             rows.append(row | front(pipe, table, latencies, task, options))
         return rows
 
     name = f"latency-front-{space_name}"
-    rows = rows_of(name, options.task or list(space.tasks), of_latency, options)
-    write(name, rows, {**record, "device": options.device, "training": unseen_record}, options)
+    write(name, rows_of(name, tasks, of_latency, options), {**details, "device": options.device}, options)

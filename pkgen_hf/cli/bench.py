@@ -14,7 +14,7 @@ from .options import AsJson, Checkpoint, Space, Task, friendly, grouped
 
 @dataclass(frozen=True)
 class SpeedOptions:
-    """What is timed, under the names that `measure_speed` has for them."""
+    """What is timed, under the names that `ThroughputSettings` has for them."""
 
     checkpoint: Checkpoint = "pkgen-base"
     space: Space = "nas-bench-201"
@@ -41,10 +41,10 @@ def bench(
 
     Example: pkgen bench --space nas-bench-101 --table data/nas-bench-101
     """
-    from ..evaluation.speed import measure_look_up, measure_speed
+    from ..evaluation.throughput import ThroughputSettings, measure_look_ups, measure_throughput
 
-    result = measure_look_up(speed.space, table, speed.repeats) if table is not None else {}
-    result |= measure_speed(**asdict(speed))
+    result = measure_look_ups(speed.space, table, speed.repeats) if table is not None else {}
+    result |= measure_throughput(ThroughputSettings(**asdict(speed)))
     if as_json:
         print(json.dumps(result, indent=2))
         return

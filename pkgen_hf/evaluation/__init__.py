@@ -1,1 +1,1 @@
-"""What protocols measure, the searches that are baselines, and speed."""
+"""Methods and protocols that results compare, what is measured, the baselines that search, and throughput."""

@@ -37,7 +37,8 @@ _PROTOCOLS = {
         "Trainings of the same code and settings that read no label of the target space; not this checkpoint.",
     ),
 }
-_HOT, _SHARP = "prior alone, temperature 0.5", "prior alone, temperature 0.125"
+# Methods of results files, as pkgen_hf.evaluation.methods names them.
+_PKGEN, _PRIOR, _SHARP_PRIOR, _UNIFORM = "pkgen", "prior-0.5", "prior-0.125", "uniform"
 
 
 def render(kind: type[RepoCard], template: Path, data: CardData, **values: Any) -> RepoCard:
@@ -137,6 +138,8 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
             ) from error
         if not {"protocol", "space", "rows", "training", "command"} <= record.keys():
             raise ValueError(f"{path} is not a file of results as recipes/reproduce.py writes them")
+        if record["protocol"] in _PROTOCOLS and all(row["method"] != _PKGEN for row in record["rows"]):
+            raise ValueError(f"{path} has no row of the method {_PKGEN!r}: make it again with recipes/reproduce.py")
         records.append(record)
     if not records:
         raise ValueError(f"no results (*.json) in {folder}")
@@ -154,7 +157,7 @@ def _table(protocol: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any
     for record in (r for r in records if r["protocol"] == protocol):
         by = _rows(record)
         for (task, method), row in by.items():
-            if method != "PKGen":
+            if method != _PKGEN:
                 continue
             seed = record["training"].get("seed")
             rows.append(
@@ -174,9 +177,9 @@ def _table(protocol: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any
                     "first": row["best_of_1"],
                     "best": row["best_of_5"],
                     "test": row.get("test"),
-                    "prior": by[task, _HOT]["validation"],
-                    "sharp": by[task, _SHARP]["validation"],
-                    "uniform": by[task, "uniform random"]["validation"],
+                    "prior": by[task, _PRIOR]["validation"],
+                    "sharp": by[task, _SHARP_PRIOR]["validation"],
+                    "uniform": by[task, _UNIFORM]["validation"],
                     "scores": row["scores"],
                 }
             )
@@ -187,7 +190,7 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
     """For the card's header: this checkpoint's means, of which the Hub makes a table of its own."""
     found = []
     for record in (r for r in records if r["protocol"] == "same-benchmark"):
-        for row in (row for row in record["rows"] if row["method"] == "PKGen"):
+        for row in (row for row in record["rows"] if row["method"] == _PKGEN):
             space = get_space(record["space"])
             task, benchmark = space.tasks[row["task"]], space.origin.title if space.origin else space.name
             metric = "accuracy" if "classification" in TASK_KINDS[task.kind] else "score"

@@ -37,7 +37,7 @@ def test_numbers_are_those_of_the_results(card: ModelCard) -> None:
     for record in read_results(RESULTS):
         if record["protocol"] != "same-benchmark":
             continue
-        for row in (row for row in record["rows"] if row["method"] == "PKGen"):
+        for row in (row for row in record["rows"] if row["method"] == "pkgen"):
             key = (record["space"], row["task"])
             expected[*key, "test" if row["scores"] == "test" else "validation"] = row["validation"]
             if "test" in row:

@@ -47,18 +47,18 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, capsys: pytest.CaptureFix
     argv = ["--images", str(tmp_path), "--cpu", "--cells_per_group", "1", "--seeds", "2", "--num_train_epochs", "1"]
     argv += ["--channels", "2", "--total_batch_size", "12", "--data", str(tmp_path / "none")]
     argv += ["--output_dir", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
-    obstacle = tmp_path / "runs/PKGen-0-seed-1"
+    obstacle = tmp_path / "runs/pkgen-0-seed-1"
     obstacle.parent.mkdir()
     obstacle.write_text("")
-    with pytest.raises(SystemExit, match="cannot write in --output_dir .*PKGen-0-seed-1"):
+    with pytest.raises(SystemExit, match="cannot write in --output_dir .*pkgen-0-seed-1"):
         main(argv)
-    done = (tmp_path / "runs/PKGen-0-seed-0/network/training.json").stat().st_mtime_ns
+    done = (tmp_path / "runs/pkgen-0-seed-0/network/training.json").stat().st_mtime_ns
     obstacle.unlink()
     capsys.readouterr()
     main(argv)
     shown = capsys.readouterr().out
-    assert "going on after PKGen 0 seed 0" in shown and "Kendall's tau, all: " in shown
-    assert (tmp_path / "runs/PKGen-0-seed-0/network/training.json").stat().st_mtime_ns == done
+    assert "going on after pkgen 0 seed 0" in shown and "Kendall's tau, all: " in shown
+    assert (tmp_path / "runs/pkgen-0-seed-0/network/training.json").stat().st_mtime_ns == done
     record = json.loads((tmp_path / "results" / f"rank-by-training-{SPACE}.json").read_text())
     assert [(row["method"], row["seed"]) for row in record["rows"]] == [
         (method, seed) for method in (GENERATED, CHANCE, WORST) for seed in (0, 1)

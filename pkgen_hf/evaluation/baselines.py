@@ -1,7 +1,7 @@
-"""Searches that read labels one after another: PKGen's `Proposer`, and what it is compared with.
+"""Baselines that search, reading labels one after another, and PKGen's ask and tell in the same form.
 
-A search takes a function that reads labels, how many it may read, and a seed. It reads no architecture twice, nor any
-that is not valid: what was read is remembered, and an invalid one is known to be worth a guess.
+A search takes a function that reads labels, how many it may read, and a seed. It reads no architecture twice: labels
+are remembered. Nor does it read an invalid one: it has the chance score.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Read = Callable[[torch.Tensor], list[float]]
 Search = Callable[[Read, int, int], None]
 """Takes a function that reads labels, how many labels it may read, and a seed."""
 
-FEW, MANY = 50, 10  # proposals are told 2 by 2, after the first ones, and once FEW labels were read MANY by MANY
+FEW, MANY = 50, 10  # after the first ones, architectures are asked for 2 by 2, and from FEW labels on MANY by MANY
 POPULATION, TOURNAMENT = 10, 3  # of regularized evolution, as the authors of NAS-Bench-201 set them
-TRIES = 1000  # redraws before a search gives up, in a space that it has all but read
+TRIES = 1000  # redraws before a search gives up, where nearly the whole space was read
 
 
 class _Reader:
     """Reads single rows within a budget, each architecture once."""
 
-    def __init__(self, space: SearchSpace, read: Read, budget: int, guess: float) -> None:
-        self.space, self.budget, self.guess = space, budget, guess
+    def __init__(self, space: SearchSpace, read: Read, budget: int, chance_score: float) -> None:
+        self.space, self.budget, self.chance_score = space, budget, chance_score
         self._read = read
         self._known: dict[int, float] = {}
 
@@ -45,7 +45,7 @@ class _Reader:
     def __call__(self, row: tuple[int, ...]) -> float:
         indices = torch.tensor([row])
         if not self.space.is_valid(indices):
-            return self.guess
+            return self.chance_score
         key = int(self.space.keys(indices))
         if key not in self._known:
             if self.is_spent:
@@ -55,7 +55,7 @@ class _Reader:
 
 
 def _random_rows(space: SearchSpace, seed: int) -> Iterator[tuple[int, ...]]:
-    """Uniform random valid rows, without end; none any more once `TRIES` batches of 256 hold none that is valid."""
+    """Uniform random valid rows without end; it stops once `TRIES` batches of 256 hold none that is valid."""
     generator = torch.Generator().manual_seed(seed)
     empty = 0
     while empty < TRIES:
@@ -66,14 +66,14 @@ def _random_rows(space: SearchSpace, seed: int) -> Iterator[tuple[int, ...]]:
 
 
 def _new(rows: Iterator[tuple[int, ...]], reader: _Reader) -> tuple[int, ...] | None:
-    """The first of some rows that was not read yet; None if none of `TRIES` is new."""
+    """The first row that was not read yet; None if none of `TRIES` is new."""
     for _, row in zip(range(TRIES), rows, strict=False):
         if reader.is_new(row):
             return row
     return None
 
 
-def search_by_proposals(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
+def ask_tell_search(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
     """`Proposer`, asked for 10 architectures at first, then for 2 at a time, and for 10 once 50 labels were read."""
 
     def search(read: Read, budget: int, seed: int) -> None:
@@ -85,8 +85,8 @@ def search_by_proposals(pipe: PKGenPipeline, space: SearchSpace, task: str) -> S
     return search
 
 
-def search_by_ranking(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
-    """The architectures that the pipeline itself ranks first, all at once: generation without any feedback."""
+def first_ranked(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Search:
+    """The architectures that the pipeline itself ranks first, all at once, without feedback."""
 
     def search(read: Read, budget: int, seed: int) -> None:
         out = pipe(space, task, num_architectures=budget, generator=torch.Generator().manual_seed(seed))
@@ -95,7 +95,7 @@ def search_by_ranking(pipe: PKGenPipeline, space: SearchSpace, task: str) -> Sea
     return search
 
 
-def search_at_random(space: SearchSpace) -> Search:
+def random_search(space: SearchSpace) -> Search:
     """Uniform random architectures."""
 
     def search(read: Read, budget: int, seed: int) -> None:
@@ -174,8 +174,8 @@ def local_search(space: SearchSpace) -> Search:
 def tree_parzen(space: SearchSpace, task: str) -> Search:
     """Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011) over the slots, as Optuna sets it.
 
-    It is told the score of an architecture again where it proposes one again, and the score of guessing for an invalid
-    one; neither spends a label.
+    It gets the same score again where it proposes an architecture again, and the chance score for an invalid one;
+    neither spends a label.
     """
     try:
         import optuna

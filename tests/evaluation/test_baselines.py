@@ -8,31 +8,24 @@ import pytest
 import torch
 
 from pkgen_hf import PKGenPipeline, ScoreTable, get_space
-from pkgen_hf.evaluation.searches import (
+from pkgen_hf.evaluation.baselines import (
     Search,
+    ask_tell_search,
+    first_ranked,
     local_search,
+    random_search,
     regularized_evolution,
-    search_at_random,
-    search_by_proposals,
-    search_by_ranking,
     tree_parzen,
 )
 from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task
 
 TASK = "cifar100"
 BASELINES: dict[str, Callable[[SearchSpace], Search]] = {
-    "random": search_at_random,
+    "random": random_search,
     "evolution": regularized_evolution,
     "local": local_search,
     "tpe": lambda space: tree_parzen(space, next(iter(space.tasks))),
 }
-
-
-@pytest.fixture(scope="module")
-def pipe() -> PKGenPipeline:
-    pipe = PKGenPipeline.from_pretrained("pkgen-base")
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def rows_read(search: Search, space: SearchSpace, score: Callable[[torch.Tensor], list[float]], seed: int = 0,
@@ -66,7 +59,7 @@ def test_pipeline_searches_read_within_their_budget(pipe: PKGenPipeline, cell_ta
     def score(indices: torch.Tensor) -> list[float]:
         return cell_table.values(indices, TASK).tolist()
 
-    for search in (search_by_proposals, search_by_ranking):
+    for search in (ask_tell_search, first_ranked):
         assert len(rows_read(search(pipe, cell_table.space, TASK), cell_table.space, score, budget=12)) == 12
 
 
@@ -83,7 +76,7 @@ def test_baselines_learn_from_what_they_read(cell_table: ScoreTable, name: str) 
             found += float(cell_table.values(rows, TASK).max()) / 5
         return found
 
-    assert best(BASELINES[name](cell_table.space)) > best(search_at_random(cell_table.space)) + 0.3
+    assert best(BASELINES[name](cell_table.space)) > best(random_search(cell_table.space)) + 0.3
 
 
 @pytest.mark.parametrize("name", BASELINES)
