@@ -15,6 +15,7 @@ import nbformat
 import pytest
 import typer
 from nbclient import NotebookClient
+from typer.testing import CliRunner
 
 import report
 from pkgen_hf import list_spaces
@@ -63,6 +64,16 @@ def test_readme_is_short() -> None:
     assert (ROOT / "docs" / "cells.svg").stat().st_size < 60_000
     table = readme.split(report.START)[1].split(report.END)[0]
     assert 2 < table.count("\n| ") <= 12  # of which two are the head
+
+
+def test_picture_is_what_its_command_draws(tmp_path: Path) -> None:
+    """The words in it; lines depend on the version of matplotlib."""
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    (command,) = re.findall(r"^pkgen (generate .*) --draw docs/cells.svg$", page, flags=re.MULTILINE)
+    drawn = CliRunner().invoke(app, [*command.split(), "--draw", str(tmp_path / "cells.svg")])
+    assert drawn.exit_code == 0, drawn.output
+    words = [re.findall(r">([^<>]+)</text>", (path / "cells.svg").read_text()) for path in (tmp_path, ROOT / "docs")]
+    assert words[0] == words[1] and len(words[0]) > 30
 
 
 def test_results_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
