@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.isotonic import isotonic_regression
 
 SEPARATION = 0.18  # inches between what stands side by side
 PASSAGE = 0.1  # inches that an edge takes in a layer that it passes
@@ -174,6 +173,8 @@ def _spread(layers: Layers, room: np.ndarray, num_nodes: int) -> None:
 
     In each layer, the places nearest to the wanted ones (by weighted squares) that leave every item its `room`.
     """
+    from sklearn.isotonic import isotonic_regression  # takes a second to import, and many pictures have no layers
+
     before, after = _neighbours(layers)
     for items in layers.layers:
         offsets = np.cumsum(room[items]) - room[items] / 2
