@@ -81,7 +81,10 @@ def summary(records: list[Record], protocol: str, space: str) -> list[str]:
 
 def few_labels_summary(record: Record) -> list[str]:
     """The best score found with each number of labels, beside other searches."""
-    by = {(row["task"], row["method"], row["n"]): number(row, "validation") for row in record["rows"]}
+    by = {
+        (row["task"] + SCORES[row["scores"]], row["method"], row["n"]): number(row, "validation")
+        for row in record["rows"]
+    }
     lines = [
         [task, METHODS[method].name, *(by.get((task, method, budget), "") for budget in record["labels"])]
         for task, method in dict.fromkeys((task, method) for task, method, _ in by)
