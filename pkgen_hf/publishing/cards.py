@@ -26,7 +26,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 RECORD = "training.json"
 
 _CARDS = {"model": ModelCard, "dataset": DatasetCard, "space": SpaceCard}
-_PROTOCOLS = {
+PROTOCOLS = {
     "same-benchmark": ("This checkpoint, on spaces and data sets it was trained on.", ""),
     "new-data-set": (
         "New data sets.",
@@ -38,7 +38,7 @@ _PROTOCOLS = {
     ),
 }
 # Methods of results files, as pkgen_hf.evaluation.methods names them.
-_PKGEN, _PRIOR, _SHARP_PRIOR, _UNIFORM = "pkgen", "prior-0.5", "prior-0.125", "uniform"
+PKGEN, PRIOR, SHARP_PRIOR, UNIFORM = "pkgen", "prior-0.5", "prior-0.125", "uniform"
 
 
 def render(kind: type[RepoCard], template: Path, data: CardData, **values: Any) -> RepoCard:
@@ -77,10 +77,10 @@ def pipeline_card(
     training = _record(folder)
     records = [] if results is None else read_results(results)
     records = [r for r in records if r["protocol"] != "same-benchmark" or r["training"] == training]
-    tables = [_table(protocol, records) for protocol in _PROTOCOLS]
+    tables = [_table(protocol, records) for protocol in PROTOCOLS]
     tables = [table for table in tables if table["rows"]]
     labels = _labels_read(training)
-    own = tables[0]["rows"] if tables and tables[0]["title"] == _PROTOCOLS["same-benchmark"][0] else []
+    own = tables[0]["rows"] if tables and tables[0]["title"] == PROTOCOLS["same-benchmark"][0] else []
     known = [name for name in spaces if name in list_spaces()]  # others are spaces of the user's own
     origins = origins_of([*known, *(row["space"] for row in labels)])
     example = next((name for name in (DEFAULT_SPACE, *known) if name in known), DEFAULT_SPACE)
@@ -105,7 +105,7 @@ def pipeline_card(
         example_space=example,
         example_task=next(iter(get_space(example).tasks)),
         tables=tables,
-        commands=list(dict.fromkeys(r["command"] for r in records if r["protocol"] in _PROTOCOLS)),
+        commands=list(dict.fromkeys(r["command"] for r in records if r["protocol"] in PROTOCOLS)),
         training=training,
         labels=labels,
         predicted=[f"{row['space']}, {row['name']}" for row in own if row["scores"] == "surrogate"],
@@ -138,8 +138,8 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
             ) from error
         if not {"protocol", "space", "rows", "training", "command"} <= record.keys():
             raise ValueError(f"{path} is not a file of results as recipes/reproduce.py writes them")
-        if record["protocol"] in _PROTOCOLS and all(row["method"] != _PKGEN for row in record["rows"]):
-            raise ValueError(f"{path} has no row of the method {_PKGEN!r}: make it again with recipes/reproduce.py")
+        if record["protocol"] in PROTOCOLS and all(row["method"] != PKGEN for row in record["rows"]):
+            raise ValueError(f"{path} has no row of the method {PKGEN!r}: make it again with recipes/reproduce.py")
         records.append(record)
     if not records:
         raise ValueError(f"no results (*.json) in {folder}")
@@ -152,12 +152,12 @@ def _rows(record: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
 
 def _table(protocol: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the template writes of one protocol: a row for each training and data set."""
-    title, note = _PROTOCOLS[protocol]
+    title, note = PROTOCOLS[protocol]
     rows = []
     for record in (r for r in records if r["protocol"] == protocol):
         by = _rows(record)
         for (task, method), row in by.items():
-            if method != _PKGEN:
+            if method != PKGEN:
                 continue
             seed = record["training"].get("seed")
             rows.append(
@@ -177,9 +177,9 @@ def _table(protocol: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any
                     "first": row["best_of_1"],
                     "best": row["best_of_5"],
                     "test": row.get("test"),
-                    "prior": by[task, _PRIOR]["validation"],
-                    "sharp": by[task, _SHARP_PRIOR]["validation"],
-                    "uniform": by[task, _UNIFORM]["validation"],
+                    "prior": by[task, PRIOR]["validation"],
+                    "sharp": by[task, SHARP_PRIOR]["validation"],
+                    "uniform": by[task, UNIFORM]["validation"],
                     "scores": row["scores"],
                 }
             )
@@ -190,7 +190,7 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
     """For the card's header: this checkpoint's means, of which the Hub makes a table of its own."""
     found = []
     for record in (r for r in records if r["protocol"] == "same-benchmark"):
-        for row in (row for row in record["rows"] if row["method"] == _PKGEN):
+        for row in (row for row in record["rows"] if row["method"] == PKGEN):
             space = get_space(record["space"])
             task, benchmark = space.tasks[row["task"]], space.origin.title if space.origin else space.name
             metric = "accuracy" if "classification" in TASK_KINDS[task.kind] else "score"

@@ -32,8 +32,8 @@ def test_results_name_what_is_defined(path: Path) -> None:
 
 
 def test_cards_name_what_is_defined() -> None:
-    assert {cards._PKGEN, cards._PRIOR, cards._SHARP_PRIOR, cards._UNIFORM} <= METHODS.keys()
-    assert cards._PROTOCOLS.keys() <= PROTOCOLS.keys()
+    assert {cards.PKGEN, cards.PRIOR, cards.SHARP_PRIOR, cards.UNIFORM} <= METHODS.keys()
+    assert cards.PROTOCOLS.keys() <= PROTOCOLS.keys()
 
 
 def test_results_without_the_method_of_the_card_are_refused(tmp_path: Path) -> None:
