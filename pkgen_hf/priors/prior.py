@@ -20,8 +20,36 @@ if TYPE_CHECKING:
 class Prior(PriorData):
     """Prior knowledge: what each choice contributed in good architectures of one space (and task).
 
-    Its attributes are those of `PriorData`. It is made by `from_benchmark`, `from_evaluations`, `carried_over` or
-    `absent`, and read by `load` or `from_hub`.
+    It is made by `from_benchmark`, `from_evaluations`, `carried_over` or `absent`, and read by `load` or `from_hub`.
+
+    Attributes
+    ----------
+    space
+        The search space.
+    task
+        The data set; a kind of task, for a consensus over data sets of that kind; None for an average over data sets.
+    evidence
+        ``"measured"``: (nearly) every reduced network was measured; ``"partly measured"``: some or all of their scores
+        were predicted by an additive fit to the evaluations; ``"carried over"``: from other tasks of the space;
+        ``"from other spaces"``; ``"absent"``.
+    contributions
+        Mean Shapley value of each (slot, choice) as an operation, ``FloatTensor (slots, choices)`` in percent points,
+        NaN where no good architecture has it or the slot cannot be removed. Exact in spaces of up to 8 operations
+        whose reduced networks were all measured; `games` and `evidence` say where they are not.
+    subgraph_contributions
+        Mean Shapley value of the one-hop subgraphs that hold the (slot, choice); same shape and unit.
+    frequencies
+        Share of the good architectures with each (slot, choice); rows sum to 1.
+    subgraphs
+        The one-hop subgraphs themselves.
+    scale
+        Percent points that an average slot contributed: the unit in which contributions are compared across tasks.
+    num_good
+        Good architectures that the averages are over.
+    labels_read
+        Measured scores that were read to make this prior.
+    detail
+        One sentence on how it was made, also where contributions are those of restricted games.
     """
 
     @classmethod

@@ -20,10 +20,10 @@ from ..spaces import SearchSpace
 from .record import Record
 
 FIRST = 10  # scores, before which the denoiser ranks: a Gaussian process of fewer is hardly more than its prior
-# So many of the first proposals are what the pipeline itself ranks first, in a space of at least this familiarity. On
-# NAS-Bench-201 (familiar) 20 labels end at 91.57 in place of 91.53; on NAS-Bench-101 (not familiar) a single one kept
-# all that followed near it.
-FAVOURITES, FAMILIAR = 4, 0.5
+# So many of the first proposals are what the pipeline itself ranks first, if the space is at least so similar to one of
+# training. On NAS-Bench-201 (similar) 20 labels end at 91.57 in place of 91.53; on NAS-Bench-101 (not similar) a single
+# one kept all that followed near it.
+FAVOURITES, SIMILAR = 4, 0.5
 # Standard deviations that are added to the mean: more explores more. Up to 2 made no difference on NAS-Bench-101.
 EXPLORATION = 0.5
 COLUMN_WEIGHT = 0.5  # of costs and the denoiser's scores, in standard deviations, beside one-hot choices
@@ -46,7 +46,7 @@ class Acquisition:
         if len(record.means) >= FIRST and len(set(record.means.values())) > 1:
             return self._upper_confidence_bounds(record, candidates)
         acquisition = self._denoiser_scores(candidates)
-        if self.pipe.familiarity(self.space) >= FAMILIAR:
+        if self.pipe.similarity_to_training(self.space) >= SIMILAR:
             acquisition[: max(0, FAVOURITES - len(record.taken))] = np.inf
         return acquisition
 
