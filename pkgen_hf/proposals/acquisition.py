@@ -20,9 +20,9 @@ from ..spaces import SearchSpace
 from .record import Record
 
 FIRST = 10  # scores, before which the denoiser ranks: a Gaussian process of fewer is hardly more than its prior
-# So many of the first proposals are what the pipeline itself ranks first, if the space is at least so similar to one of
-# training. On NAS-Bench-201 (similar) 20 labels end at 91.57 in place of 91.53; on NAS-Bench-101 (not similar) a single
-# one kept all that followed near it.
+# So many of the first proposals are what the pipeline itself ranks first, if the space is at least so similar to one
+# of training. On NAS-Bench-201 (similar) 20 labels end at 91.57 in place of 91.53; on NAS-Bench-101 (not similar) a
+# single one kept all that followed near it.
 FAVOURITES, SIMILAR = 4, 0.5
 # Standard deviations that are added to the mean: more explores more. Up to 2 made no difference on NAS-Bench-101.
 EXPLORATION = 0.5
