@@ -19,6 +19,7 @@ from pkgen_hf.publishing.pipeline_folder import export_pipeline
 
 # What the tests compute is too small for threads: on a busy machine of 2 cores they make it up to 9 times slower.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests start, too
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

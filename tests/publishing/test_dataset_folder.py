@@ -322,4 +322,4 @@ def test_command(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         code, text, errors = run(*arguments)
         assert code == 1 and text == "" and "error:" in errors and message in " ".join(errors.split())
         assert "Traceback" not in errors
-    assert "nas-bench-101 --source" in run("--help")[1]
+    assert "nas-bench-101 --source" in " ".join(run("build", "--help")[1].split())
