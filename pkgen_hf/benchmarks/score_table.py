@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import datasets
 import numpy as np
 import torch
 
@@ -15,6 +15,9 @@ from ..spaces import SearchSpace, get_space
 from ..spaces.parts import group_means
 from .estimate import Estimate
 from .sources import load_benchmark
+
+if TYPE_CHECKING:
+    import datasets
 
 SPLITS = ("validation", "test")  # of scores
 MEASURES = ("_accuracy", "_score")  # endings of columns of scores: percent, or any other number that is to be high

@@ -12,16 +12,18 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets.table import InMemoryTable
 
 from ..files import atomic_write
 from ..hub.download import download
 from ..spaces import Package, SearchSpace, get_space, list_spaces
 from .readers import read_source, reader_of
+
+if TYPE_CHECKING:
+    import datasets  # otherwise where it is used: it takes half a second, and those who only generate do not need it
 
 
 def with_package() -> list[str]:
@@ -58,6 +60,8 @@ def cached_parquet(space: SearchSpace) -> Path:
         version = importlib.metadata.version(package_of(space).name)
     except importlib.metadata.PackageNotFoundError:
         version = "absent"
+    import datasets
+
     path = Path(datasets.config.HF_DATASETS_CACHE) / "pkgen_hf" / f"{space.name}-{version}.parquet"
     if not path.exists():
         table = _read_package(space)
@@ -117,6 +121,9 @@ def load_benchmark(
         table = read_source(space, folder, quiet)
     if "architecture" not in table.column_names:
         raise ValueError(f"{source} has no column 'architecture'; its columns are {table.column_names}")
+    import datasets
+    from datasets.table import InMemoryTable
+
     return datasets.Dataset(InMemoryTable(table))
 
 
