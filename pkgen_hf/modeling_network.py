@@ -32,7 +32,7 @@ from .hub.loading import check_files, weight_patterns
 from .networks import planner_of
 from .publishing.cards import may_write_card, network_card, write_card
 from .publishing.push import UPLOAD_OPTIONS, plan, push, upload_options
-from .spaces import get_space, list_spaces
+from .spaces import DEFAULT_SPACE, get_space, list_spaces
 
 MODEL_TYPE = "pkgen-network"
 IMAGE_CLASSIFICATION = "image-classification"
@@ -72,7 +72,7 @@ class PKGenNetworkConfig(PretrainedConfig):
 
     def __init__(
         self,
-        space: str = "nas-bench-201",
+        space: str = DEFAULT_SPACE,
         architecture: str = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|",
         scale: dict[str, Any] | None = None,
         image_size: int = 32,

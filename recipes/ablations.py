@@ -17,6 +17,7 @@ import torch
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.benchmarks.sources import tables_in, with_package
 from pkgen_hf.evaluation.measures import evaluate, from_pipeline
+from pkgen_hf.spaces import DEFAULT_SPACE
 from runs import Row, bundled, held_out, load, rows_of, with_those_measured_together, write
 
 SAME, NEW = "same-benchmark", "new-space"
@@ -149,7 +150,7 @@ class Ablations:
 
 def ablations(options: argparse.Namespace) -> None:
     """One part changed at a time."""
-    (name,) = options.space or ["nas-bench-201"]
+    (name,) = options.space or [DEFAULT_SPACE]
     exclude = with_those_measured_together([name])
     same = bundled(options)
     new = held_out(f"new-space-{name}", exclude, options, options.train_seed)

@@ -40,6 +40,7 @@ from pkgen_hf.evaluation.baselines import (
     tree_parzen,
 )
 from pkgen_hf.evaluation.measures import evaluate, evaluate_search, from_pipeline, from_prior, from_uniform
+from pkgen_hf.spaces import DEFAULT_SPACE
 from pkgen_hf.training.arguments import TrainingArguments
 from runs import Row, bundled, held_out, load, rows_of, with_those_measured_together, write
 from under_limits import limits
@@ -75,7 +76,7 @@ def beside_baselines(
 
 def new_data_set(options: argparse.Namespace) -> None:
     """Train without the labels of the target data sets, there and in spaces measured with them; then generate."""
-    names = options.space or ["nas-bench-201"]
+    names = options.space or [DEFAULT_SPACE]
     targets = options.task or list(get_space(names[0]).tasks)[1:]
     for space in names:
         for task in targets:
@@ -98,7 +99,7 @@ def new_data_set(options: argparse.Namespace) -> None:
 
 def new_space(options: argparse.Namespace) -> None:
     """Train without any label of the target spaces or those measured with them, then generate for the targets."""
-    names = options.space or ["nas-bench-201"]
+    names = options.space or [DEFAULT_SPACE]
     exclude = with_those_measured_together(names)
     pipe, record = held_out(f"new-space-{'+'.join(names)}", exclude, options, options.train_seed)
     for space in names:
@@ -118,7 +119,7 @@ def few_labels(options: argparse.Namespace) -> None:
 
     Runs take turns at the trainings of --train_seeds.
     """
-    names = options.space or ["nas-bench-201"]
+    names = options.space or [DEFAULT_SPACE]
     exclude = with_those_measured_together(names)
     trainings = [held_out(f"new-space-{'+'.join(names)}", exclude, options, seed) for seed in options.train_seeds]
     size = {"budgets": options.labels, "runs": options.runs}
@@ -152,7 +153,7 @@ def few_labels(options: argparse.Namespace) -> None:
 def same_benchmark(options: argparse.Namespace) -> None:
     """Generate with a checkpoint that was trained on the benchmark's own scores."""
     pipe, record = bundled(options)
-    for space in options.space or ["nas-bench-201"]:
+    for space in options.space or [DEFAULT_SPACE]:
         table = load(space, options)
         name = f"same-benchmark-{space}"
         rows = rows_of(
@@ -166,7 +167,7 @@ def same_benchmark(options: argparse.Namespace) -> None:
 
 def prior_matters(options: argparse.Namespace) -> None:
     """Generate with one checkpoint and several priors: the best 20, a random 20, the worst 20, none."""
-    (space_name,) = options.space or ["nas-bench-201"]
+    (space_name,) = options.space or [DEFAULT_SPACE]
     space = get_space(space_name)
     pipe, record = bundled(options)
     table = load(space_name, options)
@@ -199,7 +200,7 @@ def quality(options: argparse.Namespace) -> None:
     As samples come and distinct, from the bundled checkpoint and from the one of "new-space", beside the prior alone
     and chance.
     """
-    names = options.space or ["nas-bench-201"]
+    names = options.space or [DEFAULT_SPACE]
     exclude = with_those_measured_together(names)
     unseen, unseen_record = held_out(f"new-space-{'+'.join(names)}", exclude, options, options.train_seed)
     pipe, record = bundled(options)

@@ -10,6 +10,7 @@ import torch
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.benchmarks.latencies import LatencyTable
 from pkgen_hf.evaluation.measures import Generate, evaluate, from_pipeline
+from pkgen_hf.spaces import DEFAULT_SPACE
 from runs import Row, held_out, load, rows_of, with_those_measured_together, write
 
 PARAMETERS = (0.3e6, 0.5e6, 0.8e6)
@@ -136,7 +137,7 @@ def limits(options: argparse.Namespace) -> None:
 
     By the trainings of "new-data-set" and "new-space"; where a table of latencies is named, with the front.
     """
-    (space_name,) = options.space or ["nas-bench-201"]
+    (space_name,) = options.space or [DEFAULT_SPACE]
     table = load(space_name, options)
     space = table.space
     spaces = with_those_measured_together([space_name])

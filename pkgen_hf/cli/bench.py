@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .options import AsJson, Checkpoint, Space, Task, friendly, grouped
+from .options import DEFAULT_SPACE, AsJson, Checkpoint, Space, Task, friendly, grouped
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class SpeedOptions:
     """What is timed, under the names that `ThroughputSettings` has for them."""
 
     checkpoint: Checkpoint = "pkgen-base"
-    space: Space = "nas-bench-201"
+    space: Space = DEFAULT_SPACE
     task: Task = None
     batch: Annotated[int, typer.Option(help="Architectures per call.")] = 1024
     candidates: Annotated[int, typer.Option(help="Samples drawn for each architecture.")] = 4

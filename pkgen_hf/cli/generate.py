@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from .options import LIMITS, AsJson, Checkpoint, Quiet, Space, TablePath, Task, friendly, grouped
+from .options import DEFAULT_SPACE, LIMITS, AsJson, Checkpoint, Quiet, Space, TablePath, Task, friendly, grouped
 
 if TYPE_CHECKING:
     from ..requests.answer import GenerationAnswer
@@ -64,7 +64,7 @@ class OutputOptions:
 @grouped
 def generate(
     *,
-    space: Space = "nas-bench-201",
+    space: Space = DEFAULT_SPACE,
     task: Task = None,
     sampling: SamplingOptions,
     prior: Annotated[

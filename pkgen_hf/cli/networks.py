@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, NetworkOptions, Quiet, Space, friendly, grouped
+from .options import DEFAULT_SPACE, AsJson, NetworkOptions, Quiet, Space, friendly, grouped
 
 
 @friendly
 def draw(
     architecture: Annotated[list[str], typer.Argument(help="String of the benchmark; several may be given.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG or SVG file.")] = Path("cells.png"),
-    space: Space = "nas-bench-201",
+    space: Space = DEFAULT_SPACE,
     quiet: Quiet = False,
 ) -> None:
     """Draw architectures.
@@ -50,7 +50,7 @@ class MeasureOptions:
 def cost(
     *,
     architecture: Annotated[str, typer.Argument(help="String of the benchmark.")],
-    space: Space = "nas-bench-201",
+    space: Space = DEFAULT_SPACE,
     task: Annotated[str | None, typer.Option(help="Data set of the space; without it, the first.")] = None,
     network: NetworkOptions,
     measurements: MeasureOptions,
@@ -103,7 +103,7 @@ def export(
     architecture: Annotated[
         str | None, typer.Argument(help="String of the benchmark; not needed with --weights.")
     ] = None,
-    space: Space = "nas-bench-201",
+    space: Space = DEFAULT_SPACE,
     network: NetworkOptions,
     file: ExportOptions,
     quiet: Quiet = False,

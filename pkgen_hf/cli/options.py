@@ -20,6 +20,7 @@ from ..budgets import BUDGETS
 # Libraries read this when they are imported. Commands import them late, so that --help answers at once.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+DEFAULT_SPACE = "nas-bench-201"  # that of `pkgen_hf.spaces`, which takes too long to import for --help
 LIMITS = "Limits on cost"  # heading in the help of a command
 
 Space = Annotated[str, typer.Option(help="Search space; `pkgen spaces` lists them.")]

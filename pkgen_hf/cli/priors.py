@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from .options import AsJson, Quiet, Space, TablePath, Task, friendly, grouped
+from .options import DEFAULT_SPACE, AsJson, Quiet, Space, TablePath, Task, friendly, grouped
 
 if TYPE_CHECKING:
     from ..priors.prior import Prior
@@ -33,7 +33,7 @@ class EvidenceOptions:
 @grouped
 def prior(
     *,
-    space: Space = "nas-bench-201",
+    space: Space = DEFAULT_SPACE,
     task: Task = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the prior to this Parquet file.")

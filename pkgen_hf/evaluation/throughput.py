@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..benchmarks.score_table import ScoreTable
 from ..errors import unknown
 from ..pipeline_pkgen import PKGenPipeline
-from ..spaces import SearchSpace, get_space
+from ..spaces import DEFAULT_SPACE, SearchSpace, get_space
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LOOK_UPS = 100_000
@@ -89,7 +89,7 @@ class ThroughputSettings:
     """
 
     checkpoint: str = "pkgen-base"
-    space: str = "nas-bench-201"
+    space: str = DEFAULT_SPACE
     task: str | None = None
     batch: int = 1024
     candidates: int = 4

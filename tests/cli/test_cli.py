@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from pkgen_hf import Prior, ScoreTable
 from pkgen_hf.benchmarks.sources import with_package
 from pkgen_hf.cli.main import app
+from pkgen_hf.cli.options import DEFAULT_SPACE
 from pkgen_hf.spaces import get_space, list_spaces
+from pkgen_hf.spaces.registry import DEFAULT_SPACE as DEFAULT
 
 runner = CliRunner()
 
@@ -230,3 +232,7 @@ def test_evaluations_of_another_encoding_give_one_line(tmp_path: Path, encoding:
     result = runner.invoke(app, ["prior", "--evaluations", str(path)])
     assert result.exit_code == 1
     assert f"error: {path}, the text is {named}, not UTF-8" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_default_space_is_that_of_the_package() -> None:
+    assert DEFAULT_SPACE == DEFAULT
