@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from ..errors import shortened, unknown
 from ..spaces import SearchSpace, get_space
 from ..spaces.parts import group_means
 from .estimate import Estimate
-from .sources import load_benchmark
+from .sources import read_table
 
 if TYPE_CHECKING:
     import datasets
@@ -64,7 +65,7 @@ class ScoreTable:
     space
         The search space of the strings in the table.
     table
-        As from `load_benchmark`.
+        As from `load_benchmark`, also as an Arrow table.
 
     Attributes
     ----------
@@ -73,9 +74,9 @@ class ScoreTable:
     column_names : list of str
     """
 
-    def __init__(self, space: str | SearchSpace, table: datasets.Dataset) -> None:
+    def __init__(self, space: str | SearchSpace, table: datasets.Dataset | pa.Table) -> None:
         self.space = get_space(space)
-        arrow = table.with_format("arrow")[:]
+        arrow = table if isinstance(table, pa.Table) else table.with_format("arrow")[:]
         starts = range(0, max(1, arrow.num_rows), _CHUNK)
         strings = (arrow["architecture"].slice(start, _CHUNK).to_pylist() for start in starts)
         self.indices = torch.cat([self.space.from_strings(part) for part in strings])
@@ -99,9 +100,9 @@ class ScoreTable:
 
     @classmethod
     def load(cls, space: str | SearchSpace, source: str | Path | None = None) -> ScoreTable:
-        """`load_benchmark` and wrap."""
+        """Read a table as `load_benchmark` does."""
         space = get_space(space)
-        return cls(space, load_benchmark(space, source))
+        return cls(space, read_table(space, source))
 
     def split(self, task: str) -> str:
         """The split whose scores select: ``"validation"`` if the table has such scores, else `Task.split`."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from huggingface_hub import constants
 
 from ..files import atomic_write
 from ..hub.download import download
@@ -60,9 +62,8 @@ def cached_parquet(space: SearchSpace) -> Path:
         version = importlib.metadata.version(package_of(space).name)
     except importlib.metadata.PackageNotFoundError:
         version = "absent"
-    import datasets
-
-    path = Path(datasets.config.HF_DATASETS_CACHE) / "pkgen_hf" / f"{space.name}-{version}.parquet"
+    cache = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
+    path = Path(cache) / "pkgen_hf" / f"{space.name}-{version}.parquet"
     if not path.exists():
         table = _read_package(space)
         with atomic_write(path) as unfinished:
@@ -76,7 +77,7 @@ def load_benchmark(
     revision: str | None = None,
     quiet: bool = True,
 ) -> datasets.Dataset:
-    """Load the table of a search space's measured architectures.
+    """Load the table of a search space's measured architectures as a `datasets.Dataset`.
 
     Parameters
     ----------
@@ -104,6 +105,16 @@ def load_benchmark(
     FileNotFoundError
         If the source looks like a path and is not there, or the Hub has no such data set or cannot be reached.
     """
+    import datasets
+    from datasets.table import InMemoryTable
+
+    return datasets.Dataset(InMemoryTable(read_table(name, source, revision, quiet)))
+
+
+def read_table(
+    name: str | SearchSpace, source: str | Path | None = None, revision: str | None = None, quiet: bool = True
+) -> pa.Table:
+    """The same as an Arrow table."""
     space = get_space(name)
     if source is None:
         source = cached_parquet(space)
@@ -121,10 +132,7 @@ def load_benchmark(
         table = read_source(space, folder, quiet)
     if "architecture" not in table.column_names:
         raise ValueError(f"{source} has no column 'architecture'; its columns are {table.column_names}")
-    import datasets
-    from datasets.table import InMemoryTable
-
-    return datasets.Dataset(InMemoryTable(table))
+    return table
 
 
 def tables_in(folder: str | Path) -> dict[str, str]:

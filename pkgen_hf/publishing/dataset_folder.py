@@ -27,7 +27,7 @@ from rich.console import Console
 from ..benchmarks.latencies import SUFFIX, LatencyTable, published_latencies
 from ..benchmarks.readers import source_files
 from ..benchmarks.score_table import MEASURES, SPLITS
-from ..benchmarks.sources import load_benchmark, package_of
+from ..benchmarks.sources import package_of, read_table
 from ..files import is_empty, replace_folder, user_path
 from ..hub.download import PRIORS_FOLDER, checkpoint_folder
 from ..priors.files import load_priors
@@ -83,7 +83,7 @@ def build_benchmark(
     about, folder = origin_of(space), _may_write(folder)
     say = Console(stderr=True, quiet=quiet, highlight=False).print
     say(f"{space.name}: reading")
-    table = _as_published(load_benchmark(space, source, quiet=quiet).with_format("arrow")[:])
+    table = _as_published(read_table(space, source, quiet=quiet))
     say(f"{space.name}: checking {table.num_rows:,} rows")
     check_table(space, table)
     say(f"{space.name}: writing")

@@ -444,7 +444,7 @@ def test_missing_package_names_the_extra(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == module else find(name, *rest))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'pkgen-hf\[benchmarks\]'") as caught:
         load_benchmark(space)
     assert repr(package) in str(caught.value) and space in str(caught.value)
@@ -452,7 +452,7 @@ def test_missing_package_names_the_extra(
 
 
 def test_package_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graph_table: ScoreTable) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     path = cached_parquet(GRAPHS)
     assert list(tmp_path.rglob("*.parquet*")) == [path]  # nothing half-written is left
     written = path.stat()
@@ -470,7 +470,7 @@ def test_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pyte
         Path(where).write_bytes(b"PAR1")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(pq, "write_table", full_disk)
         with pytest.raises(OSError, match="No space left"):
