@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .hub.after_import import AfterImport
@@ -79,7 +80,7 @@ def __getattr__(name: str) -> Any:
         value: Any = version("pkgen-hf")
     elif name in _MODULES:
         value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    elif importlib.util.find_spec(f"{__name__}.{name}") is not None:
+    elif name.isidentifier() and importlib.util.find_spec(f"{__name__}.{name}") is not None:
         return importlib.import_module(f"{__name__}.{name}")
     else:
         from .errors import unknown
@@ -90,7 +91,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    modules = (name for name, value in globals().items() if isinstance(value, ModuleType) and value is not importlib)
+    return sorted({*modules, *(name for name in globals() if name.startswith("__")), *__all__, "__version__"})
 
 
 # Networks are models of transformers once both packages are imported: its Auto classes have to know them.

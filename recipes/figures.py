@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,7 @@ DRAWINGS = {"quality": draw_quality, "few-labels": draw_few_labels, "ablations":
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with plt.rc_context(STYLE):
         for path in sorted(RESULTS.glob("[!.]*.json")):
             record = json.loads(path.read_text())

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,17 @@ def test_threads_may_import_at_once(package: str) -> None:
     for thread in threads:
         thread.join()
     assert seen and all(seen)
+
+
+def test_attributes_are_public_names_and_modules() -> None:
+    assert not hasattr(pkgen_hf, "a.b")
+    assert set(pkgen_hf.__all__) <= set(dir(pkgen_hf)) and not {"Any", "annotations", "AfterImport"} & set(
+        dir(pkgen_hf)
+    )
+
+
+def test_command_line_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pkgen_hf.cli", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == version("pkgen-hf")

@@ -221,3 +221,24 @@ def test_a_space_is_freed(pipe: PKGenPipeline, tmp_path: Path) -> None:
     del space, out
     gc.collect()
     assert kept() is None
+
+
+def test_source_that_is_nowhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a network that was defined in a cell of a notebook."""
+    module = sys.modules["toy_space"]
+    cell = Architecture.from_string("toy", CELL)
+    with monkeypatch.context() as patch:
+        patch.delattr(module, "__file__")
+        with pytest.raises(ValueError, match="is defined in no file, so that its source cannot be written"):
+            cell.export(tmp_path / "network.py")
+    elsewhere = tmp_path / "elsewhere.py"
+    elsewhere.write_text("")
+    monkeypatch.setattr(module, "__file__", str(elsewhere))
+    with pytest.raises(ValueError, match="the source of toy_space, where the network is defined, is in no file"):
+        cell.export(tmp_path / "network.py")
+    assert not (tmp_path / "network.py").exists()
+
+
+def test_task_takes_one_name_of_the_chance_score() -> None:
+    with pytest.raises(ValueError, match="give one of them"):
+        Task("image-classification", chance_score=3.0, guess=5.0)

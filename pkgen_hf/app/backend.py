@@ -15,7 +15,7 @@ from ..architecture import Architecture
 from ..benchmarks.latencies import LatencyTable
 from ..benchmarks.sources import tables_in
 from ..budgets import BUDGETS, Budget
-from ..inputs import real_number
+from ..inputs import real_number, whole_number
 from ..networks.export import python_source
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.prior import Prior
@@ -135,7 +135,7 @@ class Backend:
             found,
             task,
             num_architectures=_whole(number),
-            seed=_whole(seed),
+            seed=whole_number("the seed", _whole(seed), 0, 2**64 - 1),  # of an empty field none could be shown
             num_inference_steps=_whole(steps),
             guidance_scale=guidance,
             prior=self._prior(space, task, evaluations),

@@ -37,7 +37,7 @@ def package_of(space: SearchSpace) -> Package:
     """The PyPI package that the table of a space comes with; ValueError for a space without one."""
     if space.package is None:
         raise ValueError(
-            f"{space.name} has no PyPI package of measurements: name a source. With one: {with_package()}"
+            f"{space.name} has no PyPI package of measurements: name a source. With one: {', '.join(with_package())}"
         )
     return space.package
 

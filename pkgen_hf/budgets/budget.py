@@ -150,8 +150,11 @@ class Latency(Budget):
         if isinstance(table, str | Path):
             table = LatencyTable.load(space, table)
         if table is None or device is None:
+            given = (("device", device), ("latency_table", table))
+            missing = " and ".join(f"{name}=" for name, value in given if value is None)
+            what = "max_latency" if device is None else f"a latency on {shortened(device)}"
             raise ValueError(
-                "max_latency needs device= and latency_table=, a Parquet file or Hub id of measured latencies"
+                f"{what} needs {missing}, of a Parquet file or Hub id of measured latencies"
                 + (f"; devices of this table: {', '.join(table.devices)}" if table is not None else "")
             )
         space.check_same(table.space, "this table of latencies")

@@ -86,6 +86,10 @@ def generate(
     from ..requests.tables import Tables
     from ..spaces import get_space
 
+    if output.draw is not None:
+        from ..drawing.page import picture_path
+
+        picture_path(output.draw)  # a wrong suffix is an error before anything is generated
     request = GenerationRequest(
         get_space(space),
         task,

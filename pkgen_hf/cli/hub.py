@@ -84,7 +84,7 @@ def card(
 
     A checkpoint is first brought into the Hub's form, which both PKGenPipeline and DiffusionPipeline load.
 
-    Example: pkgen card runs/mine --output hub/mine --repo-id org/mine && pkgen push hub/mine org/mine
+    Example: pkgen card runs/mine/pipeline --output hub/mine --repo-id org/mine && pkgen push hub/mine org/mine
     """
     from ..publishing.cards import PLACEHOLDER, network_card, pipeline_card, write_card
     from ..publishing.pipeline_folder import export_pipeline
@@ -93,6 +93,8 @@ def card(
     if (folder / "model_index.json").is_file():
         folder = export_pipeline(folder, output or folder)
         made = pipeline_card(folder, repo_id or PLACEHOLDER, results)
+    elif (folder / "pipeline" / "model_index.json").is_file():
+        raise ValueError(f"{folder} is not a checkpoint: it has no model_index.json; did you mean {folder}/pipeline?")
     elif output is not None or results is not None:
         raise ValueError("--output and --results are for checkpoints; the card of a network is written beside it")
     elif kind_of(folder) == "network":

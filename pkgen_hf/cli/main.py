@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
+from typing import Annotated
 
 import typer
 
@@ -17,11 +18,31 @@ from .serve import serve
 from .spaces import spaces
 
 app = typer.Typer(
-    help="Generate high-performance neural architectures from prior knowledge, without search.\n\n"
-    "Example: pkgen generate --space nas-bench-201 --task cifar10 -n 8 --seed 0 --draw cells.png",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("pkgen-hf"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Generate high-performance neural architectures from prior knowledge, without search.
+
+    Example: pkgen generate --space nas-bench-201 --task cifar10 -n 8 --seed 0 --draw cells.png
+    """
+
+
 for command in (generate, draw, cost, export, prior, spaces, bench):
     app.command()(command)
 app.command("app")(serve)

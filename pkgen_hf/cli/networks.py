@@ -111,7 +111,7 @@ def export(
     """Write a network to one file that needs no PKGen: Python code for torch alone, its weights, or an ONNX model.
 
     Python code builds the network, and loads the weights that the same command writes with the format safetensors.
-    ONNX takes pip install 'pkgen-hf[onnx]'; the model is compared with the network before it is written.
+    ONNX needs the packages of the extra named onnx; the model is compared with the network before it is written.
 
     Example: pkgen export "8:16:24:32:40" --space nats-bench-size -o network.py && python network.py
     """

@@ -60,7 +60,8 @@ def prior(
         head = {"space": space, "task": task, "evidence": measured.evidence, "labels_read": measured.labels_read}
         print(json.dumps({**head, "detail": measured.detail, "components": rows}, indent=2))
         return
-    _print_table(f"{space}, {task or 'average over tasks'}: {measured.evidence}", rows)
+    whole = "average over tasks" if evidence.evaluations is None else "your evaluations"
+    _print_table(f"{space}, {task or whole} ({measured.evidence})", rows)
     if not quiet:
         Console().print(f"{measured.detail}; labels read: {measured.labels_read:,}", highlight=False)
 
@@ -68,12 +69,17 @@ def prior(
 def _estimate(space: str, task: str | None, evidence: EvidenceOptions) -> Prior:
     from ..priors.prior import Prior
     from ..requests.evaluations import read_evaluations
+    from ..spaces import get_space
 
     path = evidence.evaluations
     if path is None:
         return Prior.from_benchmark(space, task, evidence.top_k, evidence.table)
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
+    try:
+        get_space(space).data_set(task)
+    except ValueError as error:
+        raise ValueError(f"{error} For a data set of your own, leave --task out.") from error
     try:
         architectures, scores = read_evaluations(space, path.read_bytes())
     except ValueError as error:

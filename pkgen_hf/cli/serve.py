@@ -16,7 +16,9 @@ from .options import Checkpoint, Quiet, friendly, grouped
 class ServerOptions:
     """Where the app answers."""
 
-    port: Annotated[int | None, typer.Option(help="Port; without it, the first free one from 7860.")] = None
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port; without it, the first free one from 7860.")
+    ] = None
     host: Annotated[
         str, typer.Option(help="Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for others too.")
     ] = "127.0.0.1"

@@ -192,7 +192,8 @@ def _check_index(folder: Path, name: str) -> dict[str, Any]:
     """The index of a checkpoint; ValueError if it is missing or of another pipeline."""
     index = folder / INDEX
     if not index.is_file():
-        raise ValueError(f"{name} is not a PKGen checkpoint: it has no {INDEX}")
+        hint = f"; did you mean {name}/pipeline?" if (folder / "pipeline" / INDEX).is_file() else ""
+        raise ValueError(f"{name} is not a PKGen checkpoint: it has no {INDEX}{hint}")
     content = read_json(index)
     kind = content.get("_class_name")
     if (kind[-1] if isinstance(kind, list) and kind else kind) != PIPELINE:

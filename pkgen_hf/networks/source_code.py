@@ -45,6 +45,10 @@ def source_of(plan: partial[Any], header: str, inputs: str) -> str:
     collection = _Collection(_lines_run(plan), {PACKAGE, plan.func.__module__.split(".")[0]})
     for needed in _names(ast.parse(build)):
         collection.add(sys.modules[plan.func.__module__], needed)
+    if plan.func.__name__ not in collection.owner:
+        raise ValueError(
+            f"the source of {plan.func.__name__} is not found in {plan.func.__module__}, so that it cannot be written"
+        )
     main = _MAIN.replace("INPUTS", inputs)
     for module, alias in [("torch", None), ("torch", "nn")]:
         collection.imports.add((module, alias, None))
@@ -281,6 +285,8 @@ class _Collection:
         """Take a name of a module and all that it needs; local names and those of Python itself are passed over."""
         known = self.modules.get(module.__name__)
         if known is None:
+            if getattr(module, "__file__", None) is None:
+                raise ValueError(f"{name} is defined in no file, so that its source cannot be written; use a module")
             known = self.modules[module.__name__] = _Module(module, self.run.get(str(module.__file__), set()))
         node = known.definitions.get(name)
         if node is None:

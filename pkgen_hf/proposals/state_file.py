@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from ..architecture import Architecture
-from ..errors import shortened, unknown
+from ..errors import shortened
 from ..files import write_json
 from ..spaces import SearchSpace
 from .record import Evaluation, Record, to_evaluations
@@ -81,7 +81,9 @@ class StateFile:
             raise ValueError(f"{damaged}: {error!r}") from error
         for name, here in (("space", self.space.name), ("task", self.task), ("seed", self.seed)):
             if written[name] != here:
-                raise unknown(f"{name} of the state in {self.path}", here, [str(written[name])])
+                raise ValueError(
+                    f"{self.path} is of the {name} {written[name]!r}, not {here!r}; use another file for each {name}"
+                )
         if fingerprint != self.space.fingerprint:
             raise ValueError(
                 f"{self.path} is of another space that is called {self.space.name!r} too: its slots differ"

@@ -68,7 +68,10 @@ class GenerationAnswer:
             "task": request.task,
             "num_architectures": request.num_architectures,
             "num_inference_steps": request.num_inference_steps,
+            "num_candidates": request.num_candidates,
             "guidance_scale": request.guidance_scale,
+            "temperature": request.temperature,
+            "distinct": request.distinct,
             **request.limits,
             "device": request.options.get("device"),
             "seed": request.seed,
@@ -81,8 +84,8 @@ class GenerationAnswer:
 
     def lines(self) -> list[str]:
         """A heading, and two lines per architecture: numbers, and the string."""
-        heading = f"{self.request.space.name}, {self.request.task or 'average over tasks'}"
-        lines = [f"{heading} ({self.prior.evidence} prior)"]
+        task = self.request.task or ("average over tasks" if self.request.prior is None else "no task")
+        lines = [f"{self.request.space.name}, {task} (prior: {self.prior.evidence})"]
         columns = [_aligned(budget, costs) for budget, costs in self.costs]
         for k, (architecture, score) in enumerate(zip(self.architectures, self.scores, strict=True)):
             numbers = [f"{k + 1:>3}  score {score:6.3f}", *(column[k] for column in columns)]

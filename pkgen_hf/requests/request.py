@@ -36,7 +36,7 @@ class GenerationRequest:
     space, task, num_architectures, num_candidates, num_inference_steps, guidance_scale, temperature, distinct, prior
         As in a call of `PKGenPipeline`.
     seed
-        Of the generator, from 0; None for a random one.
+        As `torch.Generator.manual_seed` takes it; None for a random one.
     limits
         Budgets by the pipeline's name of the argument, e.g. ``{"max_parameters": 5e5}``; None is no limit.
     options
@@ -80,7 +80,7 @@ class GenerationRequest:
                 "the number of architectures", self.num_architectures, 1, most.architectures
             ),
             "num_inference_steps": whole_number("the number of steps", self.num_inference_steps, 1, most.steps),
-            "seed": None if self.seed is None else whole_number("the seed", self.seed, 0, 2**63 - 1),
+            "seed": None if self.seed is None else whole_number("the seed", self.seed, -(2**63), 2**64 - 1),
             "guidance_scale": real_number(
                 "guidance_scale", self.guidance_scale, f"0 to {most.guidance}", 0, most.guidance
             ),

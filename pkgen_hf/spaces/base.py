@@ -195,7 +195,8 @@ class SearchSpace(Strings):
         if task is None or (isinstance(task, str) and task in self.tasks):
             return task or next(iter(self.tasks), None)
         if not isinstance(task, str) or task not in TASK_KINDS:
-            self.task(task)
+            kinds = dict.fromkeys(known.kind for known in self.tasks.values())
+            raise unknown(f"task of {self.name}", task, [*self.tasks, *kinds])
         alike = (name for name, known in self.tasks.items() if known.kind == task)
         return next(alike, next(iter(self.tasks), None))
 

@@ -71,8 +71,9 @@ class Strings(Costs):
 
     @property
     def example(self) -> str:
-        """A well-formed string, shown in error messages."""
-        return self.to_strings(self.sizes[None] - 1)[0]
+        """The string of a valid architecture: of the last choices if they are one, else of a sample."""
+        rows = torch.cat([self.sizes[None] - 1, self.sample(64, torch.Generator().manual_seed(0))])
+        return self.to_strings(rows[self.is_valid(rows)][:1])[0]
 
     def malformed(self, text: str, reason: str = "") -> ValueError:
         """The error for a string that is not of this space's form, with the reason first."""

@@ -79,6 +79,8 @@ def _accept_guess(init: Callable[..., None]) -> Callable[..., None]:
     @wraps(init)
     def accept(self: Task, *args: Any, **kwargs: Any) -> None:
         if "guess" in kwargs:
+            if "chance_score" in kwargs or len(args) > 1:
+                raise ValueError("guess= is the former name of chance_score=: give one of them")
             warnings.warn("Task(guess=...) is deprecated, use Task(chance_score=...)", FutureWarning, stacklevel=2)
             kwargs["chance_score"] = kwargs.pop("guess")
         init(self, *args, **kwargs)

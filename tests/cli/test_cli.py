@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
@@ -127,7 +128,7 @@ def test_what_was_not_measured_is_not_shown(tmp_path: Path) -> None:
         run("prior", "--evaluations", str(tmp_path / "own.csv"), "-o", mine, *task)
         for call in (["--prior", mine], ["--prior", mine, "--task", "image-classification"]):
             text = run("generate", *call, "-n", "2")
-            assert "measured" not in text.replace("partly measured prior", "") and "%" not in text
+            assert "measured" not in text.replace("prior: partly measured", "") and "%" not in text
     run("prior", "--evaluations", str(tmp_path / "own.csv"), "-o", mine, "--task", "cifar100")
     assert "(validation accuracy on cifar100)" in run("generate", "--prior", mine, "-n", "2")
     few = {"architecture": cells[:1], "cifar10_validation_accuracy": [91.0]}
@@ -236,3 +237,22 @@ def test_evaluations_of_another_encoding_give_one_line(tmp_path: Path, encoding:
 
 def test_default_space_is_that_of_the_package() -> None:
     assert DEFAULT_SPACE == DEFAULT
+
+
+def test_version_and_mistakes_before_anything_is_done(tmp_path: Path) -> None:
+    assert run("--version").strip() == version("pkgen-hf")
+    result = runner.invoke(app, ["generate", "--draw", str(tmp_path / "cells.xyz")])
+    assert result.exit_code == 1 and "suffix of a picture" in result.output and "score" not in result.output
+    results = tmp_path / "results.csv"
+    results.write_text("architecture,score\n")
+    result = runner.invoke(app, ["prior", "--evaluations", str(results), "--task", "mine"])
+    assert result.exit_code == 1 and "leave --task out" in " ".join(result.output.split())
+    assert runner.invoke(app, ["app", "--port", "80000"]).exit_code == 2
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "model_index.json").write_text("{}")
+    for words in (
+        ["card", str(tmp_path), "--output", str(tmp_path / "out")],
+        ["generate", "--checkpoint", str(tmp_path)],
+    ):
+        result = runner.invoke(app, words)
+        assert result.exit_code == 1 and "did you mean" in " ".join(result.output.split())

@@ -367,9 +367,9 @@ def test_wrong_state_files_are_refused(untrained: PKGenPipeline, tmp_path: Path)
     proposer = Proposer(untrained, SPACE, TASK, state=state)
     proposer.tell([BEST], [GOOD])
     text = state.read_text()
-    with pytest.raises(ValueError, match="unknown task of the state in .*'cifar10'.*Did you mean 'cifar100'"):
+    with pytest.raises(ValueError, match="is of the task 'cifar100', not 'cifar10'; use another file"):
         Proposer(untrained, SPACE, "cifar10", state=state)
-    with pytest.raises(ValueError, match="unknown seed of the state"):
+    with pytest.raises(ValueError, match="is of the seed 0, not 1"):
         Proposer(untrained, SPACE, TASK, seed=1, state=state)
     for damaged in (text[:-20], "[]", '{"told": 3}', text.replace("70.0", '"x"')):
         state.write_text(damaged)

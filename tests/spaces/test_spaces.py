@@ -618,3 +618,9 @@ def test_keys_tell_architectures_of_a_large_space_apart(length: int) -> None:
     radix = 4 ** torch.arange(length - 1, -1, -1)
     assert torch.equal(space.codes(rows), (rows * radix).sum(1)) == (length == 31)
     assert torch.equal(space.from_strings(space.to_strings(rows[:50])), rows[:50])
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_example_is_valid(name: str) -> None:
+    space = get_space(name)
+    assert bool(space.is_valid(space.from_strings([space.example])))
