@@ -39,8 +39,8 @@ SPACE = SearchSpace(
 
 def evaluate(architecture: Architecture) -> float:
     """A score in percent, higher is better. This one is made up: train and measure your network here."""
-    worth = {"none": 0.0, "skip": 1.0, "conv3x3": 3.0, "sepconv5x5": 4.0, "dilconv3x3": 2.0, "maxpool3x3": 0.5}
-    return 40.0 + sum(worth[name] for name in str(architecture).split("|"))
+    gain = {"none": 0.0, "skip": 1.0, "conv3x3": 3.0, "sepconv5x5": 4.0, "dilconv3x3": 2.0, "maxpool3x3": 0.5}
+    return 40.0 + sum(gain[name] for name in str(architecture).split("|"))
 
 
 def main(pipe: PKGenPipeline, folder: Path) -> list[list[Architecture]]:

@@ -1,5 +1,4 @@
-"""Generation under limits: what the best of five are worth under a limit on parameters, and the front of accuracy and
-latency that a hundred reach, beside what exists."""
+"""Evaluation under parameter limits and of the front of accuracy and latency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The web page of ``pkgen app``, and what it does."""
+"""The Gradio app behind ``pkgen app``: page (layout, texts), callbacks, views (HTML), backend."""
 
 from .page import LOOK, build_app
 

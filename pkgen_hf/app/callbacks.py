@@ -1,4 +1,4 @@
-"""What happens when a visitor presses something on the page, or a program calls the endpoint."""
+"""Event handlers of the app's page and its API endpoint."""
 
 from __future__ import annotations
 

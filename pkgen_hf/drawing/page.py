@@ -1,4 +1,4 @@
-"""A page and its file: what pictures of architectures and of priors have in common."""
+"""Canvas and file output shared by pictures of architectures and priors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connection of a running call to its pipeline."""
+"""Progress bar, callbacks and interruption of a running pipeline call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What benchmarks count as operations beside the products of convolutions and linear maps."""
+"""Extra operations that some benchmarks count besides convolutions and linear layers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What command line and app ask for and answer."""
+"""Requests for architectures and their answers, shared by the command line and the app."""

@@ -1,4 +1,4 @@
-"""The benchmarks' tables of scores that are at hand."""
+"""Score tables available for display, loaded on first use."""
 
 from __future__ import annotations
 
