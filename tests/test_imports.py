@@ -136,13 +136,11 @@ def test_threads_may_import_at_once(package: str) -> None:
 
 def test_attributes_are_public_names_and_modules() -> None:
     assert not hasattr(pkgen_hf, "a.b")
-    assert set(pkgen_hf.__all__) <= set(dir(pkgen_hf)) and not {"Any", "annotations", "AfterImport"} & set(
-        dir(pkgen_hf)
-    )
+    names = set(dir(pkgen_hf))
+    assert set(pkgen_hf.__all__) <= names and not {"Any", "annotations", "AfterImport"} & names
 
 
 def test_command_line_as_a_module() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pkgen_hf.cli", "--version"], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-m", "pkgen_hf.cli", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == version("pkgen-hf")

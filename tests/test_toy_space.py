@@ -229,7 +229,7 @@ def test_source_that_is_nowhere_is_refused(tmp_path: Path, monkeypatch: pytest.M
     cell = Architecture.from_string("toy", CELL)
     with monkeypatch.context() as patch:
         patch.delattr(module, "__file__")
-        with pytest.raises(ValueError, match="is defined in no file, so that its source cannot be written"):
+        with pytest.raises(ValueError, match="the source of toy_space, where the network is defined, is in no file"):
             cell.export(tmp_path / "network.py")
     elsewhere = tmp_path / "elsewhere.py"
     elsewhere.write_text("")

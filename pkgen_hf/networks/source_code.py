@@ -285,9 +285,9 @@ class _Collection:
         """Take a name of a module and all that it needs; local names and those of Python itself are passed over."""
         known = self.modules.get(module.__name__)
         if known is None:
-            if getattr(module, "__file__", None) is None:
-                raise ValueError(f"{name} is defined in no file, so that its source cannot be written; use a module")
-            known = self.modules[module.__name__] = _Module(module, self.run.get(str(module.__file__), set()))
+            known = self.modules[module.__name__] = _Module(
+                module, self.run.get(str(getattr(module, "__file__", None)), set())
+            )
         node = known.definitions.get(name)
         if node is None:
             return
