@@ -70,7 +70,7 @@ def cost(
         measured=measurements.measure,
         latency=measurements.latency,
         runs=measurements.runs,
-        **network.keywords(),
+        **network.keywords(Architecture.cost),
     )
     values = {name: value for name, value in vars(found).items() if value is not None}
     if as_json:
@@ -131,7 +131,9 @@ def export(
         done = export_network(saved.architecture, output, file.format, classes, size, state, **saved.scale)
     elif architecture is not None:
         chosen, classes = Architecture.from_string(space, architecture), network.num_classes
-        done = export_network(chosen, output, file.format, classes, size, None, file.seed, **network.keywords())
+        done = export_network(
+            chosen, output, file.format, classes, size, None, file.seed, **network.keywords(export_network)
+        )
     else:
         raise ValueError("an architecture, or --weights with a trained network, is needed")
     if quiet:

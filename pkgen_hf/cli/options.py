@@ -48,13 +48,16 @@ class NetworkOptions:
         typer.Option(metavar="NAME=VALUE", help="Option of the space's networks, e.g. channels=48; may be repeated."),
     ] = None
 
-    def keywords(self) -> dict[str, Any]:
-        """`scale` as keyword arguments; a value that is not JSON is a text."""
+    def keywords(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """`scale` as further keyword arguments of a function; a value that is not JSON is a text."""
+        own = inspect.signature(function).parameters
         chosen: dict[str, Any] = {}
         for text in self.scale or []:
             name, sign, value = text.partition("=")
             if not (name and sign and value):
                 raise ValueError(f"--scale takes name=value, such as channels=48, got {text!r}")
+            if name in own:
+                raise ValueError(f"--scale takes options of networks, and {name} is none here: {text!r}")
             try:
                 chosen[name] = json.loads(value)
             except ValueError:

@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..benchmarks.score_table import ScoreTable
-from ..errors import unknown
+from ..errors import one_line, unknown
 from ..pipeline_pkgen import PKGenPipeline
 from ..spaces import DEFAULT_SPACE, SearchSpace, get_space
 
@@ -118,6 +118,10 @@ def measure_throughput(settings: ThroughputSettings) -> dict[str, Any]:
     """
     if settings.dtype not in DTYPES:
         raise unknown("dtype", settings.dtype, DTYPES)
+    try:
+        torch.empty(0, device=settings.device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # by what is wrong with it
+        raise ValueError(f"no device {settings.device!r} on this machine: {one_line(error)}") from error
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     pipe = PKGenPipeline.from_pretrained(settings.checkpoint, torch_dtype=DTYPES[settings.dtype]).to(settings.device)

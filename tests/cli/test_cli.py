@@ -256,3 +256,18 @@ def test_version_and_mistakes_before_anything_is_done(tmp_path: Path) -> None:
     ):
         result = runner.invoke(app, words)
         assert result.exit_code == 1 and "did you mean" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cost", "--scale", "task=cifar10"], "--scale takes options of networks, and task is none here"),
+        (["cost", "--scale", "measured=true"], "and measured is none here"),
+        (["export", "--output", "network.py", "--scale", "seed=1"], "and seed is none here"),
+        (["bench", "--device", "tpu"], "no device 'tpu' on this machine"),
+    ],
+)
+def test_values_of_other_arguments_are_refused(words: list[str], message: str) -> None:
+    cell = ["|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"] if words[0] != "bench" else []
+    result = runner.invoke(app, [*words, *cell])
+    assert result.exit_code == 1 and message in " ".join(result.output.split())
