@@ -11,7 +11,7 @@ import torch
 from hub_stub import HubStub, connect
 from huggingface_hub import constants
 
-from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
+from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline, Prior
 from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.publishing.cards import network_card, pipeline_card, space_card, write_card
 from pkgen_hf.publishing.dataset_folder import build_benchmark, build_priors
@@ -46,6 +46,18 @@ def cell_table() -> ScoreTable:
 def graph_table() -> ScoreTable:
     """NAS-Bench-Graph as its PyPI package has it: validation and test scores on 9 tasks."""
     return ScoreTable.load("nas-bench-graph")
+
+
+@pytest.fixture(scope="session")
+def cells(cell_table: ScoreTable) -> Prior:
+    """The prior of NAS-Bench-201 for CIFAR-10."""
+    return Prior.from_benchmark("nas-bench-201", "cifar10", table=cell_table)
+
+
+@pytest.fixture(scope="session")
+def graphs(graph_table: ScoreTable) -> Prior:
+    """The prior of NAS-Bench-Graph for cora."""
+    return Prior.from_benchmark("nas-bench-graph", "cora", table=graph_table)
 
 
 @pytest.fixture(scope="session")

@@ -39,16 +39,6 @@ def denoiser() -> ArchitectureDenoiser:
     return randomised(ArchitectureDenoiser(vocabulary=IDENTITIES))
 
 
-@pytest.fixture(scope="module")
-def cells(cell_table: ScoreTable) -> Prior:
-    return Prior.from_benchmark(CELLS, "cifar10", table=cell_table)
-
-
-@pytest.fixture(scope="module")
-def graphs(graph_table: ScoreTable) -> Prior:
-    return Prior.from_benchmark(GRAPHS, "cora", table=graph_table)
-
-
 @pytest.fixture(params=["cells", "graphs"])
 def prior(request: pytest.FixtureRequest) -> Prior:
     return request.getfixturevalue(request.param)

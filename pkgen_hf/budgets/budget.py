@@ -94,7 +94,16 @@ class Budget(ABC):
         return "millions" if self.display_scale == 1e6 else self.unit
 
 
-class Parameters(Budget):
+class Counted(Budget):
+    """A cost that spaces count by a formula, in their method of the budget's name."""
+
+    def costs(
+        self, space: SearchSpace, indices: torch.Tensor, task: str | None = None, **options: Any
+    ) -> torch.Tensor:
+        return getattr(space, self.name)(indices, space.data_set(task)).double()
+
+
+class Parameters(Counted):
     """Trainable parameters."""
 
     name = "parameters"
@@ -103,13 +112,8 @@ class Parameters(Budget):
     description = "Limit on parameters, e.g. 5e5."
     display_scale, display_unit, decimals = 1e6, "M parameters", 3
 
-    def costs(
-        self, space: SearchSpace, indices: torch.Tensor, task: str | None = None, **options: Any
-    ) -> torch.Tensor:
-        return space.parameters(indices, space.data_set(task)).double()
 
-
-class MultiplyAdds(Budget):
+class MultiplyAdds(Counted):
     """Multiply-adds of one forward pass."""
 
     name = "flops"
@@ -117,11 +121,6 @@ class MultiplyAdds(Budget):
     label = unit = "multiply-adds"
     description = "Limit on multiply-adds, e.g. 1e8."
     display_scale, display_unit, decimals = 1e6, "M multiply-adds", 1
-
-    def costs(
-        self, space: SearchSpace, indices: torch.Tensor, task: str | None = None, **options: Any
-    ) -> torch.Tensor:
-        return space.flops(indices, space.data_set(task)).double()
 
 
 class Latency(Budget):
@@ -154,7 +153,7 @@ class Latency(Budget):
             missing = " and ".join(f"{name}=" for name, value in given if value is None)
             what = "max_latency" if device is None else f"a latency on {shortened(device)}"
             raise ValueError(
-                f"{what} needs {missing}, of a Parquet file or Hub id of measured latencies"
+                f"{what} needs {missing}; a table is a Parquet file or a Hub id of measured latencies"
                 + (f"; devices of this table: {', '.join(table.devices)}" if table is not None else "")
             )
         space.check_same(table.space, "this table of latencies")

@@ -72,16 +72,6 @@ def copy_of(space: SearchSpace, name: str = "copy", **changes: Any) -> SearchSpa
     return SearchSpace(name, **{**parts, **changes})
 
 
-@pytest.fixture(scope="module")
-def cells(cell_table: ScoreTable) -> Prior:
-    return Prior.from_benchmark(CELLS, "cifar10", table=cell_table)
-
-
-@pytest.fixture(scope="module")
-def graphs(graph_table: ScoreTable) -> Prior:
-    return Prior.from_benchmark(GRAPHS, "cora", table=graph_table)
-
-
 @pytest.fixture(params=["cells", "graphs"])
 def real(request: pytest.FixtureRequest) -> Prior:
     return request.getfixturevalue(request.param)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -31,14 +29,6 @@ from train_network import main
 CPU = torch.device("cpu")
 SIZES = (20, 9, 1, 16, 11)  # images of the shards, 57 together
 STREAMED = replace(SMALL, total_batch_size=12, num_train_epochs=2, shuffle_buffer=10)  # 9 images are left over
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Data sets are cached where the tests leave their files."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,14 +38,6 @@ CELL = Architecture("nas-bench-201", (3, 0, 1, 4, 0, 2))
 def id_of(value: Any) -> str:
     """Of a test's arguments."""
     return f"{value.type}: {value.to_pylist()}" if isinstance(value, pa.Array) else str(value)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Data sets are cached where the tests leave their files."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
 
 
 def rows_of(batch: dict[str, Any]) -> list[int]:

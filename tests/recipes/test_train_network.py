@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pytest
 import torch
@@ -36,14 +35,6 @@ SMALL = replace(
     image_size=16, crop_padding=2, num_train_epochs=4, total_batch_size=24, learning_rate=0.05, cpu=True, quiet=True,
     scale={"channels": 4, "cells": 1},
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Data sets are cached where the tests leave their files."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
 
 
 @pytest.fixture(scope="module")
