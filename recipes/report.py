@@ -22,7 +22,8 @@ START, END = "<!-- results: written by recipes/report.py -->", "<!-- end of resu
 HOW_TO_READ = """\
 Scores are those that select: validation scores (accuracies in percent where the task is a classification), or test
 scores where the table that was read has nothing else, which is marked "(test)": there the best of five and the best of
-few labels **select by test**. "(surrogate)": the benchmark measured a sample of its space, and a model fitted to it scores
+few labels **select by test**. "(surrogate)": the benchmark measured a sample of its space, and a model
+fitted to it scores
 the rest. PKGen is the mean of all samples as they come, ± the standard deviation over 5 seeds of generation, or over
 trainings where there are several. Rank is the median, in percent of the space: 50 is chance. "Distinct" is how many
 different architectures there are among the samples, on average over seeds. "First-ranked" and "best of 5" are the
