@@ -112,6 +112,16 @@ class SearchSpace(Strings):
         twice = repeated([slot.name for slot in self.slots])
         if twice is not None:
             raise ValueError(f"{self.name} has two slots called {twice!r}; each needs a name of its own")
+        for number, slot in enumerate(self.slots):
+            if slot.active_if is None:
+                continue
+            name, choices = slot.active_if
+            earlier = {other.name: [choice.name for choice in other.choices] for other in self.slots[:number]}
+            if name not in earlier:
+                raise unknown(f"earlier slot of {self.name}, on which slot {slot.name!r} depends", name, earlier)
+            for choice in choices:
+                if choice not in earlier[name]:
+                    raise unknown(f"choice of slot {name!r}, on which slot {slot.name!r} depends", choice, earlier[name])
         for name, task in self.tasks.items():
             if not isinstance(task, Task):
                 raise ValueError(f"task {name!r} of {self.name} must be a Task, got {task!r}")

@@ -89,6 +89,31 @@ class Description:
         return torch.tensor([indices[0] if indices else -1 for indices in found])
 
     @cached_property
+    def is_conditional(self) -> bool:
+        """Whether some slots have an effect only with certain choices of others (`Slot.active_if`)."""
+        return any(slot.active_if is not None for slot in self.slots)
+
+    @cached_property
+    @constant
+    def controlling_slots(self) -> torch.Tensor:
+        """The slot that decides whether each slot is active, -1 where it always is, ``LongTensor (slots,)``."""
+        number = {slot.name: s for s, slot in enumerate(self.slots)}
+        return torch.tensor([-1 if slot.active_if is None else number[slot.active_if[0]] for slot in self.slots])
+
+    @cached_property
+    @constant
+    def activating_choices(self) -> torch.Tensor:
+        """Choices of its controlling slot with which each slot is active, ``BoolTensor (slots, choices)``."""
+        activating = torch.ones(self.num_slots, self.num_choices, dtype=torch.bool)
+        for s, slot in enumerate(self.slots):
+            if slot.active_if is not None:
+                name, choices = slot.active_if
+                controlling = next(other for other in self.slots if other.name == name)
+                names = [choice.name for choice in controlling.choices]
+                activating[s] = torch.tensor([k < len(names) and names[k] in choices for k in range(self.num_choices)])
+        return activating
+
+    @cached_property
     def node_slots(self) -> list[list[int]]:
         """Slots of each one-hop subgraph: a node with everything that comes into it."""
         nodes = sorted({(slot.cell, slot.writes) for slot in self.slots})

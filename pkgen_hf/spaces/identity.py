@@ -11,7 +11,9 @@ from .description import Description
 
 def fingerprint(space: Description) -> str:
     """SHA-256 of what makes a space what it is: class, name, slots with their choices in order, null choices."""
-    parts = (type(space).__qualname__, space.name, space.slots, space.null_choice)
+    parts: tuple[Any, ...] = (type(space).__qualname__, space.name, space.slots, space.null_choice)
+    if space.is_conditional:
+        parts += (tuple(slot.active_if for slot in space.slots),)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

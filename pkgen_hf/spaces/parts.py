@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, wraps
 from typing import Any, NamedTuple, TypeVar
 
@@ -48,7 +48,7 @@ class Choice:
     stride, widening
         By how much the choice divides the resolution and multiplies the channels.
     expansion
-        Of an inverted bottleneck: inner over outer channels.
+        Of an inverted bottleneck, or of the MLP of a transformer layer: inner over outer width.
     separable
         A depthwise-separable convolution.
     aggregation
@@ -70,7 +70,7 @@ class Choice:
     dilation: int = 1
     stride: int = 1
     widening: int = 1
-    expansion: int = 0
+    expansion: float = 0
     separable: bool = False
     aggregation: str = ""
     activation: str = ""
@@ -151,6 +151,10 @@ class Slot:
         The node the slot contributes to, after all that it reads.
     cell
         Number of the cell it is in, where an architecture has several.
+    active_if
+        Name of an earlier slot, and those of its choices with which this slot has an effect, e.g.
+        ``("depth", ("11", "12"))`` for a decision about the eleventh layer; with no choices it never has one. By
+        default a slot always has an effect. A slot that depends on an inactive one is inactive.
 
     Raises
     ------
@@ -164,6 +168,7 @@ class Slot:
     reads: tuple[int, ...]
     writes: int
     cell: int = 0
+    active_if: tuple[str, tuple[str, ...]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in SLOT_KINDS:

@@ -17,6 +17,29 @@ from .parts import constant, device_of, hash_rows
 FEW = 2**15  # encodings of a space that are few enough to be listed and kept: at most 32,768 rows, as NATS-Bench has
 
 
+def active_slots(
+    indices: torch.Tensor, controlling_slots: torch.Tensor, activating_choices: torch.Tensor
+) -> torch.Tensor:
+    """Which slots have an effect on each architecture, ``BoolTensor (batch, slots)``.
+
+    Parameters
+    ----------
+    indices
+        ``LongTensor (batch, slots)``
+    controlling_slots, activating_choices
+        As of `Description`.
+    """
+    controlling = controlling_slots.to(indices.device)
+    own = torch.arange(indices.shape[1], device=indices.device)
+    parents = torch.where(controlling < 0, own, controlling)
+    active = activating_choices.to(indices.device)[own, indices[:, parents]] | (controlling < 0)
+    while True:  # once for each link of the longest chain of slots that depend on each other
+        both = active & active[:, parents]
+        if torch.equal(both, active):
+            return active
+        active = both
+
+
 class Rows(Description):
     """Checks, codes, canonical form, validity, sampling and enumeration of rows.
 
@@ -133,16 +156,27 @@ class Rows(Description):
         _, which, counts = self.keys(indices).unique(return_inverse=True, return_counts=True)
         return indices[order[counts.cumsum(0) - counts]], which
 
+    def active_slots(self, indices: torch.Tensor) -> torch.Tensor:
+        """Which slots have an effect on each architecture (see `Slot.active_if`), ``BoolTensor (batch, slots)``."""
+        if not self.is_conditional:
+            return torch.ones_like(indices, dtype=torch.bool)
+        return active_slots(indices, self.controlling_slots, self.activating_choices)
+
     def canonical(self, indices: torch.Tensor) -> torch.Tensor:
-        """The representative of each architecture's isomorphism class, ``LongTensor (batch, slots)``."""
-        return indices
+        """The representative of each architecture's isomorphism class, ``LongTensor (batch, slots)``.
+
+        By default slots without effect have their first choice.
+        """
+        return torch.where(self.active_slots(indices), indices, 0) if self.is_conditional else indices
 
     def features(self, indices: torch.Tensor) -> torch.Tensor:
         """What a regression of scores on architectures looks at, ``FloatTensor (batch, features)``.
 
-        Equal for isomorphic architectures: the choices of the canonical form, one-hot.
+        Equal for isomorphic architectures: the choices of the canonical form, one-hot; 0 in slots without effect.
         """
         one_hot = torch.nn.functional.one_hot(self.canonical(indices), self.num_choices)
+        if self.is_conditional:
+            one_hot = one_hot * self.active_slots(indices)[..., None]
         return one_hot[:, self.choice_mask.to(indices.device)].float()
 
     def is_valid(self, indices: torch.Tensor) -> torch.Tensor:

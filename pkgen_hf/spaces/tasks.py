@@ -20,6 +20,8 @@ TASK_KINDS: dict[str, tuple[str, ...]] = {
     "edge-classification": ("graph", "classification", "pairs"),
     "speech-recognition": ("sequence", "sound"),
     "language-modelling": ("sequence", "text"),
+    "text-classification": ("sequence", "text", "classification"),
+    "text-regression": ("sequence", "text", "regression"),
     "other": (),
 }
 TASK_TRAITS = ("image", "graph", "sequence", "sound", "text", "classification", "regression", "dense", "pairs")
