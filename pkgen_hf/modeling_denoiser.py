@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -18,6 +19,7 @@ from .priors.prior import Prior
 from .priors.transfer import task_kind
 from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace
 from .spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
+from .spaces.rows import active_slots
 
 # Tokens (slots of samples) that go through the blocks at once when sampling: their hidden states, 1.6 MB at width 64,
 # stay in a CPU's cache.
@@ -42,6 +44,9 @@ class Condition:
     choice_mask : BoolTensor (slots, choices)
     slot_features : FloatTensor (slots, SLOT_FEATURES)
     relations : LongTensor (slots, slots)
+    controlling_slots : LongTensor (slots,)
+    activating_choices : BoolTensor (slots, choices)
+        Which slots have an effect on an architecture; see `pkgen_hf.spaces.parts.Slot`, ``active_if``.
     prior_features : FloatTensor (batch, slots, choices, PRIOR_FEATURES)
         One prior for each group of consecutive samples: the batch of samples is a multiple of this one.
     task_traits : FloatTensor (batch, TASK_TRAITS)
@@ -56,6 +61,8 @@ class Condition:
     choice_mask: torch.Tensor
     slot_features: torch.Tensor
     relations: torch.Tensor
+    controlling_slots: torch.Tensor
+    activating_choices: torch.Tensor
     prior_features: torch.Tensor
     task_traits: torch.Tensor
     similarity: torch.Tensor
@@ -67,6 +74,11 @@ class Condition:
             tensor = getattr(self, field.name)
             moved[field.name] = tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
         return Condition(**moved)
+
+    @cached_property
+    def is_conditional(self) -> bool:
+        """Whether some slots have an effect only with certain choices of others."""
+        return bool((self.controlling_slots >= 0).any())
 
     def unconditional(self) -> Condition:
         """A copy with the prior dropped."""
@@ -93,6 +105,8 @@ class EncodedCondition:
         Attention bias by the relation of two slots.
     task : FloatTensor (priors, width)
         Embedding of the kind of task.
+    controlling_slots, activating_choices : Tensor or None
+        As of `Condition`; None in a space whose slots always have an effect.
     """
 
     tokens: torch.Tensor
@@ -102,6 +116,14 @@ class EncodedCondition:
     similarity: torch.Tensor
     attention: torch.Tensor
     task: torch.Tensor
+    controlling_slots: torch.Tensor | None
+    activating_choices: torch.Tensor | None
+
+    def active_slots(self, sample: torch.Tensor) -> torch.Tensor | None:
+        """Which slots have an effect, ``BoolTensor (batch, slots)``; None if all of them always have."""
+        if self.controlling_slots is None or self.activating_choices is None:
+            return None
+        return active_slots(sample, self.controlling_slots, self.activating_choices)
 
 
 class _Block(nn.Module):
@@ -212,6 +234,8 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             choice_mask=space.choice_mask,
             slot_features=space.slot_features,
             relations=space.relations,
+            controlling_slots=space.controlling_slots,
+            activating_choices=space.activating_choices,
             prior_features=torch.stack([prior.features() for prior in priors]),
             task_traits=torch.tensor([task_traits(kind) for kind in kinds], dtype=torch.float32, device="cpu"),
             similarity=torch.tensor(similarity, dtype=torch.float32, device="cpu"),
@@ -228,6 +252,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         attention = self.relation(condition.relations)  # (slots, slots, layers * heads)
         attention = attention.permute(2, 0, 1).unflatten(0, (-1, heads))
         prior = decode_logits(condition.prior_features[..., LOG_FREQUENCY])
+        is_conditional = condition.is_conditional
         return EncodedCondition(
             tokens=tokens + slot,
             choices=choices / math.sqrt(self.width),
@@ -236,10 +261,21 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             similarity=condition.similarity,
             attention=attention,
             task=self.task(condition.task_traits),
+            controlling_slots=condition.controlling_slots if is_conditional else None,
+            activating_choices=condition.activating_choices if is_conditional else None,
         )
 
-    def _hidden(self, sample: torch.Tensor, timestep: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
-        """Hidden states after the last block, ``FloatTensor (batch, slots, width)``."""
+    def _hidden(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        encoded: EncodedCondition,
+        active: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Hidden states after the last block, ``FloatTensor (batch, slots, width)``.
+
+        No slot attends to slots without effect.
+        """
         batch, slots = sample.shape
         group = torch.arange(batch, device=sample.device) // (batch // len(encoded.tokens))
         hidden = encoded.tokens[group[:, None], torch.arange(slots, device=sample.device), sample]
@@ -250,6 +286,8 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         time = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype))
         hidden = hidden + (time + encoded.task[group])[:, None]
         for block, bias in zip(self.blocks, encoded.attention, strict=True):
+            if active is not None:
+                bias = bias.masked_fill(~active[:, None, None], -torch.inf)
             hidden = block(hidden, bias)
         return self.norm(hidden)
 
@@ -284,8 +322,16 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if not torch.is_grad_enabled() and len(encoded.tokens) == 1 and len(sample) > part and timestep.dim() == 0:
             parts = [self(rows, timestep, encoded) for rows in sample.split(part)]
             return torch.cat([logits for logits, _ in parts]), torch.cat([score for _, score in parts])
-        hidden = self._hidden(sample, timestep, encoded)
+        active = encoded.active_slots(sample)
+        hidden = self._hidden(sample, timestep, encoded, active)
+        pooled = hidden.mean(1) if active is None else _mean(hidden, active)
         readout = self.readout(hidden).unflatten(0, (len(encoded.choices), -1))  # (priors, group, slots, width)
         correction = torch.einsum("pgsd,pskd->pgsk", readout, encoded.choices) + encoded.bias[:, None]
         logits = encoded.similarity * correction + encoded.prior[:, None]
-        return logits.flatten(0, 1), self.score(hidden.mean(1)).squeeze(-1)
+        return logits.flatten(0, 1), self.score(pooled).squeeze(-1)
+
+
+def _mean(hidden: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
+    """Mean over the slots that have an effect, ``FloatTensor (batch, width)``."""
+    weights = active.to(hidden.dtype)[..., None]
+    return (hidden * weights).sum(1) / weights.sum(1)

@@ -146,6 +146,8 @@ def test_order_of_slots_does_not_matter(denoiser: ArchitectureDenoiser, prior: P
         choice_mask=condition.choice_mask[order],
         slot_features=condition.slot_features[order],
         relations=condition.relations[order][:, order],
+        controlling_slots=condition.controlling_slots[order],  # all -1 here
+        activating_choices=condition.activating_choices[order],
         prior_features=condition.prior_features[:, order],
         task_traits=condition.task_traits,
         similarity=condition.similarity,

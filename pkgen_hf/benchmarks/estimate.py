@@ -14,7 +14,7 @@ RIDGE = 1.0
 class Estimate:
     """Scores of networks: measured where they were, else by an additive fit (ridge regression on one-hot choices).
 
-    Predictions stay between the chance score and the best measured one.
+    Choices of slots without effect do not count. Predictions stay between the chance score and the best measured one.
 
     Parameters
     ----------
@@ -57,7 +57,10 @@ class Estimate:
         Those of `sklearn.linear_model.Ridge` are the same up to 1e-4 of a percent point, but take three times as long
         for the few evaluations of which training makes priors by the hundred.
         """
-        design = torch.nn.functional.one_hot(indices, self.space.num_choices).flatten(1).float()
+        one_hot = torch.nn.functional.one_hot(indices, self.space.num_choices)
+        if self.space.is_conditional:
+            one_hot = one_hot * self.space.active_slots(indices)[..., None]
+        design = one_hot.flatten(1).float()
         if len(design) > design.shape[1]:
             gram = design.T @ design + RIDGE * torch.eye(design.shape[1], dtype=torch.float32)
             weights = torch.linalg.solve(gram, design.T @ centred)
@@ -69,7 +72,10 @@ class Estimate:
     def __call__(self, indices: torch.Tensor) -> torch.Tensor:
         """Scores of ``LongTensor (batch, slots)``, ``FloatTensor (batch,)``, on the CPU."""
         indices = indices.cpu()
-        fit = self.weights[torch.arange(self.space.num_slots), indices].sum(1) + self.mean
+        effects = self.weights[torch.arange(self.space.num_slots), indices]
+        if self.space.is_conditional:
+            effects = effects * self.space.active_slots(indices)
+        fit = effects.sum(1) + self.mean
         fit = fit.clamp(self.chance_score, self.best)
         connected = self.space.is_connected(indices)
         self.num_asked += int(connected.sum())

@@ -91,6 +91,6 @@ def plan(
     architecture: ArchitectureLike, num_classes: int | None = None, channels: int = STEM_WIDTH
 ) -> partial[MobileNetwork]:
     """The network of a chain of blocks; by default as in the benchmark, for the 10 classes of CIFAR-10."""
-    blocks = [(BLOCKS[index].expansion, BLOCKS[index].kernel) for index in architecture.indices]
+    blocks = [(int(BLOCKS[index].expansion), BLOCKS[index].kernel) for index in architecture.indices]
     classes = num_classes or architecture.space.task("cifar10").num_classes
     return partial(MobileNetwork, blocks=blocks, num_classes=classes, channels=channels)

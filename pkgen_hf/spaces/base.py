@@ -121,7 +121,9 @@ class SearchSpace(Strings):
                 raise unknown(f"earlier slot of {self.name}, on which slot {slot.name!r} depends", name, earlier)
             for choice in choices:
                 if choice not in earlier[name]:
-                    raise unknown(f"choice of slot {name!r}, on which slot {slot.name!r} depends", choice, earlier[name])
+                    raise unknown(
+                        f"choice of slot {name!r}, on which slot {slot.name!r} depends", choice, earlier[name]
+                    )
         for name, task in self.tasks.items():
             if not isinstance(task, Task):
                 raise ValueError(f"task {name!r} of {self.name} must be a Task, got {task!r}")

@@ -46,7 +46,8 @@ class Costs(Rows):
         """What each choice does to the cost of a network, ``FloatTensor (slots, choices, COST_FEATURES)``.
 
         Mean logarithm of multiply-adds, and of parameters, of random valid networks with the choice, less that of all,
-        in standard deviations; and whether the space counts costs at all (all are 0 if not).
+        in standard deviations; and whether the space counts costs at all (all are 0 if not). Networks in which a slot
+        has no effect do not count for it: the effects of a layer's choices say nothing of the number of layers.
         """
         shipped = shipped_effects(self)
         return measured_effects(self) if shipped is None else shipped
@@ -61,15 +62,16 @@ def measured_effects(space: Costs) -> torch.Tensor:
         costs = [space.flops(rows), space.parameters(rows)]
     except NotImplementedError:
         return effects
-    places = (rows + space.num_choices * torch.arange(space.num_slots)).flatten()  # (slot, choice) as one number
+    active = space.active_slots(rows)
+    places = (rows + space.num_choices * torch.arange(space.num_slots))[active]  # (slot, choice) as one number
     count = places.bincount(minlength=space.choice_mask.numel()).clamp(min=1)
     for i, cost in enumerate(costs):
         logs = cost.double().clamp(min=1).log()
-        score = ((logs - logs.mean()) / logs.std().clamp(min=1e-9)).float()
+        score = ((logs - logs.mean()) / logs.std().clamp(min=1e-9)).float()[:, None].expand_as(rows)
+        if space.is_conditional:
+            score = score - (score * active).sum(0) / active.sum(0).clamp(min=1)
         # Added row by row, so that any number of threads rounds alike.
-        total = torch.zeros(len(count), dtype=torch.float32).index_add_(
-            0, places, score.repeat_interleave(space.num_slots)
-        )
+        total = torch.zeros(len(count), dtype=torch.float32).index_add_(0, places, score[active])
         effects[..., i] = (total / count).reshape(space.choice_mask.shape)
     effects[..., 2] = space.choice_mask
     return effects

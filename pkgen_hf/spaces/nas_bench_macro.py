@@ -62,7 +62,7 @@ def _block_costs(choice: Choice, inputs: int, outputs: int, stride: int, size: i
         if stride == 1:
             return 0, 0
         return inputs * outputs + 2 * outputs, inputs * outputs * after
-    inner = inputs * choice.expansion
+    inner = int(inputs * choice.expansion)
     enter, spatial, leave = inputs * inner, choice.kernel**2 * inner, inner * outputs
     norms = 2 * (inner + inner + outputs)
     return enter + spatial + leave + norms, enter * before + (spatial + leave) * after

@@ -86,13 +86,13 @@ class Choice:
         if self.activation not in ACTIVATIONS:
             raise unknown("activation", self.activation, ACTIVATIONS)
         limits = {"kernel": 0, "expansion": 0, "dilation": 1, "stride": 1, "widening": 1}
-        for field, least in limits.items():
-            value = getattr(self, field)
+        for name, least in limits.items():
+            value = getattr(self, name)
             if value < least:
-                raise ValueError(f"{field} of choice {self.name!r} must be at least {least}, got {value}")
-        for field, value in {"level": self.level, "spread": self.spread}.items():
+                raise ValueError(f"{name} of choice {self.name!r} must be at least {least}, got {value}")
+        for name, value in {"level": self.level, "spread": self.spread}.items():
             if not 0 <= value <= 1:
-                raise ValueError(f"{field} of choice {self.name!r} must be 0 to 1, got {value}")
+                raise ValueError(f"{name} of choice {self.name!r} must be 0 to 1, got {value}")
 
     @property
     def identity(self) -> str:

@@ -94,10 +94,24 @@ class Rows(Description):
 
     @cached_property
     def num_architectures(self) -> int:
-        """Number of distinct valid architectures; of more than `FEW` encodings, unless the class counts, theirs."""
+        """Number of distinct valid architectures.
+
+        In a space of more than `FEW` encodings, unless the class overrides it, that of rows which differ in slots that
+        have an effect.
+        """
         if self.valid_rows is None:
-            return self.num_encodings
+            return math.prod(self._count_below(s) for s in range(self.num_slots) if self.controlling_slots[s] < 0)
         return len(self.keys(self.valid_rows).unique())
+
+    def _count_below(self, slot: int) -> int:
+        """Number of settings of a slot and of those that depend on it, slots without effect left out."""
+        below = (self.controlling_slots == slot).nonzero()[:, 0].tolist()
+        counts = [self._count_below(other) for other in below]
+        choices = range(len(self.slots[slot].choices))
+        return sum(
+            math.prod(n for other, n in zip(below, counts, strict=True) if self.activating_choices[other, choice])
+            for choice in choices
+        )
 
     @constant
     def all_indices(self) -> torch.Tensor:

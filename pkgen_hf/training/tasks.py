@@ -158,12 +158,14 @@ def _perturbed(task: TrainingTask, generator: torch.Generator) -> TrainingTask:
     factors = torch.randn(*shape, PAIR_RANK, generator=generator) / space.num_slots**0.5
     signs = (torch.rand(PAIR_RANK, generator=generator) < 0.5).float() * 2 - 1
     slots = torch.arange(space.num_slots)
-    effect = torch.cat(
-        [
-            single[slots, part].sum(1) + (factors[slots, part].sum(1).square() @ signs) / PAIR_RANK**0.5
-            for part in task.table.indices.split(ROWS_AT_ONCE)
-        ]
-    )
+    effects = []
+    for part in task.table.indices.split(ROWS_AT_ONCE):
+        of_choices, of_pairs = single[slots, part], factors[slots, part]
+        if space.is_conditional:
+            active = space.active_slots(part)
+            of_choices, of_pairs = of_choices * active, of_pairs * active[..., None]
+        effects.append(of_choices.sum(1) + (of_pairs.sum(1).square() @ signs) / PAIR_RANK**0.5)
+    effect = torch.cat(effects)
     low, high = PERTURBATION
     strength = 2 ** ((high - low) * torch.rand(1, generator=generator) + low)
     known = task.scores[~task.scores.isnan()]
