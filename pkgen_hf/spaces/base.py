@@ -57,6 +57,8 @@ class SearchSpace(Strings):
     presets : mapping
         How networks of the space are trained on images: for each name of a preset the settings of
         ``recipes/presets.py`` that differ from their defaults. The first is used where none is named.
+    reads_tokens : bool
+        Whether networks read texts as numbers of tokens, ``LongTensor (batch, time)``.
     is_built_in : bool
         Whether the space comes with the package, under its name.
 
@@ -72,6 +74,7 @@ class SearchSpace(Strings):
     package: Package | None = None
     latencies: Mapping[str, Origin] = {}
     presets: Mapping[str, Mapping[str, Any]] = {}
+    reads_tokens = False
     is_built_in = False
 
     def __init__(
