@@ -175,7 +175,7 @@ class Limits:
         """The cheapest samples after changing one slot at a time as long as that lowers the cost."""
         best = samples[cost(samples).argsort()[:STARTS]]
         while True:
-            near = _neighbours(self.space, best)
+            near = neighbours(self.space, best)
             costs = cost(near.flatten(0, 1)).masked_fill(~self.space.is_valid(near.flatten(0, 1)), math.inf)
             costs, which = costs.reshape(len(best), -1).min(1)
             better = costs < cost(best)
@@ -188,7 +188,7 @@ class Limits:
         space = self.space
         found = new = self._distinct(start)
         while len(new) and len(found) <= POOL:
-            near = _neighbours(space, new).flatten(0, 1)
+            near = neighbours(space, new).flatten(0, 1)
             near = self._distinct(near[space.is_valid(near)])
             near = near[~torch.isin(space.keys(near), space.keys(found))]
             new = near[self.within(near)]
@@ -227,7 +227,7 @@ def _limits(space: SearchSpace, task: str | None, given: dict[str, Any]) -> list
     return limits
 
 
-def _neighbours(space: SearchSpace, indices: torch.Tensor) -> torch.Tensor:
+def neighbours(space: SearchSpace, indices: torch.Tensor) -> torch.Tensor:
     """Architectures with one slot changed, and each itself, ``LongTensor (batch, changes, slots)``."""
     changes = [(s, k) for s, size in enumerate(space.sizes.tolist()) for k in range(size)]
     near = indices[:, None].repeat(1, len(changes), 1)

@@ -43,6 +43,8 @@ METHODS = {
         Method("prior-0.5-filtered", "prior alone, temperature 0.5, filtered", is_baseline=True),
         Method("uniform", "uniform random", is_baseline=True),
         Method("uniform-within", "uniform random within the limit", is_baseline=True),
+        Method("largest-within", "largest within the budget", is_baseline=True),
+        Method("spectral-capacity", "spectral capacity within the budget", is_baseline=True),
         # searches that read labels
         Method("evolution", "regularized evolution", is_baseline=True),
         Method("local-search", "local search", is_baseline=True),

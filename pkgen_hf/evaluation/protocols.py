@@ -38,6 +38,7 @@ PROTOCOLS = {
         Protocol("few-labels", "Few labels", "as in a new space, and the best of a few labels that are then read"),
         Protocol("prior-matters", "Other priors", "the bundled checkpoint with the prior of good and of bad ones"),
         Protocol("limits", "Under limits", "no label of the target data set, or none of its space"),
+        Protocol("under-a-budget", "Under a budget", "labels of its own space or of other spaces only"),
         Protocol("rank-by-training", "Trained here", "networks that are trained from scratch and compared"),
         Protocol("quality", "Quality of samples", "validity, uniqueness, novelty, coverage of the best hundredth"),
         Protocol("ablations", "Ablations", "one part changed at a time, same benchmark and new space"),

@@ -34,6 +34,14 @@ class Costs(Rows):
         """Multiply-adds of one forward pass at the task's scale, ``LongTensor (batch,)``."""
         raise NotImplementedError(f"{self.name} has no count of multiply-adds")
 
+    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Weight matrices of each network, ``LongTensor (batch, matrices, 3)``: rows, columns, how many of them.
+
+        Attention is listed by head, a convolution as the matrix from the values of its window to its outputs. Matrices
+        that do not exist have the number 0.
+        """
+        raise NotImplementedError(f"{self.name} lists no weight matrices")
+
     @cached_property
     @constant
     def choice_features(self) -> torch.Tensor:
