@@ -25,7 +25,7 @@ from ..spaces.protocols import ArchitectureLike
 from ..spaces.registry import module_of
 from . import build
 from .counting import Extra
-from .inputs import input_shape, random_inputs
+from .inputs import input_shape, random_inputs, reads_text
 
 WARM_UP = 3  # runs before those that are timed
 RUNS = 20
@@ -182,15 +182,16 @@ def measure(
         raise ValueError(f"runs must be a whole number from 1, got {runs!r}")
     space = architecture.space
     task = task or next(iter(space.tasks))
-    num_classes = space.task(task).num_classes if num_classes is None else num_classes
+    num_classes = (space.task(task).num_classes or None) if num_classes is None else num_classes
     scale = space.scale(task) | scale
     shape = input_shape(space, task, image_size, **{name: scale[name] for name in scale if name != "task"})
+    text = reads_text(space, task)
     with torch.device("meta"):
-        network, inputs = build(architecture, num_classes, **scale).float(), random_inputs(shape)
+        network, inputs = build(architecture, num_classes, **scale).float(), random_inputs(shape, text=text)
         inputs = inputs.float() if inputs.is_floating_point() else inputs
     cost = count(network, inputs, _extras(space, task))
     if not latency:
         return cost
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # random weights, and the caller's are not disturbed
-        network, inputs = build(architecture, num_classes, **scale), random_inputs(shape)
+        network, inputs = build(architecture, num_classes, **scale), random_inputs(shape, text=text)
     return Cost(**{**vars(cost), "latency_ms": time_forward(network, inputs, runs)})

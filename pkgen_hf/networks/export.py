@@ -24,7 +24,7 @@ from ..spaces import TASK_KINDS
 from ..spaces.protocols import ArchitectureLike
 from . import build, plan
 from .costs import count
-from .inputs import input_shape, random_inputs
+from .inputs import input_shape, random_inputs, reads_text
 from .source_code import WIDTH, source_of
 
 SUFFIXES = {".py": "python", ".onnx": "onnx", ".safetensors": "safetensors"}
@@ -75,9 +75,12 @@ def export_network(
     shape: tuple[int, ...] = ()
     if format == "onnx":
         space = architecture.space
-        if not all(task.image_size for task in space.tasks.values()):
-            raise ValueError(f"networks that read images can be written as ONNX; those of {space.name} do not")
-        shape = input_shape(space, image_size=image_size, **scale)
+        readable = all(task.image_size for task in space.tasks.values()) or reads_text(space)
+        shape = input_shape(space, image_size=image_size, **scale) if readable else ()
+        if not shape:
+            raise ValueError(
+                f"networks that read images or texts can be written as ONNX; those of {space.name} do not"
+            )
         missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
         if missing:
             raise ModuleNotFoundError(
@@ -91,7 +94,7 @@ def export_network(
         with atomic_write(path) as unfinished:
             save_file(network.state_dict(), unfinished, {"format": "pt", **facts})
         return Export(path)
-    return Export(path, _export_onnx(network, shape, path, facts))
+    return Export(path, _export_onnx(network, shape, path, facts, reads_text(architecture.space)))
 
 
 def _network(
@@ -136,9 +139,12 @@ def python_source(
             arguments = f"torch.randn(10, {features}), torch.randint(10, (2, 30))"
         else:
             shape = input_shape(space, image_size=image_size, **scale)
-            arguments = f"torch.randn{(1, *shape)}" if shape else "torch.zeros(1, 1, dtype=torch.long)"
-            size = " x ".join(map(str, shape)) or "one word"
-            costs += f"; {count(network, random_inputs(shape)).multiply_adds:,} multiply-adds for an input of {size}"
+            tokens = reads_text(space)
+            length = ", ".join(map(str, shape or (1,)))
+            arguments = f"torch.zeros(1, {length}, dtype=torch.long)" if tokens else f"torch.randn(1, {length})"
+            size = (" x ".join(map(str, shape)) + " tokens" * tokens) if shape else "one word"
+            multiply_adds = count(network, random_inputs(shape, text=tokens)).multiply_adds
+            costs += f"; {multiply_adds:,} multiply-adds for an input of {size}"
     texts = {
         "Architecture": str(architecture),
         "Scale": ", ".join(f"{option}={value!r}" for option, value in scale.items()) or "that of the benchmark",
@@ -156,11 +162,13 @@ def python_source(
 # ---------------------------------------------------------------------- ONNX
 
 
-def _export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, facts: dict[str, str]) -> float | None:
+def _export_onnx(
+    network: nn.Module, shape: tuple[int, ...], path: Path, facts: dict[str, str], text: bool
+) -> float | None:
     """Write an ONNX model for batches of any size; returns its largest difference to torch's results."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        examples, others = random_inputs(shape, batch=2), random_inputs(shape, batch=3)
+        examples, others = (random_inputs(shape, batch, text) for batch in (2, 3))
     count(network, examples)  # says what is wrong, if it cannot read them, in one line
     name = next(iter(inspect.signature(network.forward).parameters))
     with warnings.catch_warnings(), _silent("torch.onnx"):

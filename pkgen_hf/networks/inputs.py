@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..spaces import SearchSpace
+from ..spaces import TASK_KINDS, SearchSpace
 
 
 def input_shape(
@@ -43,6 +43,23 @@ def input_shape(
     return space.input_shape(task, image_size, **scale)
 
 
-def random_inputs(shape: tuple[int, ...], batch: int = 1) -> torch.Tensor:
-    """Normal numbers ``(batch, *shape)``; for words, a text of one word ``LongTensor (1, batch)`` of zeros."""
-    return torch.randn(batch, *shape) if shape else torch.zeros(1, batch, dtype=torch.long)
+def reads_text(space: SearchSpace, task: str | None = None) -> bool:
+    """Whether networks for a task, by default the space's first, read numbers of tokens."""
+    return "text" in TASK_KINDS[space.task(task or next(iter(space.tasks))).kind]
+
+
+def random_inputs(shape: tuple[int, ...], batch: int = 1, text: bool = False) -> torch.Tensor:
+    """Examples of a shape: normal numbers ``(batch, *shape)``, or texts of the first two tokens.
+
+    Parameters
+    ----------
+    shape
+        As of `input_shape`. The empty one is a word: a batch of them is a text ``LongTensor (1, batch)``.
+    batch
+        Number of examples.
+    text
+        Whether they are texts, ``LongTensor (batch, length)``.
+    """
+    if not shape:
+        return torch.zeros(1, batch, dtype=torch.long)
+    return torch.randint(2, (batch, *shape)) if text else torch.randn(batch, *shape)

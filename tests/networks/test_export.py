@@ -40,6 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mnasnet": {"channels": 8},
     "nas-bench-101": {"channels": 8, "stacks": 2, "modules": 1},
     "nas-bench-201": {"channels": 4, "cells": 1},
+    "nas-bench-bert": {"vocabulary": 7, "positions": 9, "embedding": 8},
     "nas-bench-asr": {"filters": [8, 8, 8, 8], "cells": [1, 1, 1, 1], "groups": 2, "units": 6},
     "nas-bench-graph": {"num_features": 6, "task": "computers"},
     "nas-bench-macro": {"channels": 4},
@@ -56,6 +57,7 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("transnas-bench-101-micro", {"channels": 8, "task": "segmentsemantic"}),
     ("transnas-bench-101-macro", {"channels": 4, "task": "normal"}),
     ("nas-bench-graph", {"num_features": 6, "task": "pubmed"}),
+    ("nas-bench-bert", {"vocabulary": 7, "positions": 9, "embedding": 8, "masked_language_model": True}),
 ]
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 SIZES = Architecture.from_string("nats-bench-size", "8:16:8:8:24")
@@ -107,6 +109,8 @@ def data_for(name: str, options: dict[str, Any]) -> list[torch.Tensor]:
         return [torch.randn(4, 6), torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 0, 2]])]
     if name == "nas-bench-nlp":
         return [torch.randint(CLASSES, (4, 7))]
+    if name == "nas-bench-bert":
+        return [torch.randint(CLASSES, (2, 9)), torch.tensor([[1] * 9, [1] * 5 + [0] * 4]), torch.randint(2, (2, 9))]
     if name == "nas-bench-asr":
         return [torch.randn(2, 12, 80)]
     if options.get("task") == "jigsaw":
@@ -180,7 +184,7 @@ def test_files_import_torch_alone_and_say_what_they_are(exported) -> None:
         assert {root.split(".")[0] for root in roots} - sys.stdlib_module_names == {"torch"}
         header = ast.get_docstring(tree) or ""
         assert f"pkgen-hf {__version__}" in header and "Apache-2.0" in header and " parameters" in header
-        assert "Architecture: " in header and "Scale: " in header
+        assert "\nArchitecture:" in header and "\nScale: " in header
 
 
 @pytest.mark.skipif(find_spec("ruff") is None, reason="ruff is not installed")
@@ -358,8 +362,8 @@ def test_space_without_networks_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nas-bench-asr", "nas-bench-graph", "nas-bench-nlp"])
-def test_onnx_is_for_images(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"read images can be written as ONNX; those of {name} do not"):
+def test_onnx_is_for_images_and_texts(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"can be written as ONNX; those of {name} do not"):
         valid_samples(name, 1)[0].export(tmp_path / "net.onnx", **SMALL[name])
 
 

@@ -52,6 +52,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nas-bench-101": {"channels": 8, "stacks": 2, "modules": 1},
     "nas-bench-201": {"channels": 4, "cells": 1},
     "nas-bench-asr": {"filters": (8, 8, 8, 8), "cells": (1, 1, 1, 1), "groups": 2, "units": 6},
+    "nas-bench-bert": {"vocabulary": 7, "embedding": 8},
     "nas-bench-graph": {"num_features": 5},
     "nas-bench-macro": {"channels": 4},
     "nas-bench-nlp": {"embedding": 6, "hidden": 8},
@@ -73,7 +74,7 @@ def data_for(space: SearchSpace) -> tuple[torch.Tensor, ...]:
     kind = next(iter(space.tasks.values())).kind
     if kind == "node-classification":
         return torch.randn(4, 5), torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 0, 2]])
-    if kind == "language-modelling":
+    if kind in ("language-modelling", "text-classification"):
         return (torch.randint(CLASSES, (4, 7)),)
     if kind == "speech-recognition":
         return (torch.randn(4, 12, 80),)
