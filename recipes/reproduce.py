@@ -7,6 +7,7 @@
     python recipes/reproduce.py few-labels --space nas-bench-201     # no more labels of the target space than named
     python recipes/reproduce.py quality --space nas-bench-201        # validity, uniqueness, novelty, distribution
     python recipes/reproduce.py limits --space nas-bench-201         # under limits on parameters and latency
+    python recipes/reproduce.py under-a-budget --space hw-gpt-bench-s --budget max_parameters=40e6   # sets of 8
     python recipes/reproduce.py ablations                            # what each part is good for
     python recipes/reproduce.py all --jobs 2                         # all of it, as published; with --space, of one
     python recipes/reproduce.py all --space nas-bench-201 --quick    # all of one in small, in minutes
@@ -44,6 +45,7 @@ from pkgen_hf.spaces import DEFAULT_SPACE
 from pkgen_hf.training.arguments import TrainingArguments
 from runs import Row, bundled, held_out, load, rows_of, with_those_measured_together, write
 from under_limits import limits
+from within_budget import under_a_budget
 
 
 def beside_baselines(
@@ -234,6 +236,7 @@ PROTOCOLS = {
     "few-labels": few_labels,
     "quality": quality,
     "limits": limits,
+    "under-a-budget": under_a_budget,
     "ablations": ablations,
 }
 
@@ -262,6 +265,8 @@ def main() -> None:
     parser.add_argument("--latency_table", help="for limits: table of latencies, a Parquet file or Hub id; without "
                         "one no front of accuracy and latency")  # fmt: skip
     parser.add_argument("--device", default="edgegpu", help="of that table (default: edgegpu)")
+    parser.add_argument("--budget", action="append", help="for under-a-budget: NAME=NUMBER,... such as "
+                        "max_parameters=40e6; may be repeated (default: five quantiles of parameters)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="with all: few architectures, seeds, labels and steps")
     parser.add_argument("--jobs", type=int, default=1, help="with all: commands at a time, which share the cores "
                         "(default: 1; published with 2 on 2 cores)")  # fmt: skip

@@ -148,6 +148,19 @@ def under_limits(record: Record) -> list[str]:
     return table(lines, header)
 
 
+def under_a_budget(record: Record) -> list[str]:
+    """Every row of a file of sets within budgets: the score of the first and of the best of each set."""
+    header = ["data set", "budget", "setting", "method", "scores", "first-ranked", "best of the set", "mean"]
+    header += ["median rank, %", "n", "distinct", "seconds", "labels read"]
+    lines = []
+    for row in record["rows"]:
+        cells = [row["task"], row["budget"], PROTOCOLS[row["setting"]].title if row["setting"] else ""]
+        cells += [METHODS[row["method"]].name, row["scores"], number(row, "best_of_1", 3), number(row, "best_of_n", 3)]
+        cells += [number(row, "validation", 3), number(row, "median_rank"), str(row["n"]), distinct(row)]
+        lines.append([*cells, f"{row['seconds']:.2f}", labels_read(row)])
+    return table(lines, header)
+
+
 def by_training(record: Record) -> list[str]:
     """The groups of a file of networks that were trained."""
     header = ["group", "cells", "accuracy here", "deviation over seeds", "the benchmark's mean", "labels read"]
@@ -166,7 +179,13 @@ def by_training(record: Record) -> list[str]:
 def section(record: Record, name: str) -> list[str]:
     """The Markdown of one results file: how it was made, and all of its rows."""
     protocol = record["protocol"]
-    made = {"rank-by-training": by_training, "few-labels": few_labels, "limits": under_limits}.get(protocol, generated)
+    tables = {
+        "rank-by-training": by_training,
+        "few-labels": few_labels,
+        "limits": under_limits,
+        "under-a-budget": under_a_budget,
+    }
+    made = tables.get(protocol, generated)
     how = how_trained_here(record) if protocol == "rank-by-training" else how_generated(record)
     rows = [how, "", *made(record), ""]
     if protocol == "few-labels":

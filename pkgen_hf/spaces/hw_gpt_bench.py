@@ -241,6 +241,17 @@ class HWGPTBenchSpace(SearchSpace):
         """
         return self.flops(indices, task) + context * self.kv_cache_elements(indices)
 
+    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Of each layer the query, key, value and output of a head, and the two matrices of the MLP."""
+        widths, depths, heads, ratios = (
+            torch.tensor(values, device=indices.device) for values in (*self.choices, RATIOS)
+        )
+        there = torch.arange(self.deepest, device=indices.device) < depths[indices[:, 1]][:, None]  # (batch, layers)
+        width = widths[indices[:, 0]][:, None].expand_as(there)
+        inner = width * ratios[indices[:, _GLOBAL + 1 :: 2]]
+        attention = (torch.full_like(width, HEAD), width, 4 * heads[indices[:, _GLOBAL::2]] * there)
+        return torch.cat([torch.stack(part, -1) for part in (attention, (inner, width, 2 * there))], dim=1)
+
     def kv_cache_elements(self, indices: torch.Tensor) -> torch.Tensor:
         """Numbers that generation keeps for each token of a text: keys and values, ``LongTensor (batch,)``."""
         return 2 * HEAD * self.sizes_of(indices).heads
