@@ -185,7 +185,7 @@ class OFAMobileNetV3Space(SearchSpace):
         parts = [stages[:, :, 1::2], stages[:, :, 2::2], stages[:, :, :1]]
         lists = []
         for key, part in zip(KEYS, parts, strict=True):
-            row = part.reshape(len(texts), -1)
+            row = part.reshape(len(texts), part.shape[1] * part.shape[2])
             row[:, 1:] = "," + row[:, 1:]
             lists.append(f'"{key}":[' + row.sum(1) + "]")
         return ("{" + lists[0] + "," + lists[1] + "," + lists[2] + "}").tolist()
