@@ -66,7 +66,8 @@ def _lines(listed: list[dict[str, Any]]) -> list[str]:
 
 def _short(number: int, longest: float = 1e9) -> str:
     """A count below `longest` in full, above as a power of ten."""
-    return f"{number:,}" if number < longest else f"{number:.1e}".replace("e+", " x 10^")
+    digits, _, exponent = f"{number:.1e}".partition("e")
+    return f"{number:,}" if number < longest else f"{digits} x 10^{int(exponent)}"
 
 
 def _tasks(names: list[str], width: int) -> str:

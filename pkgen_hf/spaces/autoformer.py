@@ -94,10 +94,9 @@ class AutoFormerSpace(SearchSpace):
         One of `SIZES`.
     """
 
-    summary = "vision transformer: width, depth, heads and MLP ratio of every layer"
-
     def __init__(self, name: str) -> None:
         self.layers = SIZES[name]
+        self.summary = f"vision transformer, {self.layers.depths[0]} to {self.layers.depths[-1]} layers"
         self.origin = _origin(name)
         # As Chen et al. train the supernet, section 4.1 (the recipe of Touvron et al., ICML 2021), without its
         # RandAugment, mixup, CutMix and random erasing.

@@ -116,7 +116,7 @@ class OFAMobileNetV3Space(SearchSpace):
     Removing an operation leaves the smallest there is: two blocks a stage, kernel 3, expansion 3.
     """
 
-    summary = "5 stages of mobile image blocks: kernel and expansion of every block, depth"
+    summary = "10 to 20 mobile image blocks"
     origin = ORIGIN
     # Cai et al. train the supernet by distillation; networks of it from scratch are trained here as those of MnasNet.
     presets = {
