@@ -266,6 +266,11 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         max_latency: float | None = None,
         device: str | None = None,
         latency_table: LatencyTable | str | Path | None = None,
+        min_parameters: float | None = None,
+        max_memory: float | None = None,
+        context: int | None = None,
+        batch_size: int | None = None,
+        memory_dtype: str | None = None,
         return_dict: bool = True,
         callback_on_step_end: Callback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("sample",),
@@ -298,13 +303,16 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         generator
             One, or one for each architecture. With a list and ``distinct=False``, each architecture depends on its own
             generator alone, also under limits; with `distinct`, samples of all generators are pooled.
-        max_parameters, max_flops
+        max_parameters, min_parameters, max_flops
             Limits on trainable parameters, and on multiply-adds of a forward pass, at the scale of the task (of the
-            first data set of a kind of task; without a task, of the space's first). Samples are steered below them,
-            and architectures that exceed one are not returned.
+            first data set of a kind of task; without a task, of the space's first). Samples are steered towards what
+            obeys all limits, and nothing else is returned.
         max_latency, device, latency_table
             Limit in milliseconds on a device of the table: a `LatencyTable`, a Parquet file or a Hub id. Only
             architectures in the table are returned.
+        max_memory, context, batch_size, memory_dtype
+            Limit on the bytes of weights and, in spaces of language models, the KV cache of `batch_size` (1) sequences
+            of `context` tokens (the benchmark's), in ``"float32"`` (the default), ``"bfloat16"`` or ``"float16"``.
         return_dict
             If False, return the tuple of architectures, scores, validity and prior.
         callback_on_step_end
@@ -322,7 +330,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         ------
         ValueError
             For an unknown space or task, a prior of another space, a number out of range, or limits that no
-            architecture obeys.
+            architecture obeys (with the nearest costs that there are).
         TooFew
             A ValueError: the space (within the limits) has fewer architectures, or no more were found.
         """
@@ -348,6 +356,11 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
             max_latency=max_latency,
             device=device,
             latency_table=latency_table,
+            min_parameters=min_parameters,
+            max_memory=max_memory,
+            context=context,
+            batch_size=batch_size,
+            memory_dtype=memory_dtype,
         )
         if distinct:
             limits.check_number(settings.num_architectures)

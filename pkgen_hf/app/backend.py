@@ -14,7 +14,7 @@ import torch
 from ..architecture import Architecture
 from ..benchmarks.latencies import LatencyTable
 from ..benchmarks.sources import tables_in
-from ..budgets import BUDGETS, Budget
+from ..budgets import BUDGETS, Bound
 from ..inputs import real_number, whole_number
 from ..networks.export import python_source
 from ..pipeline_pkgen import PKGenPipeline
@@ -122,7 +122,8 @@ class Backend:
             The visitor's own, as for `read_evaluations`. A prior is estimated from them and used; without any, the
             checkpoint's prior is used.
         **limits
-            By argument of the pipeline; parameters and multiply-adds in millions, latency in milliseconds.
+            By argument of the pipeline; parameters and multiply-adds in millions, memory in megabytes (of float32, and
+            for one sequence of the benchmark's context), latency in milliseconds.
 
         Raises
         ------
@@ -130,7 +131,8 @@ class Backend:
             For a value that is not allowed; the message says what is.
         """
         found = get_space(space)
-        given = {b.argument: limits[b.argument] for b in BUDGETS if limits.get(b.argument) is not None}
+        bounds = (bound for budget in BUDGETS for bound in budget.bounds)
+        given = {bound: limits[bound.argument] for bound in bounds if limits.get(bound.argument) is not None}
         return GenerationRequest(
             found,
             task,
@@ -139,8 +141,8 @@ class Backend:
             num_inference_steps=_whole(steps),
             guidance_scale=guidance,
             prior=self._prior(space, task, evaluations),
-            limits={b.argument: _limit(b, given[b.argument]) for b in BUDGETS if b.argument in given},
-            options=self._latency_options(found.name, device, "max_latency" in given),
+            limits={bound.argument: _limit(bound, value) for bound, value in given.items()},
+            options=self._latency_options(found.name, device, limits.get("max_latency") is not None),
             ceilings=CEILINGS,
         )
 
@@ -181,10 +183,11 @@ class Backend:
         )
 
 
-def _limit(budget: Budget, value: Any) -> float:
+def _limit(bound: Bound, value: Any) -> float:
     """A limit in the budget's own unit from the number in a field of the page."""
-    allowed = f"above 0, in {budget.scale_in_words}"
-    number = budget.display_scale * real_number(f"the limit on {budget.label}", value, allowed, 1e-6, 1e12)
+    budget = bound.budget
+    allowed, limit = f"above 0, in {budget.scale_in_words}", "lower limit" if bound.is_lower else "limit"
+    number = budget.display_scale * real_number(f"the {limit} on {budget.label}", value, allowed, 1e-6, 1e12)
     return round(number) if budget.display_scale > 1 else number
 
 
@@ -196,7 +199,8 @@ def endpoint() -> Signature:
     for parameter in parameters.values():
         if parameter.name == "device":
             form = Parameter.POSITIONAL_OR_KEYWORD
-            fields += [Parameter(b.argument, form, default=None, annotation=limit) for b in BUDGETS]
+            bounds = (bound for budget in BUDGETS for bound in budget.bounds)
+            fields += [Parameter(bound.argument, form, default=None, annotation=limit) for bound in bounds]
         fields.append(parameter)
     return Signature(fields, return_annotation=str)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
-from ..budgets import BUDGETS, Budget
+from ..budgets import BUDGETS, Bound
 from ..spaces import get_space
 from .backend import ENDPOINT, Backend, as_zip, python_code
 from .views import figures, prior_bars, ranking, status
@@ -44,17 +44,18 @@ def device_choices(names: list[str]) -> list[tuple[str, str]]:
     return [("none", ""), *((name, name) for name in names)]
 
 
-def limit_label(budget: Budget) -> str:
+def limit_label(bound: Bound) -> str:
     """Label of the field that limits a budget."""
-    return f"{budget.label.capitalize()} at most, in {budget.scale_in_words}"
+    budget, side = bound.budget, "at least" if bound.is_lower else "at most"
+    return f"{budget.label.capitalize()} {side}, in {budget.scale_in_words}"
 
 
-def _limit(budget: Budget, text: str) -> float | None:
+def _limit(bound: Bound, text: str) -> float | None:
     """The number in the field of a limit, None if it is empty: Gradio's own fields of numbers fill in a 0 there."""
     try:
         return float(text) if text.strip() else None
     except ValueError:
-        raise ValueError(f"{limit_label(budget)}: expected a number, or nothing for no limit; got {text!r}") from None
+        raise ValueError(f"{limit_label(bound)}: expected a number, or nothing for no limit; got {text!r}") from None
 
 
 class Callbacks:
@@ -76,7 +77,8 @@ class Callbacks:
         """Generate from the fields of the page, which stand in the order of `ENDPOINT`."""
         named = dict(zip(ENDPOINT.parameters, fields, strict=True))
         try:
-            named |= {b.argument: _limit(b, named[b.argument]) for b in BUDGETS}
+            bounds = (bound for budget in BUDGETS for bound in budget.bounds)
+            named |= {bound.argument: _limit(bound, named[bound.argument]) for bound in bounds}
             named["task"] = None if named["task"] == AVERAGE else named["task"]
             named["device"] = named["device"] or None
             answer = self.backend.generate(**named)
@@ -116,7 +118,7 @@ class Callbacks:
     def choose_space(self, space: str, task: str | None = None) -> list[Any]:
         """Choices of the task, fields of the limits that need a device, and devices, after a space is chosen."""
         choices, devices = tasks_of(space), self.backend.devices(space)
-        with_device = [gr.update(value="", visible=bool(devices)) for budget in BUDGETS if budget.options]
+        with_device = [gr.update(value="", visible=bool(devices)) for budget in BUDGETS if budget.required]
         return [
             gr.update(choices=choices, value=task or choices[0][1]),
             *with_device,
@@ -129,9 +131,9 @@ class Callbacks:
         text = self.backend.example_evaluations(chosen.space, chosen.task) if chosen.is_own else ""
         task, *with_device, device = self.choose_space(chosen.space, chosen.task)
         limits: list[Any] = []
-        for budget in BUDGETS:
-            limit = chosen.limits.get(budget.argument)
-            limits.append(with_device.pop(0) if budget.options else "" if limit is None else f"{limit:g}")
+        for bound in (bound for budget in BUDGETS for bound in budget.bounds):
+            limit = chosen.limits.get(bound.argument)
+            limits.append(with_device.pop(0) if bound.budget.required else "" if limit is None else f"{limit:g}")
         opened = [gr.update(open=bool(chosen.limits)), gr.update(open=chosen.is_own)]
         return [chosen.space, task, 6, 0, *limits, device, 2, 1, text, *opened]
 

@@ -133,11 +133,9 @@ def _controls(backend: Backend) -> Controls:
         fields["seed"] = gr.Number(0, label="Seed", min_width=120)
     with gr.Accordion("Limits", open=False) as limits:
         devices = backend.devices(START[0])
-        for budget in BUDGETS:
-            visible = not budget.options or bool(devices)
-            fields[budget.argument] = gr.Textbox(
-                "", label=limit_label(budget), placeholder="no limit", visible=visible
-            )
+        for bound in (bound for budget in BUDGETS for bound in budget.bounds):
+            visible = not bound.budget.required or bool(devices)
+            fields[bound.argument] = gr.Textbox("", label=limit_label(bound), placeholder="no limit", visible=visible)
         fields["device"] = gr.Dropdown(device_choices(devices), value="", label="On the device", visible=bool(devices))
     with gr.Accordion("Sampling", open=False):
         fields["steps"] = gr.Slider(1, CEILINGS.steps, 2, step=1, label="Denoising steps")
@@ -174,7 +172,7 @@ def _connect(callbacks: Callbacks, controls: Controls, results: Results) -> None
     """Say which callback each component calls, and where its results go."""
     asked = [controls.fields[name] for name in ENDPOINT.parameters]
     space, task, device = (controls.fields[name] for name in ("space", "task", "device"))
-    with_device = [controls.fields[budget.argument] for budget in BUDGETS if budget.options]
+    with_device = [controls.fields[budget.argument] for budget in BUDGETS if budget.required]
     files = [results.json_file, results.svg_file, results.code_button, results.code_file]
     call: dict[str, Any] = {
         "fn": callbacks.run,

@@ -1,5 +1,5 @@
-"""Budgets: limits on what a network may cost, and the steering of samples below them."""
+"""Budgets: limits on what a network may cost, and the steering of samples towards them."""
 
-from .budget import BUDGETS, Budget
+from .budget import BUDGETS, Bound, Budget
 
-__all__ = ["BUDGETS", "Budget"]
+__all__ = ["BUDGETS", "Bound", "Budget"]

@@ -1,4 +1,4 @@
-"""The costs that a network can be held to: parameters, multiply-adds, latency. `BUDGETS` lists them.
+"""The costs that a network can be held to: parameters, multiply-adds, memory, latency. `BUDGETS` lists them.
 
 The pipeline, the command line and the app take names, units and help texts from here. A new budget is a class below
 and an entry of `BUDGETS`. The module imports no torch, so that ``pkgen --help`` can read it quickly.
@@ -7,6 +7,8 @@ and an entry of `BUDGETS`. The module imports no torch, so that ``pkgen --help``
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,33 @@ if TYPE_CHECKING:
     from ..spaces import SearchSpace
 
 
+@dataclass(frozen=True)
+class Bound:
+    """An upper or a lower limit that calls can set on a budget.
+
+    Attributes
+    ----------
+    budget
+        What is limited.
+    argument
+        The argument of `PKGenPipeline` that sets the limit; with dashes, the option of the command line.
+    description
+        One line of help.
+    is_lower
+        Whether costs must not be below the limit; otherwise they must not be above it.
+    """
+
+    budget: Budget
+    argument: str
+    description: str
+    is_lower: bool = False
+
+    @property
+    def sign(self) -> int:
+        """1 or, of a lower limit, -1: the limit is obeyed where ``sign * cost <= sign * limit``."""
+        return -1 if self.is_lower else 1
+
+
 class Budget(ABC):
     """One kind of cost, and how it is called, shown and counted.
 
@@ -26,18 +55,22 @@ class Budget(ABC):
     ----------
     name
         Stable identifier; the key of the cost in JSON output.
-    argument
-        The argument of `PKGenPipeline` that limits the cost; with dashes, the option of the command line.
+    argument, description
+        Of the upper limit, see `Bound`.
+    lower_argument, lower_description
+        Of the lower limit; empty if there is none.
     label
         The cost in words.
     unit
-        What the limit is counted in.
-    description
-        One line of help about the limit.
+        What limits are counted in.
     display_scale, display_unit, decimals
         People see ``cost / display_scale``, with so many decimals, followed by the unit.
     options
         Further arguments of the pipeline that the cost depends on.
+    required
+        Those of them that have no default.
+    suffixes
+        Units that may follow the number on the command line, and what each stands for, e.g. ``{"MB": 1e6}``.
     """
 
     name: str
@@ -45,10 +78,22 @@ class Budget(ABC):
     label: str
     unit: str
     description: str
+    lower_argument: str = ""
+    lower_description: str = ""
     display_scale: float = 1.0
     display_unit: str
     decimals: int
     options: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    suffixes: Mapping[str, float] = {}
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """The limits that calls can set, the upper one first."""
+        upper = Bound(self, self.argument, self.description)
+        if not self.lower_argument:
+            return (upper,)
+        return upper, Bound(self, self.lower_argument, self.lower_description, is_lower=True)
 
     @abstractmethod
     def costs(
@@ -93,6 +138,13 @@ class Budget(ABC):
         """Unit of numbers that people enter, e.g. ``millions``."""
         return "millions" if self.display_scale == 1e6 else self.unit
 
+    def number(self, text: str) -> float:
+        """A number as people type it, with or without one of `suffixes`; ValueError for anything else."""
+        for suffix, factor in self.suffixes.items():
+            if text.strip().lower().endswith(suffix.lower()):
+                return float(text.strip()[: -len(suffix)]) * factor
+        return float(text)
+
 
 class Counted(Budget):
     """A cost that spaces count by a formula, in their method of the budget's name."""
@@ -110,6 +162,8 @@ class Parameters(Counted):
     argument = "max_parameters"
     label = unit = "parameters"
     description = "Limit on parameters, e.g. 5e5."
+    lower_argument = "min_parameters"
+    lower_description = "Lower limit on parameters, e.g. 4.9e5."
     display_scale, display_unit, decimals = 1e6, "M parameters", 3
 
 
@@ -123,6 +177,37 @@ class MultiplyAdds(Counted):
     display_scale, display_unit, decimals = 1e6, "M multiply-adds", 1
 
 
+class Memory(Budget):
+    """Bytes of the weights and, of language models, of the KV cache; see `SearchSpace.memory`."""
+
+    name = "memory_bytes"
+    argument = "max_memory"
+    label, unit = "memory", "bytes"
+    description = "Limit on bytes of weights and KV cache, e.g. 5e8 or 500MB."
+    display_scale, display_unit, decimals = 1e6, "MB", 1
+    options = ("context", "batch_size", "memory_dtype")
+    suffixes: Mapping[str, float] = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+
+    @property
+    def scale_in_words(self) -> str:
+        return self.display_unit
+
+    def costs(
+        self, space: SearchSpace, indices: torch.Tensor, task: str | None = None, **options: Any
+    ) -> torch.Tensor:
+        cached = {name: options.get(name) for name in ("context", "batch_size")}
+        dtype = options.get("memory_dtype") or "float32"
+        return space.memory(indices, space.data_set(task), **cached, dtype=dtype).double()
+
+    def prepare(self, space: SearchSpace, task: str | None = None, **options: Any) -> dict[str, Any]:
+        dtype = "float32" if options.get("memory_dtype") is None else options["memory_dtype"]
+        context, batch_size = options.get("context"), options.get("batch_size")
+        space.check_memory(context, batch_size, dtype)
+        if space.context is not None:
+            context, batch_size = context or space.context, batch_size or 1
+        return {"context": context, "batch_size": batch_size, "memory_dtype": dtype}
+
+
 class Latency(Budget):
     """Measured milliseconds of one forward pass on a device; unknown for networks that the table lacks."""
 
@@ -132,7 +217,7 @@ class Latency(Budget):
     unit = display_unit = "ms"
     description = "Limit in milliseconds on --device."
     decimals = 3
-    options = ("device", "latency_table")
+    options = required = ("device", "latency_table")
 
     def costs(
         self, space: SearchSpace, indices: torch.Tensor, task: str | None = None, **options: Any
@@ -165,4 +250,4 @@ class Latency(Budget):
         return rows[space.is_valid(rows)]
 
 
-BUDGETS: tuple[Budget, ...] = (Parameters(), MultiplyAdds(), Latency())
+BUDGETS: tuple[Budget, ...] = (Parameters(), MultiplyAdds(), Memory(), Latency())

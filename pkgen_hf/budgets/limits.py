@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,47 +11,13 @@ import torch
 from ..errors import TooFew, unknown
 from ..inputs import real_number
 from ..spaces import SearchSpace
-from .budget import BUDGETS, Budget
+from .budget import BUDGETS
+from .limit import Limit
+from .search import POOL, Measure, connected, descend, distinct, random_rows
 
-# Of the search for architectures within the limits of a space too large to list. Set by hand: with these, the descent
-# finds the smallest network of NAS-Bench-101's table and of DARTS, in seconds.
-SAMPLES = 2048  # random architectures, of which the search starts
-STARTS = 64  # cheapest ones among them, from which a descent starts
-POOL = 512  # architectures within the limits: with more than these the search for further ones ends
-
-
-@dataclass(frozen=True)
-class Limit:
-    """One budget of a call: the most that a network of a space may cost at the scale of a task."""
-
-    budget: Budget
-    most: float
-    space: SearchSpace
-    task: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)  # as returned by `Budget.prepare`
-
-    def costs(self, indices: torch.Tensor) -> torch.Tensor:
-        """Cost of each network, ``DoubleTensor (batch,)``, NaN where it is unknown; ValueError if none is counted."""
-        try:
-            return self.budget.costs(self.space, indices, self.task, **self.options)
-        except NotImplementedError as error:
-            raise ValueError(f"{self.budget.argument} cannot be held to: {error}") from error
-
-    def unknown_cost(self) -> ValueError:
-        """The error for knowing the cost of no architecture."""
-        name = self.space.name
-        return ValueError(
-            f"{self.budget.argument} cannot be held to: no valid architecture of {name} has a known cost"
-        )
-
-    def __str__(self) -> str:
-        most = int(self.most) if self.most == int(self.most) else self.most
-        return f"{self.budget.argument}={most:,}"
-
-    def describe(self, cost: float) -> str:
-        """A cost in full, e.g. ``73,306 parameters``."""
-        number = f"{int(cost):,}" if cost == int(cost) else f"{cost:,.4f}"
-        return f"{number} {self.budget.unit}"
+# Of the search between upper and lower limits; set by hand.
+BAND_STARTS = 512  # random architectures that are changed until they obey all limits
+PART = 16  # architectures whose neighbours are listed at a time
 
 
 class Limits:
@@ -79,8 +44,8 @@ class Limits:
     Raises
     ------
     ValueError
-        For a limit that is not a positive number, that no architecture of the space obeys (the message names the
-        smallest possible cost), whose cost the space does not count, or for options that do not fit.
+        For a limit that is not a positive number, limits that no architecture of the space obeys (the message names
+        the nearest costs that there are), whose cost the space does not count, or for options that do not fit.
     """
 
     def __init__(self, space: SearchSpace, task: str | None = None, **arguments: Any) -> None:
@@ -92,18 +57,24 @@ class Limits:
             self.listed = self.listed if measured is None else measured
         self.pool, self.is_complete = self.listed, self.listed is not None
         if self.limits:
-            candidates = self._cheap() if self.listed is None else self.listed
+            candidates = self._candidates() if self.listed is None else self.listed
             self._check_possible(candidates)
             self.pool = candidates[self.within(candidates)]
             if self.listed is None:
-                self.pool = self._connected(self.pool)
-                self.is_complete = len(self.pool) <= POOL
+                self.pool = connected(space, self.within, self.pool, PART if self.is_two_sided else POOL)
+                # between an upper and a lower limit, single changes do not reach everything
+                self.is_complete = len(self.pool) <= POOL and not self.is_two_sided
 
     def __bool__(self) -> bool:
         return bool(self.limits)
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.limits))
+
+    @property
+    def is_two_sided(self) -> bool:
+        """Whether there are both upper and lower limits."""
+        return len({limit.bound.is_lower for limit in self.limits}) == 2
 
     def within(self, indices: torch.Tensor) -> torch.Tensor:
         """Which architectures obey every limit, ``BoolTensor (batch,)``."""
@@ -117,11 +88,12 @@ class Limits:
             and self.pool is not None
             and len(self.space.keys(self.pool).unique()) < num
         ):
-            raise self.too_few(num, self._distinct(self.pool))
+            raise self.too_few(num, distinct(self.space, self.pool))
 
     def too_few(self, wanted: int, found: torch.Tensor, kind: str = "distinct architectures") -> TooFew:
         """The error for having found too few architectures, ``LongTensor (found, slots)``, within the limits."""
-        advice = "raise a limit or pass distinct=False" if kind.startswith("distinct") else "or raise a limit"
+        change = "change" if any(limit.bound.is_lower for limit in self.limits) else "raise"
+        advice = f"{change} a limit or pass distinct=False" if kind.startswith("distinct") else f"or {change} a limit"
         return TooFew(
             f"{wanted:,} {kind} of {self.space.name} were asked for, but {len(found):,} could be had within {self}; "
             f"ask for fewer, {advice}",
@@ -129,108 +101,103 @@ class Limits:
         )
 
     def _excess(self, indices: torch.Tensor) -> torch.Tensor:
-        """The largest of cost / limit, ``DoubleTensor (batch,)``; 0 without limits, infinite for an unknown cost."""
+        """The largest `Limit.excess`, ``DoubleTensor (batch,)``; 0 without limits, infinite for an unknown cost."""
         indices = indices.cpu()
-        shares = [limit.costs(indices) / limit.most for limit in self.limits]
+        shares = [limit.excess(limit.costs(indices)) for limit in self.limits]
         if not shares:
             return torch.zeros(len(indices), dtype=torch.double)
         return torch.stack(shares).nan_to_num(nan=math.inf).amax(0)
 
-    # ------------------------------------------------------------------ the pool
+    # ------------------------------------------------------------------ whether the limits are possible
+
+    def _candidates(self) -> torch.Tensor:
+        """Architectures of a space too large to list that are within the limits, or as near to them as were found.
+
+        Random ones, and what changing these one slot at a time leads to.
+        """
+        samples = random_rows(self.space)
+        if not len(samples):
+            return samples
+        if bool(self.within(samples).any()):
+            return torch.cat([samples, self._approach(samples)]) if self.is_two_sided else samples
+        objectives: list[Measure] = [limit.signed for limit in self.limits]
+        if len(self.limits) > 1:  # of a single limit, the excess is the cost in other units
+            objectives.append(self._excess)
+        for lower, upper in _bands(self.limits):
+            objectives += [lower.missed, upper.missed]
+        found = [descend(self.space, objective, samples) for objective in objectives]
+        if self.is_two_sided:
+            found.append(self._approach(samples))
+        return torch.cat([samples, *found])
+
+    def _approach(self, samples: torch.Tensor) -> torch.Tensor:
+        """Samples that are changed until they are within the limits, or no nearer by any one change."""
+        return descend(self.space, self._excess, samples, BAND_STARTS, enough=1.0)
 
     def _check_possible(self, indices: torch.Tensor) -> None:
-        """One clear error, with the smallest cost among these architectures, if none of them is within the limits."""
+        """One clear error, with the nearest costs of these architectures, if none of them is within the limits."""
         if bool(self.within(indices).any()):
             return
+        name = self.space.name
         for limit in self.limits:
             costs = limit.costs(indices)
             costs = costs[~costs.isnan()]
             if not len(costs):
                 raise limit.unknown_cost()
-            if (least := float(costs.min())) > limit.most:
-                raise ValueError(
-                    f"{limit} is impossible: the smallest network of {self.space.name} has {limit.describe(least)}"
-                )
+            if not bool(limit.obeyed(costs).any()):
+                raise ValueError(f"{limit} is impossible: {limit.extreme(costs, f' network of {name}')}")
+        for lower, upper in _bands(self.limits):
+            costs = lower.costs(indices)
+            if bool((lower.obeyed(costs) & upper.obeyed(costs)).any()):
+                continue
+            found = "is" if self.listed is not None else "was found"
+            below, above = costs[costs < lower.value].max(), costs[costs > upper.value].min()
+            raise ValueError(
+                f"no network of {name} {found} within {lower}, {upper}: the nearest below has "
+                f"{lower.describe(float(below))}, the nearest above {lower.describe(float(above))}"
+            )
         first, *others = self.limits
-        obeys = indices[torch.stack([limit.costs(indices) <= limit.most for limit in others]).all(0)]
-        least_of_first = first.describe(float(first.costs(obeys).min())) if len(obeys) else f"more {first.budget.unit}"
-        raise ValueError(
-            f"no network of {self.space.name} obeys all of {self}: within the others the smallest has {least_of_first}"
-        )
-
-    def _cheap(self) -> torch.Tensor:
-        """Architectures of low cost in a space too large to list: random ones, and the results of a greedy descent."""
-        space = self.space
-        samples = space.sample(SAMPLES, torch.Generator().manual_seed(0))
-        samples = samples[space.is_valid(samples)]
-        if not len(samples) or bool(self.within(samples).any()):
-            return samples
-        objectives: list[Callable[[torch.Tensor], torch.Tensor]] = [
-            self._excess,
-            *(limit.costs for limit in self.limits),
-        ]
-        return torch.cat([samples, *(self._descend(cost, samples) for cost in objectives)])
-
-    def _descend(self, cost: Callable[[torch.Tensor], torch.Tensor], samples: torch.Tensor) -> torch.Tensor:
-        """The cheapest samples after changing one slot at a time as long as that lowers the cost."""
-        best = samples[cost(samples).argsort()[:STARTS]]
-        while True:
-            near = neighbours(self.space, best)
-            costs = cost(near.flatten(0, 1)).masked_fill(~self.space.is_valid(near.flatten(0, 1)), math.inf)
-            costs, which = costs.reshape(len(best), -1).min(1)
-            better = costs < cost(best)
-            if not bool(better.any()):
-                return best
-            best = torch.where(better[:, None], near[torch.arange(len(best)), which], best)
-
-    def _connected(self, start: torch.Tensor) -> torch.Tensor:
-        """Architectures within the limits reached from `start` by changing one slot at a time: all, or over `POOL`."""
-        space = self.space
-        found = new = self._distinct(start)
-        while len(new) and len(found) <= POOL:
-            near = neighbours(space, new).flatten(0, 1)
-            near = self._distinct(near[space.is_valid(near)])
-            near = near[~torch.isin(space.keys(near), space.keys(found))]
-            new = near[self.within(near)]
-            found = torch.cat([found, new])
-        return found
-
-    def _distinct(self, indices: torch.Tensor) -> torch.Tensor:
-        """The canonical architecture of each isomorphism class."""
-        return self.space.classes(self.space.canonical(indices))[0]
+        obeys = indices[torch.stack([limit.obeyed(limit.costs(indices)) for limit in others]).all(0)]
+        if not len(obeys):
+            raise ValueError(f"no network of {name} obeys all of {self}, nor all of them but {first}")
+        nearest = first.extreme(first.costs(obeys))
+        raise ValueError(f"no network of {name} obeys all of {self}: within the others {nearest}")
 
 
 def _limits(space: SearchSpace, task: str | None, given: dict[str, Any]) -> list[Limit]:
     """The limits among arguments of the pipeline, with their options."""
-    allowed = [name for budget in BUDGETS for name in (budget.argument, *budget.options)]
+    bounds = {bound.argument: bound for budget in BUDGETS for bound in budget.bounds}
+    allowed = [*bounds, *(name for budget in BUDGETS for name in budget.options)]
     for name in given:
         if name not in allowed:
             raise unknown("limit", name, allowed)
     space.data_set(task)
-    used = [budget for budget in BUDGETS if budget.argument in given]
-    least, most_of_all = math.ulp(0.0), math.nextafter(math.inf, 0)
-    most = {
-        budget.argument: real_number(
-            budget.argument, given[budget.argument], f"a positive number of {budget.unit}", least, most_of_all
+    values = {
+        name: real_number(
+            name, given[name], f"a positive number of {bound.budget.unit}", math.ulp(0.0), math.nextafter(math.inf, 0)
         )
-        for budget in used
+        for name, bound in bounds.items()
+        if name in given
     }
-    taken = [name for budget in used for name in budget.options]
-    for budget in BUDGETS:
-        if any(name in given and name not in taken for name in budget.options):
-            options = " and ".join(f"{name}=" for name in budget.options)
-            raise ValueError(f"{options} say what {budget.argument} is about, which was not given")
     limits = []
-    for budget in used:
+    for budget in BUDGETS:
         own = {name: given[name] for name in budget.options if name in given}
-        limits.append(Limit(budget, most[budget.argument], space, task, budget.prepare(space, task, **own)))
+        used = [bound for bound in budget.bounds if bound.argument in values]
+        if own and not used:
+            *first, last = (f"{name}=" for name in budget.options)
+            names = f"{', '.join(first)} and {last}" if first else last
+            raise ValueError(f"{names} say what {budget.argument} is about, which was not given")
+        if used:
+            options = budget.prepare(space, task, **own)
+            limits += [Limit(bound, values[bound.argument], space, task, options) for bound in used]
+    for lower, upper in _bands(limits):
+        if lower.value > upper.value:
+            raise ValueError(f"{lower} is above {upper}: no network can obey both")
     return limits
 
 
-def neighbours(space: SearchSpace, indices: torch.Tensor) -> torch.Tensor:
-    """Architectures with one slot changed, and each itself, ``LongTensor (batch, changes, slots)``."""
-    changes = [(s, k) for s, size in enumerate(space.sizes.tolist()) for k in range(size)]
-    near = indices[:, None].repeat(1, len(changes), 1)
-    slots, choices = torch.tensor(changes).T
-    near[:, torch.arange(len(changes)), slots] = choices
-    return near
+def _bands(limits: Sequence[Limit]) -> list[tuple[Limit, Limit]]:
+    """Lower and upper limit of each budget that has both."""
+    lower = {limit.budget.name: limit for limit in limits if limit.bound.is_lower}
+    upper = {limit.budget.name: limit for limit in limits if not limit.bound.is_lower}
+    return [(lower[name], upper[name]) for name in upper if name in lower]

@@ -1,20 +1,25 @@
-r"""Steering of samples below the limits of a call.
+r"""Steering of samples towards the limits of a call.
 
 Of all distributions whose mean cost obeys a limit, the nearest to the denoiser's in Kullback-Leibler divergence is its
 exponential tilt, :math:`p_\lambda(k) \propto p(k) e^{-\lambda c(k)}`, with the least :math:`\lambda \ge 0` that
 suffices: the probability of a choice falls with its cost, and a limit that the mean already obeys changes nothing. The
-costs of choices, c, come from a linear regression of networks' costs on their choices.
+costs of choices, c, come from a linear regression of networks' costs on their choices. A lower limit is an upper one
+on the negative cost.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
 
 from ..spaces.parts import group_means
-from .limits import Limit, Limits
+from .limit import Limit
+from .limits import Limits
+from .search import random_rows
 
 SAMPLES = 2048  # architectures in a regression: about ten for each choice of DARTS
 RIDGE = 1e-3  # makes the regression unique (one-hot choices of a slot sum to 1); too small to shrink the effects
@@ -27,18 +32,21 @@ SHARE_WITHIN = 0.5  # share of samples within the limits below which margins wid
 
 @dataclass(frozen=True)
 class LinearCost:
-    """A limit, and the linear model of its cost: an offset plus the effect of each choice.
+    """A limit, and the linear model of `Limit.signed`: an offset plus the effect of each choice.
 
     Attributes
     ----------
     limit : Limit
     effects : DoubleTensor (slots, choices)
     offset : float
+    room : float
+        The most by which the mean cost may be steered below the limit, in the unit of the cost.
     """
 
     limit: Limit
     effects: torch.Tensor
     offset: float
+    room: float = math.inf
 
     @property
     def largest(self) -> float:
@@ -54,21 +62,22 @@ class LinearCost:
         return F.one_hot(indices, self.effects.shape[1]).double().mul(self.effects).sum((1, 2))
 
 
-def fit(limit: Limit, listed: torch.Tensor | None) -> LinearCost:
+def fit(limit: Limit, listed: torch.Tensor | None, room: float = math.inf) -> LinearCost:
     """Ridge regression of costs on one-hot choices, solved here since importing scikit-learn takes longer than a call.
 
     Parameters
     ----------
     listed
         Architectures to choose from, ``LongTensor (n, slots)``; None for random valid ones.
+    room
+        As of `LinearCost`.
     """
-    space, generator = limit.space, torch.Generator().manual_seed(0)
+    space = limit.space
     if listed is None:
-        samples = space.sample(SAMPLES, generator)
-        samples = samples[space.is_valid(samples)]
+        samples = random_rows(space, SAMPLES)
     else:
-        samples = listed[torch.randperm(len(listed), generator=generator)[:SAMPLES]]
-    target = limit.costs(samples)
+        samples = listed[torch.randperm(len(listed), generator=torch.Generator().manual_seed(0))[:SAMPLES]]
+    target = limit.signed(samples)
     samples, target = samples[~target.isnan()], target[~target.isnan()]
     if not len(samples):
         raise limit.unknown_cost()
@@ -76,7 +85,18 @@ def fit(limit: Limit, listed: torch.Tensor | None) -> LinearCost:
     centre, mean = one_hot.mean(0), target.mean()
     gram = (one_hot - centre).T @ (one_hot - centre) + RIDGE * torch.eye(one_hot.shape[1], dtype=torch.double)
     effects = torch.linalg.solve(gram, (one_hot - centre).T @ (target - mean))
-    return LinearCost(limit, effects.reshape(space.num_slots, -1), float(mean - centre @ effects))
+    return LinearCost(limit, effects.reshape(space.num_slots, -1), float(mean - centre @ effects), room)
+
+
+def _room(limit: Limit, limits: Sequence[Limit]) -> float:
+    """The most by which a margin may keep the mean cost from a limit, given all limits of the call.
+
+    Half the way to an opposite limit on the same cost, so that the two do not undo each other; nothing where another
+    cost has an opposite limit, since how far apart they are is not known.
+    """
+    opposite = [other for other in limits if other.bound.is_lower != limit.bound.is_lower]
+    same = [abs(limit.value - other.value) / 2 for other in opposite if other.budget.name == limit.budget.name]
+    return min(same, default=0.0 if opposite else math.inf)
 
 
 class Steering:
@@ -95,14 +115,14 @@ class Steering:
     Attributes
     ----------
     margins : FloatTensor (num_streams,)
-        Standard deviations by which the mean cost stays below the limits.
+        Standard deviations by which the mean cost stays below the limits (above lower ones), as far as there is room.
     offsets : DoubleTensor (limits, num_streams)
         Of the linear costs, corrected by what samples really cost.
     """
 
     def __init__(self, limits: Limits, num_streams: int = 1, device: torch.device | str = "cpu") -> None:
         self.limits = limits
-        self.costs = [fit(limit, limits.listed) for limit in limits.limits]
+        self.costs = [fit(limit, limits.listed, _room(limit, limits.limits)) for limit in limits.limits]
         self.margins = torch.zeros(num_streams, dtype=torch.float32, device=device)
         offsets = [[cost.offset] * num_streams for cost in self.costs]
         self.offsets = torch.tensor(offsets, dtype=torch.double, device=device)
@@ -142,7 +162,7 @@ class Steering:
         samples, num_streams = indices.cpu(), len(self.margins)
         streams = torch.zeros(len(samples), dtype=torch.long) if streams is None else streams.cpu()
         for number, cost in enumerate(self.costs):
-            costs = cost.limit.costs(samples)
+            costs = cost.limit.signed(samples)
             residuals = costs - cost.predict(samples)
             known = ~costs.isnan()
             mean = group_means(residuals[known], streams[known], num_streams)  # NaN without samples
@@ -155,13 +175,14 @@ class Steering:
 def _strength(cost: LinearCost, offset: torch.Tensor, margin: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """The least lambda of each sample, by bisection, ``FloatTensor (batch,)``; at most `LARGEST`."""
     effects = cost.scaled(logits)
-    most = ((cost.limit.most - offset) / cost.largest).float()
+    most = ((cost.limit.bound.sign * cost.limit.value - offset) / cost.largest).float()
+    room = cost.room / cost.largest
 
     def exceeds(strength: torch.Tensor) -> torch.Tensor:
         probabilities = (logits - strength[:, None, None] * effects).softmax(-1)
         mean = (probabilities * effects).sum(-1)
         variance = (probabilities * effects.square()).sum(-1) - mean.square()
-        return mean.sum(-1) + margin * variance.sum(-1).clamp(min=0).sqrt() > most
+        return mean.sum(-1) + (margin * variance.sum(-1).clamp(min=0).sqrt()).clamp(max=room) > most
 
     low = logits.new_zeros(len(logits))
     high = torch.full_like(low, LARGEST)

@@ -49,6 +49,23 @@ class LatencyOptions:
 
 
 @dataclass(frozen=True)
+class MemoryOptions:
+    """What is held in memory."""
+
+    context: Annotated[
+        int | None,
+        typer.Option(help="Tokens in the KV cache; without it, those of the benchmark.", rich_help_panel=LIMITS),
+    ] = None
+    batch_size: Annotated[
+        int | None, typer.Option(help="Sequences in the KV cache; without it, 1.", rich_help_panel=LIMITS)
+    ] = None
+    memory_dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 (without it), bfloat16 or float16, of weights and cache.", rich_help_panel=LIMITS),
+    ] = None
+
+
+@dataclass(frozen=True)
 class OutputOptions:
     """What is shown of the answer."""
 
@@ -72,6 +89,7 @@ def generate(
     ] = None,
     checkpoint: Checkpoint = "pkgen-base",
     latency: LatencyOptions,
+    memory: MemoryOptions,
     output: OutputOptions,
     **limits: float | None,
 ) -> None:
@@ -102,7 +120,7 @@ def generate(
         distinct=sampling.distinct,
         prior=None if prior is None else Prior.load(prior),
         limits=limits,
-        options=vars(latency),
+        options=vars(latency) | vars(memory),
     )
     pipeline = PKGenPipeline.from_pretrained(checkpoint)
     pipeline.set_progress_bar_config(disable=output.quiet or output.as_json, desc="generating")

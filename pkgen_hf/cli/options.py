@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..budgets import BUDGETS
+from ..budgets import BUDGETS, Bound
 
 # Libraries read this when they are imported. Commands import them late, so that --help answers at once.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -86,7 +86,7 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take groups of options as objects.
 
-    A parameter that is a dataclass becomes one option for each of its fields, and ``**limits`` one for each of
+    A parameter that is a dataclass becomes one option for each of its fields, and ``**limits`` one for each limit of
     `BUDGETS`. Other parameters stay options and arguments as they are.
     """
     hints = get_type_hints(command, include_extras=True)
@@ -96,7 +96,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         if name in groups:
             options += _fields_as_options(groups[name])
         elif parameter.kind is Parameter.VAR_KEYWORD:
-            options += [_option(b.argument, _limit(b.description), None) for b in BUDGETS]
+            options += [_option(bound.argument, _limit(bound), None) for budget in BUDGETS for bound in budget.bounds]
         else:
             options.append(_option(name, hints[name], parameter.default))
 
@@ -116,8 +116,10 @@ def _fields_as_options(group: type) -> list[Parameter]:
     return [_option(name, hints[name], default) for name, default in defaults.items()]
 
 
-def _limit(description: str) -> Any:
-    return Annotated[float | None, typer.Option(help=description, rich_help_panel=LIMITS)]
+def _limit(bound: Bound) -> Any:
+    budget = bound.budget
+    reader: dict[str, Any] = {"parser": budget.number, "metavar": "NUMBER"} if budget.suffixes else {}
+    return Annotated[float | None, typer.Option(help=bound.description, rich_help_panel=LIMITS, **reader)]
 
 
 def _option(name: str, annotation: Any, default: Any) -> Parameter:

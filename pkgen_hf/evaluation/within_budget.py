@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from ..budgets.limits import Limits, neighbours
+from ..budgets.limits import Limits
+from ..budgets.search import neighbours
 from ..spaces import SearchSpace
 
 Score = Callable[[torch.Tensor], torch.Tensor]

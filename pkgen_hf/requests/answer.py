@@ -74,6 +74,7 @@ class GenerationAnswer:
             "distinct": request.distinct,
             **request.limits,
             "device": request.options.get("device"),
+            **{name: value for name, value in request.options.items() if isinstance(value, (int, str))},
             "seed": request.seed,
             "prior": {name: getattr(self.prior, name) for name in ("evidence", "detail", "labels_read")},
             "validity": self.validity,

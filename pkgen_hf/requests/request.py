@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..budgets import BUDGETS
+from ..budgets import BUDGETS, Budget
 from ..errors import unknown
 from ..inputs import real_number, whole_number
 from ..priors.prior import Prior
@@ -70,7 +70,7 @@ class GenerationRequest:
         most = self.ceilings
         self.space.data_set(self.task)
         for name in self.limits:
-            if name not in (known := [budget.argument for budget in BUDGETS]):
+            if name not in (known := [bound.argument for budget in BUDGETS for bound in budget.bounds]):
                 raise unknown("limit", name, known)
         for name in self.options:
             if name not in (known := [option for budget in BUDGETS for option in budget.options]):
@@ -95,13 +95,16 @@ class GenerationRequest:
         """Options of the budgets, checked, with their tables loaded."""
         prepared: dict[str, Any] = {}
         for budget in BUDGETS:
-            if budget.argument in self.limits or any(name in self.options for name in budget.options):
+            if self._is_limited(budget) or any(name in self.options for name in budget.options):
                 prepared |= budget.prepare(self.space, self.task, **self.options)
         return prepared
 
+    def _is_limited(self, budget: Budget) -> bool:
+        return any(bound.argument in self.limits for bound in budget.bounds)
+
     def arguments(self) -> dict[str, Any]:
         """Arguments for a call of the pipeline, with a generator that starts from the seed."""
-        limited = [budget for budget in BUDGETS if budget.argument in self.limits]
+        limited = [budget for budget in BUDGETS if self._is_limited(budget)]
         return {
             "space": self.space,
             "task": self.task,

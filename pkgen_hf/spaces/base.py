@@ -59,6 +59,8 @@ class SearchSpace(Strings):
         ``recipes/presets.py`` that differ from their defaults. The first is used where none is named.
     reads_tokens : bool
         Whether networks read texts as numbers of tokens, ``LongTensor (batch, time)``.
+    context : int or None
+        Tokens of context of language models as the benchmark evaluates them, the default length of their KV cache.
     is_built_in : bool
         Whether the space comes with the package, under its name.
 

@@ -15,16 +15,26 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+from ..errors import shortened, unknown
 from .parts import COST_FEATURES, constant
 from .rows import Rows
 
 FILE = Path(__file__).with_suffix(".safetensors")
 SAMPLES = 8192  # networks whose costs are counted: a mean over those of one choice in ten has an error of 0.035
 PROBES = 16  # networks whose costs are part of the fingerprint; any change of formulas changes those of most of them
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of weights, and of the cache of keys and values
 
 
 class Costs(Rows):
-    """Counts of parameters and multiply-adds, and the features of choices that follow from them."""
+    """Counts of parameters, multiply-adds and memory, and the features of choices that follow from them.
+
+    Attributes
+    ----------
+    context : int or None
+        Tokens of context of language models as the benchmark evaluates them; None for networks without a KV cache.
+    """
+
+    context: int | None = None
 
     def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
         """Trainable parameters of each network at the task's scale, ``LongTensor (batch,)``."""
@@ -41,6 +51,61 @@ class Costs(Rows):
         that do not exist have the number 0.
         """
         raise NotImplementedError(f"{self.name} lists no weight matrices")
+
+    def kv_cache_elements(self, indices: torch.Tensor) -> torch.Tensor:
+        """Keys and values that all layers keep of a token of context, in numbers, ``LongTensor (batch,)``.
+
+        0 for networks without a KV cache.
+        """
+        return torch.zeros(len(indices), dtype=torch.long, device=indices.device)
+
+    def memory(
+        self,
+        indices: torch.Tensor,
+        task: str | None = None,
+        *,
+        context: int | None = None,
+        batch_size: int | None = None,
+        dtype: str = "float32",
+    ) -> torch.Tensor:
+        """Bytes of the weights and the KV cache of each network, ``LongTensor (batch,)``.
+
+        ``(parameters + context * batch_size * kv_cache_elements) * bytes of the dtype``; activations do not count.
+
+        Parameters
+        ----------
+        indices, task
+            As of `parameters`.
+        context, batch_size
+            Tokens of a sequence in the cache (by default those of the benchmark, the attribute `context`) and number
+            of sequences (by default 1); None for networks without a KV cache.
+        dtype
+            Of weights and cache, one of `DTYPE_BYTES`.
+
+        Raises
+        ------
+        ValueError
+            For numbers that are not whole and above 0, an unknown dtype, or a context or batch size where there is no
+            KV cache.
+        """
+        self.check_memory(context, batch_size, dtype)
+        numbers = self.parameters(indices, task)
+        if self.context is not None:
+            tokens = (context or self.context) * (batch_size or 1)
+            numbers = numbers + tokens * self.kv_cache_elements(indices)
+        return numbers * DTYPE_BYTES[dtype]
+
+    def check_memory(self, context: int | None, batch_size: int | None, dtype: str) -> None:
+        """Raise ValueError for arguments that `memory` does not take."""
+        if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
+            raise unknown("dtype of weights", dtype, DTYPE_BYTES)
+        for name, value in (("context", context), ("batch_size", batch_size)):
+            if value is None:
+                continue
+            if self.context is None:
+                raise ValueError(f"{name}={shortened(value)} has no effect: networks of {self.name} have no KV cache")
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a whole number from 1, got {shortened(value)}")
 
     @cached_property
     @constant

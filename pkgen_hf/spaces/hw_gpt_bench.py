@@ -105,6 +105,7 @@ class HWGPTBenchSpace(SearchSpace):
     """
 
     reads_tokens = True
+    context = CONTEXT
 
     def __init__(self, name: str) -> None:
         self.choices = SCALES[name]

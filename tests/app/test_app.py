@@ -59,9 +59,10 @@ def handler(app: Any, name: str) -> Any:
 
 
 def press(app: Any, space: str, task: str, **changed: Any) -> tuple[Any, ...]:
-    settings: dict[str, Any] = {"number": 4, "seed": 0, "max_parameters": "", "max_flops": ""}
-    settings |= {"max_latency": "", "device": "", "steps": 2, "guidance": 1.0, "evaluations": ""} | changed
-    return handler(app, "run")(space, task, *settings.values())
+    settings: dict[str, Any] = {"number": 4, "seed": 0, "max_parameters": "", "min_parameters": ""}
+    settings |= dict.fromkeys(("max_flops", "max_memory", "max_latency", "device"), "")
+    settings |= {"steps": 2, "guidance": 1.0, "evaluations": ""}
+    return handler(app, "run")(space, task, *(settings | changed).values())
 
 
 def test_a_kind_of_task_and_own_evaluations_show_nothing_measured(cell_table: ScoreTable) -> None:

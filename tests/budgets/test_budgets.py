@@ -22,9 +22,10 @@ SPACE = "nas-bench-201"
 def test_the_pipeline_has_an_argument_for_every_budget_and_option() -> None:
     arguments = inspect.signature(PKGenPipeline.__call__).parameters
     for budget in BUDGETS:
-        assert {budget.argument, *budget.options} <= set(arguments)
-        assert all(arguments[name].default is None for name in (budget.argument, *budget.options))
-    for names in ([budget.name for budget in BUDGETS], [budget.argument for budget in BUDGETS]):
+        names = {*(bound.argument for bound in budget.bounds), *budget.options}
+        assert names <= set(arguments) and all(arguments[name].default is None for name in names)
+        assert set(budget.required) <= set(budget.options)
+    for names in ([budget.name for budget in BUDGETS], [bound.argument for b in BUDGETS for bound in b.bounds]):
         assert len(set(names)) == len(names)
 
 
@@ -36,6 +37,7 @@ def test_costs_of_a_batch() -> None:
     costs = {budget.name: budget.costs(space, rows, "image-classification", **options) for budget in BUDGETS}
     assert torch.equal(costs["parameters"], space.parameters(rows, "cifar10").double())
     assert torch.equal(costs["flops"], space.flops(rows, "cifar10").double())
+    assert torch.equal(costs["memory_bytes"], 4 * costs["parameters"])
     assert costs["latency_ms"].isnan().tolist() == [True] + [False] * (len(rows) - 1)
 
 
@@ -44,6 +46,7 @@ def test_costs_of_a_batch() -> None:
     [
         ("parameters", 802_426, "0.802 M parameters", "millions"),
         ("flops", 117_878_656, "117.9 M multiply-adds", "millions"),
+        ("memory_bytes", 1_234_567_890, "1234.6 MB", "MB"),
         ("latency_ms", 1.23456, "1.235 ms", "ms"),
     ],
 )

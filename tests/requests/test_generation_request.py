@@ -114,7 +114,7 @@ class Slots(Budget):
 
 
 def test_a_new_budget_needs_nothing_here(pipe: PKGenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {b.argument for b in BUDGETS} <= set(inspect.signature(generate).parameters)
+    assert {bound.argument for b in BUDGETS for bound in b.bounds} <= set(inspect.signature(generate).parameters)
     for module in (cli_options, requests, answers):
         monkeypatch.setattr(module, "BUDGETS", (*BUDGETS, Slots()))
     command = cli_options.grouped(inspect.unwrap(generate))
@@ -134,5 +134,6 @@ def test_a_new_budget_is_a_field_of_the_app(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(backend, "BUDGETS", (*BUDGETS, Slots()))
     fields = list(backend.endpoint().parameters)
     assert fields[:4] == ["space", "task", "number", "seed"] and fields[-4:-3] == ["device"]
-    assert fields[4:-4] == [*(b.argument for b in BUDGETS), "max_slots"]
-    assert callbacks.limit_label(Slots()) == "Slots at most, in slots"
+    assert fields[4:-4] == [*(bound.argument for b in BUDGETS for bound in b.bounds), "max_slots"]
+    assert callbacks.limit_label(Slots().bounds[0]) == "Slots at most, in slots"
+    assert callbacks.limit_label(BUDGETS[0].bounds[1]) == "Parameters at least, in millions"
