@@ -9,11 +9,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pkgen_hf.errors import unknown
+from folders import (
+    SPLIT_OF,
+    UnknownSplit,
+    choose_split,
+    files_below,
+    folders_in,
+    is_folder,
+    shown,
+    split_kind,
+    split_of_file,
+    visible_entries,
+)
+
+__all__ = ["ClassFolders", "Found", "UnknownSplit", "class_folders", "find_files", "shown"]
+
 
 # Suffixes of torchvision, and of other formats of photographs and drawings that Pillow reads.
 IMAGE_SUFFIXES = (
@@ -21,16 +34,6 @@ IMAGE_SUFFIXES = (
     ".gif", ".jfif", ".jpe", ".jp2", ".avif", ".apng", ".dib", ".pbm", ".pnm", ".tga",
 )  # fmt: skip
 METADATA = ("metadata.csv", "metadata.jsonl")
-SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "dev", "val"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
-_SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
-
-
-class UnknownSplit(ValueError):
-    """The source has splits, but not this one."""
 
 
 class Found(NamedTuple):
@@ -50,43 +53,7 @@ class ClassFolders(NamedTuple):
     passed_over: list[str]
 
 
-def shown(path: str) -> str:
-    """A path on one line."""
-    return path if path.isprintable() else repr(path)
-
-
 # ---------------------------------------------------------------------- what is in a folder
-
-
-def _visible(folder: str | Path) -> list[os.DirEntry[str]]:
-    """Entries of a folder that are not hidden, sorted by name."""
-    with os.scandir(folder) as entries:
-        inside = [entry for entry in entries if not entry.name.startswith(".") and entry.name != "__MACOSX"]
-    return sorted(inside, key=lambda entry: entry.name)
-
-
-def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
-    """Visible files of a folder and of all folders below it; links to a parent folder are not followed."""
-    waiting: list[tuple[str, tuple[str, ...]]] = [(str(folder), (os.path.join(os.path.realpath(folder), ""),))]
-    while waiting:
-        here, above = waiting.pop()
-        for entry in _visible(here):
-            target = os.path.join(os.path.realpath(entry.path), "") if _is_folder(entry) else None
-            if target is None:
-                yield entry
-            elif not any(place.startswith(target) for place in above):
-                waiting.append((entry.path, (*above, target)))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # the latter fails on a link to itself
-
-
-def _folders(folder: str | Path) -> list[os.DirEntry[str]]:
-    """Visible folders in a folder, without links to itself or to a parent."""
-    here = os.path.join(os.path.realpath(folder), "")
-    inside = [entry for entry in _visible(folder) if _is_folder(entry)]
-    return [entry for entry in inside if not here.startswith(os.path.join(os.path.realpath(entry.path), ""))]
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
@@ -103,9 +70,9 @@ def class_folders(folder: Path) -> ClassFolders:
         If there are no sub-folders, one has no images, two are the same folder or they hold splits; if an image lies
         beside them; if there is a file of metadata, which is not read.
     """
-    inside = _visible(folder)
-    classes = [entry.name for entry in _folders(folder)]
-    beside = [entry for entry in inside if not _is_folder(entry)]
+    inside = visible_entries(folder)
+    classes = [entry.name for entry in folders_in(folder)]
+    beside = [entry for entry in inside if not is_folder(entry)]
     passed_over = [entry.path for entry in beside]
     _refuse_metadata(passed_over)
     for entry in beside:
@@ -119,7 +86,7 @@ def class_folders(folder: Path) -> ClassFolders:
     for label, name in enumerate(classes):
         images: list[str] = []
         others: list[str] = []
-        for entry in _files(folder / name):
+        for entry in files_below(folder / name):
             (images if _is_image(entry) else others).append(entry.path)
         _refuse_metadata(others)
         paths += sorted(images)
@@ -148,12 +115,12 @@ def _refuse_splits(folder: Path, classes: list[str]) -> None:
     """Raise ValueError if the classes only hold folders of splits, whose images would be merged."""
     splits: list[str] = []
     for name in classes:
-        inside = _visible(folder / name)
-        splits = [entry.name for entry in inside if _is_folder(entry)]
+        inside = visible_entries(folder / name)
+        splits = [entry.name for entry in inside if is_folder(entry)]
         if (
             not splits
             or any(map(_is_image, inside))
-            or not all(_kind(split) and _begins_as_split(split) for split in splits)
+            or not all(split_kind(split) and _begins_as_split(split) for split in splits)
         ):
             return
     if splits:
@@ -169,32 +136,6 @@ def _refuse_metadata(paths: list[str]) -> None:
 
 
 # ---------------------------------------------------------------------- splits
-
-
-def _split_word(name: str) -> str | None:
-    """The word in a name that denotes a split, such as ``val``; None if there is none, or words of two splits."""
-    words = [word for word in re.findall("[a-z]+", name.lower()) if word in _SPLIT_OF]
-    return words[0] if len({_SPLIT_OF[word] for word in words}) == 1 else None
-
-
-def _kind(name: str) -> str | None:
-    """The split that a name denotes: train, validation or test."""
-    return _SPLIT_OF.get(_split_word(name) or "")
-
-
-def _choose(source: str, split: str, there: list[str]) -> str | None:
-    """Match a split with those that a source has; None if it has none."""
-    if split in there:
-        return split
-    kind = _SPLIT_OF.get(split)
-    alike = [name for name in there if kind and _kind(name) == kind]
-    if len(alike) == 1:
-        return alike[0]
-    if not there and kind:
-        return None
-    if not there:
-        raise UnknownSplit(f"{shown(source)} has no splits, hence none called {split!r}")
-    raise UnknownSplit(unknown(f"split of {shown(source)}", split, there))
 
 
 def find_files(source: str, split: str) -> Found:
@@ -218,15 +159,15 @@ def find_files(source: str, split: str) -> Found:
         if (path / split).is_dir() and not _tables(path / split):
             files = []  # stray tables beside the split's folder of images
         if files:
-            splits = {file: _split_of_table(Path(file), path, split) for file in files}
-            chosen = _choose(source, split, sorted({name for name in splits.values() if name}))
+            splits = {file: split_of_file(Path(file), path, split) for file in files}
+            chosen = choose_split(source, split, sorted({name for name in splits.values() if name}))
             return Found([file for file in files if splits[file] == chosen], None, chosen)
         folders = _split_folders(path, split)
-        chosen = _choose(source, split, folders)
+        chosen = choose_split(source, split, folders)
         return Found([], path / chosen if chosen else path, chosen)
     is_table = path.suffix.lower() == ".parquet"
     if is_table and path.is_file():
-        _choose(source, split, [])
+        choose_split(source, split, [])
         return Found([source], None, None)
     if path.exists() or source.count("/") > 1 or source.startswith((".", "/", "~")) or is_table:
         raise FileNotFoundError(
@@ -237,17 +178,7 @@ def find_files(source: str, split: str) -> Found:
 
 def _tables(folder: Path) -> list[str]:
     """Parquet files, sorted by path."""
-    return sorted(entry.path for entry in _files(folder) if entry.name.lower().endswith(".parquet"))
-
-
-def _split_of_table(file: Path, root: Path, split: str) -> str | None:
-    """The split of a Parquet file, by its name or by the names of its folders."""
-    for name in (file.stem, *reversed(file.relative_to(root).parent.parts)):
-        if re.match(re.escape(split) + "(?![A-Za-z])", name):
-            return split
-        if word := _split_word(name):
-            return word
-    return None
+    return sorted(entry.path for entry in files_below(folder) if entry.name.lower().endswith(".parquet"))
 
 
 def _split_folders(folder: Path, split: str) -> list[str]:
@@ -261,23 +192,23 @@ def _split_folders(folder: Path, split: str) -> list[str]:
     ValueError
         If one sub-folder has the name of a split and holds folders, and others hold images.
     """
-    inside = _folders(folder)
-    called = [entry for entry in inside if _kind(entry.name)]
+    inside = folders_in(folder)
+    called = [entry for entry in inside if split_kind(entry.name)]
     names = [entry.name for entry in called]
-    if split not in _SPLIT_OF:
+    if split not in SPLIT_OF:
         return names + [entry.name for entry in inside if entry.name == split and entry.name not in names]
-    if not called or len({_SPLIT_OF[name.lower()] for name in names if name.lower() in _SPLIT_OF}) > 1:
+    if not called or len({SPLIT_OF[name.lower()] for name in names if name.lower() in SPLIT_OF}) > 1:
         return names
-    others = [entry for entry in inside if entry not in called and any(map(_is_image, _files(entry.path)))]
-    hold_images = all(any(map(_is_image, _visible(entry.path))) for entry in called)
+    others = [entry for entry in inside if entry not in called and any(map(_is_image, files_below(entry.path)))]
+    hold_images = all(any(map(_is_image, visible_entries(entry.path))) for entry in called)
     if others and not hold_images:
         raise ValueError(
             f"{shown(str(folder))} holds {names[0]!r}, which may be a split or a class, and {others[0].name!r} with "
             f"images; name the folder of the split itself, {shown(called[0].path)}, or rename the class"
         )
-    are_splits = len({_kind(name) for name in names}) == len(names) and all(map(_begins_as_split, names))
+    are_splits = len({split_kind(name) for name in names}) == len(names) and all(map(_begins_as_split, names))
     return [] if hold_images and (others or not are_splits) else names
 
 
 def _begins_as_split(name: str) -> bool:
-    return re.split("[^a-z]", name.lower())[0] in _SPLIT_OF
+    return re.split("[^a-z]", name.lower())[0] in SPLIT_OF

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import fsspec
 import numpy as np
@@ -24,6 +24,7 @@ from image_folders import find_files, shown
 from parallel import Plan
 from pixels import BadImage, decoded, stored
 from pkgen_hf.errors import one_line
+from presets import Settings
 from tables import (
     check_columns,
     check_same_classes,
@@ -198,12 +199,13 @@ class ImageStream:
         ValueError
             If there are fewer images than `number` (in every process at the same step), or no shuffle buffer.
         """
-        if plan.settings.shuffle_buffer < 1:
-            raise ValueError(f"--shuffle_buffer must be at least 1, got {plan.settings.shuffle_buffer}")
+        buffer = cast(Settings, plan.settings).shuffle_buffer
+        if buffer < 1:
+            raise ValueError(f"--shuffle_buffer must be at least 1, got {buffer}")
         return _ahead(self._steps(plan, start))
 
     def _steps(self, plan: Plan, start: int) -> Generator[list[list[tuple[int, Key]]]]:
-        settings = plan.settings
+        settings = cast(Settings, plan.settings)
         while start < plan.steps:
             epoch, skipped = divmod(start, plan.steps_per_epoch)
             read = skipped * plan.total_batch_size

@@ -16,7 +16,7 @@ from pkgen_hf.errors import unknown
 from pkgen_hf.files import user_path
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
 from pkgen_hf.training.processes import check_processes
-from presets import Settings
+from settings import TrainingSettings
 
 DECAY, DECAY_EPOCHS = 0.97, 2.4  # of the exponential schedule, as in MnasNet (Tan et al., CVPR 2019)
 
@@ -31,7 +31,7 @@ def has_idle_weights(network: PKGenNetworkForImageClassification) -> bool:
 
 
 def make_accelerator(
-    settings: Settings, idle_weights: bool = False, script: str = "recipes/train_network.py"
+    settings: TrainingSettings, idle_weights: bool = False, script: str = "recipes/train_network.py"
 ) -> Accelerator:
     """Make an Accelerator; RuntimeError if it does not see all processes that the launcher started."""
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
@@ -50,23 +50,23 @@ def make_accelerator(
 
 
 class Plan:
-    """The images that each process reads in each step.
+    """The examples, such as images, that each process reads in each step.
 
-    A step reads the next images of its epoch's permutation. They are divided into equal batches. Each process has as
+    A step reads the next examples of its epoch's permutation. They are divided into equal batches. Each process has as
     many consecutive batches as there are accumulation steps.
 
     Attributes
     ----------
     batch_size
-        Images of a batch in one process.
+        Examples of a batch in one process.
     parts
-        Slices of a step's images, one for each batch of this process.
+        Slices of a step's examples, one for each batch of this process.
     steps_per_epoch, steps
         Number of steps of an epoch and of the whole training.
     """
 
-    def __init__(self, settings: Settings, images: int, process: int, processes: int) -> None:
-        self.settings, self.images = settings, images
+    def __init__(self, settings: TrainingSettings, number: int, process: int, processes: int) -> None:
+        self.settings, self.number = settings, number
         accumulated = settings.gradient_accumulation_steps
         parts = processes * accumulated
         self.batch_size, rest = divmod(settings.total_batch_size, parts)
@@ -74,33 +74,33 @@ class Plan:
             self.batch_size, rest = settings.train_batch_size, 0
         if rest or self.batch_size < 1:
             raise ValueError(
-                f"a step of {settings.total_batch_size} images cannot be divided among {processes} processes x "
-                f"{accumulated} accumulation steps; set --train_batch_size"
+                f"a step of {settings.total_batch_size} {settings.examples} cannot be divided among {processes} "
+                f"processes x {accumulated} accumulation steps; set --train_batch_size"
             )
         self.total_batch_size = self.batch_size * parts
         own = range(process * accumulated, (process + 1) * accumulated)
         self.parts = [slice(part * self.batch_size, (part + 1) * self.batch_size) for part in own]
-        self.steps_per_epoch = images // self.total_batch_size
+        self.steps_per_epoch = number // self.total_batch_size
         if not self.steps_per_epoch:
-            raise ValueError(f"{images} images are fewer than the {self.total_batch_size} of one step")
+            raise ValueError(f"{number} {settings.examples} are fewer than the {self.total_batch_size} of one step")
         self.steps = settings.max_train_steps or settings.num_train_epochs * self.steps_per_epoch
         if self.steps < 1:
             raise ValueError(f"at least one step must be made, got {self.steps}")
 
     def batches(self, start: int) -> Iterator[list[tuple[int, int]]]:
-        """Batches of this process from step `start` on, each a list of ``(epoch, number of the image)``."""
+        """Batches of this process from step `start` on, each a list of ``(epoch, number of the example)``."""
         epoch, order = -1, np.empty(0, np.int64)
         for step in range(start, self.steps):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
-                order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.images)
+                order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.number)
             first = step % self.steps_per_epoch * self.total_batch_size
             for part in self.parts:
                 yield [(epoch, index) for index in order[first:][part].tolist()]
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, whose first step is not 0, then the schedule."""
-        settings, warmup = self.settings, self.settings.lr_warmup_epochs * self.steps_per_epoch
+        settings, warmup = self.settings, self.settings.warmup_steps(self.steps_per_epoch, self.steps)
         if step < warmup:
             return settings.learning_rate * (step + 1) / warmup
         done = (step - warmup) / max(1, self.steps - warmup)

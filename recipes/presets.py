@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from pkgen_hf.errors import unknown
 from pkgen_hf.spaces import DEFAULT_SPACE, get_space, list_spaces
+from settings import TrainingSettings
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of `train_network.train`; the command line has an option for each.
+class Settings(TrainingSettings):
+    """Settings of `train_network.train` beside those of every training.
 
     Attributes
     ----------
@@ -26,24 +27,15 @@ class Settings:
     crop_padding, random_resized_crop, random_flip, color_jitter, cutout
         Augmentation: pixels around the image before a random crop; or a crop of random area and shape, resized;
         mirroring; ranges of brightness, contrast, saturation and hue; side of a square that is set to the mean colour.
-    num_train_epochs, max_train_steps
-        Epochs; steps in their place where not None. An epoch leaves out the images that do not fill its last step,
-        others each time.
-    total_batch_size, train_batch_size, gradient_accumulation_steps
-        Images of a step. Without `train_batch_size`, the batch of each process, it is divided among processes and
-        accumulation steps.
     optimizer
         ``"sgd"`` or ``"rmsprop"``.
-    learning_rate, lr_scheduler, lr_warmup_epochs
-        The peak; how it falls after a linear warm-up: ``"cosine"`` or ``"linear"`` to 0, ``"exponential"`` by
-        0.97 every 2.4 epochs, or ``"constant"``.
+    lr_warmup_epochs
+        Epochs of linear warm-up.
     auxiliary_weight, drop_path_grows
         Weight of the loss of an auxiliary classifier, and whether the probability of drop path grows linearly from 0
         to that of the scale, for networks that have these.
     shuffle_buffer
         Images of a stream among which the next is drawn.
-    ema_decay
-        Of the moving average of weights that is evaluated and saved; 0 for none.
     skip_corrupt
         Whether an image that cannot be decoded is passed over (in training, the next one takes its place; of a
         stream, the next of its batch) and counted.
@@ -52,6 +44,8 @@ class Settings:
     validation_epochs
         Epochs between evaluations; the last is always evaluated.
     """
+
+    examples: ClassVar[str] = "images"
 
     space: str = DEFAULT_SPACE
     scale: dict[str, Any] = field(default_factory=dict)
@@ -66,41 +60,25 @@ class Settings:
     color_jitter: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     cutout: int = 0
     num_train_epochs: int = 200
-    max_train_steps: int | None = None
-    total_batch_size: int = 256
-    train_batch_size: int | None = None
-    gradient_accumulation_steps: int = 1
     optimizer: str = "sgd"
     momentum: float = 0.9
     nesterov: bool = False
     rmsprop_alpha: float = 0.9
     rmsprop_eps: float = 1e-3
-    learning_rate: float = 0.1
-    lr_scheduler: str = "cosine"
     lr_warmup_epochs: float = 0.0
-    weight_decay: float = 5e-4
-    max_grad_norm: float = 0.0
     label_smoothing: float = 0.0
     auxiliary_weight: float = 0.0
     drop_path_grows: bool = False
-    ema_decay: float = 0.0
     skip_corrupt: bool = False
     labels_by_number: bool = False
     shuffle_buffer: int = 10_000
-    seed: int = 0
-    mixed_precision: str = "no"
     channels_last: bool = False
-    compile: bool = False
-    cpu: bool = False
     dataloader_num_workers: int = 0
     validation_epochs: int = 1
-    output_dir: str = "runs/network"
-    checkpointing_steps: int = 0
-    checkpoints_total_limit: int = 2
-    resume_from_checkpoint: str | None = None
-    report_to: str | None = None
-    logging_steps: int = 10
-    quiet: bool = False
+
+    def warmup_steps(self, steps_per_epoch: int, steps: int) -> float:
+        """Steps of linear warm-up, of a training of so many steps."""
+        return self.lr_warmup_epochs * steps_per_epoch
 
 
 def presets() -> dict[str, Settings]:

@@ -17,17 +17,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
-import typing
 from typing import Any
 
 import datasets
 import torch
 import transformers
-from safetensors import SafetensorError
-from tqdm.auto import tqdm
 
 from classes import name_classes
+from command_line import add_settings, errors_in_one_line, training_bar
 from image_folders import UnknownSplit, shown
 from image_streams import ImageStream, open_stream
 from image_training import train
@@ -38,6 +35,8 @@ from pkgen_hf.spaces import DEFAULT_SPACE
 from pkgen_hf.training.processes import is_main_process
 from presets import Settings, get_preset, preset_of, presets
 from saved_networks import has_weights, load_weights, read_config
+from settings import CHOICES as SHARED_CHOICES
+from settings import HELP as SHARED_HELP
 
 HELP = {
     "scale": "options of the space's networks, such as channels=8 cells=1",
@@ -51,48 +50,32 @@ HELP = {
     "random_flip": "mirror images at random",
     "color_jitter": "ranges of brightness, contrast, saturation and hue",
     "cutout": "side of a square that is set to the mean colour, 0 for none",
-    "num_train_epochs": "epochs",
-    "max_train_steps": "steps, in place of epochs",
     "total_batch_size": "images of a step, over all processes",
     "train_batch_size": "images of a batch in each process, in place of --total_batch_size",
-    "gradient_accumulation_steps": "batches of a step in each process",
     "optimizer": "sgd or rmsprop",
     "momentum": "of the optimizer",
     "nesterov": "Nesterov's momentum",
     "rmsprop_alpha": "decay of rmsprop's mean of squares",
     "rmsprop_eps": "rmsprop's epsilon",
-    "learning_rate": "its peak",
     "lr_scheduler": "cosine, linear, exponential (0.97 every 2.4 epochs) or constant",
     "lr_warmup_epochs": "epochs of linear warm-up",
     "weight_decay": "of all weights",
-    "max_grad_norm": "gradient clipping, 0 for none",
     "label_smoothing": "of the cross-entropy",
     "auxiliary_weight": "of the auxiliary classifier's loss (darts)",
     "drop_path_grows": "let drop path grow from 0 over the training (darts)",
-    "ema_decay": "of the moving average of weights that is evaluated and saved, 0 for none",
     "skip_corrupt": "pass over images that cannot be decoded, and count them",
     "labels_by_number": "match classes by number if images and network have names for them and none coincide, as "
     "ImageNet's class folders and its readable names; both must have the same order",
     "shuffle_buffer": "with --streaming: images in memory among which the next is drawn, in each process",
-    "seed": "everything random follows from it",
-    "mixed_precision": "no, fp16 or bf16",
     "channels_last": "keep channels last in memory, faster on GPUs",
-    "compile": "compile the network (torch.compile)",
-    "cpu": "train on the CPU",
     "dataloader_num_workers": "processes that decode images, for each process that trains",
     "validation_epochs": "epochs between evaluations; the last is always evaluated",
-    "output_dir": "folder for checkpoints and the trained network",
-    "checkpointing_steps": "steps between checkpoints, 0 for none",
-    "checkpoints_total_limit": "checkpoints to keep",
-    "resume_from_checkpoint": "'latest', or a checkpoint's name or folder",
-    "report_to": "tracker: tensorboard, wandb, ...",
-    "logging_steps": "steps between records of the loss",
-    "quiet": "print nothing but errors",
+    **SHARED_HELP,
 }
 CHOICES = {
+    **SHARED_CHOICES,
     "optimizer": ["sgd", "rmsprop"],
     "lr_scheduler": ["cosine", "linear", "exponential", "constant"],
-    "mixed_precision": ["no", "fp16", "bf16"],
 }
 
 
@@ -157,26 +140,6 @@ def print_passed_over(*sources: LabelledImages | ImageStream | None) -> None:
                   + (", ..." if number > 1 else ""))  # fmt: skip
 
 
-def add_settings(parser: argparse.ArgumentParser, default: Settings) -> None:
-    """Add an option for each of the settings in `HELP`."""
-    kinds = typing.get_type_hints(Settings)
-    for name, text in HELP.items():
-        value, kind = getattr(default, name), kinds[name]
-        shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
-        options: dict[str, Any] = {"default": value, "help": f"{text} (default: {shown})".replace("%", "%%")}
-        if name == "scale":
-            shown = " ".join(f"{key}={item}" for key, item in value.items()) or "the space's own"
-            options |= {"nargs": "+", "default": [], "metavar": "NAME=VALUE", "help": f"{text} (default: {shown})"}
-        elif kind is bool:
-            options |= {"action": argparse.BooleanOptionalAction, "help": text}
-        elif isinstance(value, tuple):
-            options |= {"nargs": len(value), "type": float}
-        else:
-            named = [part for part in typing.get_args(kind) if part is not type(None)]
-            options |= {"type": named[0] if named else kind, "choices": CHOICES.get(name)}
-        parser.add_argument(f"--{name}", **options)
-
-
 def scale_of(items: list[str]) -> dict[str, Any]:
     """Parse ``NAME=VALUE`` items to options of networks."""
     scale: dict[str, Any] = {}
@@ -214,7 +177,7 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Settings, argparse.N
     preset = _preset(known)
     parser.add_argument("-h", "--help", action="help", help="show this and exit")
     add_data_options(parser)
-    add_settings(parser, preset)
+    add_settings(parser, preset, HELP, CHOICES)
     options = parser.parse_args(argv)
     if not (options.architecture or options.network or options.generate):
         parser.error("name a network: --architecture STRING, --network FOLDER_OR_ID or --generate")
@@ -314,8 +277,7 @@ def make_network(
 
 
 def main(argv: list[str] | None = None) -> None:
-    bar = tqdm(disable=True)
-    try:
+    with errors_in_one_line():
         settings, options = parse_arguments(argv)
         show = is_main_process() and not settings.quiet
         if not show:
@@ -335,21 +297,8 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{model.config.space}: {model.config.architecture}")
             print(f"{len(images):,} images of {images.name}, {model.config.num_labels} classes")
             print_passed_over(images, validation)
-        bar = tqdm(desc="training", unit="step", disable=not show)
-
-        def on_step(step: int, total: int, values: dict[str, float]) -> None:
-            bar.total = total
-            bar.set_postfix({name: f"{value:,.4g}" for name, value in values.items()}, refresh=False)
-            bar.update(step - bar.n)
-
-        result = train(settings, model, images, validation, on_step)
-        bar.close()
-    except (ValueError, OSError, ModuleNotFoundError, RuntimeError, SafetensorError) as error:
-        bar.close()
-        sys.exit(f"error: {error}")
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        with training_bar(show) as on_step:
+            result = train(settings, model, images, validation, on_step)
     if show:
         found = result["history"][-1].get("validation")
         print(f"top-1 {found['top_1']:.2f} %, top-5 {found['top_5']:.2f} %" if found else "not evaluated")

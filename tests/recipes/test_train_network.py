@@ -186,7 +186,7 @@ def test_two_processes_are_one_that_accumulates(
     assert_same(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-4)
     a, b = (json.loads((tmp_path / name / "network/training.json").read_text()) for name in ("one", "two"))
     assert b["processes"] == 2 and b["history"][-1]["validation"]["images"] == 31
-    assert [r["loss"] for r in a["history"]] == pytest.approx([r["loss"] for r in b["history"]], rel=1e-5)
+    assert [r["loss"] for r in a["history"]] == pytest.approx([r["loss"] for r in b["history"]], rel=1e-4)
 
 
 def test_weights_that_lead_nowhere_and_corrupt_images_on_two_processes(folder: Path, tmp_path: Path) -> None:
