@@ -13,7 +13,7 @@ from torch import nn
 from .errors import QUOTED, shortened, unknown
 from .networks import build
 from .networks.costs import RUNS, Cost, measure
-from .spaces import SearchSpace, get_space, list_spaces
+from .spaces import SearchSpace, TaskLike, get_space, list_spaces
 
 if TYPE_CHECKING:
     from .networks.export import Export
@@ -159,7 +159,7 @@ class Architecture:
 
     def cost(
         self,
-        task: str | None = None,
+        task: TaskLike | None = None,
         *,
         image_size: int | None = None,
         num_classes: int | None = None,
@@ -179,7 +179,8 @@ class Architecture:
         Parameters
         ----------
         task
-            A data set of the space; of a kind of task the first of that kind, and the space's first task if None.
+            A data set of the space, or a `Task` of any shape; of a kind of task the first data set of that kind, and
+            the space's first task if None.
         image_size
             Height and width of images in pixels; by default as in the task.
         num_classes

@@ -17,7 +17,7 @@ from .priors.data import LOG_FREQUENCY, PRIOR_FEATURES
 from .priors.frequencies import decode_logits
 from .priors.prior import Prior
 from .priors.transfer import task_kind
-from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace
+from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace, TaskLike
 from .spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
 from .spaces.rows import active_slots
 
@@ -206,7 +206,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return self.device
 
     def make_condition(
-        self, space: SearchSpace, priors: Prior | list[Prior], task: str | None = None, similarity: float = 1.0
+        self, space: SearchSpace, priors: Prior | list[Prior], task: TaskLike | None = None, similarity: float = 1.0
     ) -> Condition:
         """Make the condition of a space, priors and a task.
 
@@ -217,7 +217,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         priors
             One for all samples, or a list with one for each.
         task
-            A task of the space or a kind of task; by default that of each prior.
+            A task of the space, a kind of task, or a `Task`; by default that of each prior.
         similarity
             Of the space to the training spaces, see `Condition`.
         """

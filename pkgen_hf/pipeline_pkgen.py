@@ -37,7 +37,7 @@ from .priors.transfer import space_similarity
 from .publishing import push as publishing
 from .publishing.pipeline_folder import check_parts, finish, load_parts, owned_files, write_priors
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
-from .spaces import SearchSpace, get_space
+from .spaces import SearchSpace, TaskLike, get_space
 
 
 class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
@@ -217,12 +217,12 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, push_to_hub=True, repo_id=repo_id, **kwargs)
 
-    def select_prior(self, space: SearchSpace, task: str | None, prior: Prior | None) -> Prior:
+    def select_prior(self, space: SearchSpace, task: TaskLike | None, prior: Prior | None) -> Prior:
         """The given prior, if it is of the space; without one, the best of the checkpoint for the task.
 
         Warns if no prior of the checkpoint applies: samples are then close to uniform.
         """
-        space.data_set(task)
+        space.resolved(task)
         if prior is None:
             chosen = select_prior(self.priors, space, task)
             if chosen.evidence == "absent":
@@ -252,7 +252,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
     def __call__(
         self,
         space: str | SearchSpace,
-        task: str | None = None,
+        task: TaskLike | None = None,
         prior: Prior | None = None,
         num_architectures: int = 8,
         num_candidates: int = 4,
@@ -282,8 +282,8 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         space
             A search space or its name; see `list_spaces`.
         task
-            A data set of the space, a kind of task such as ``"image-classification"``, or None for the average prior
-            of the space.
+            A data set of the space, a kind of task such as ``"image-classification"``, a `Task` of your own, which has
+            the prior of its kind and costs at its own shape, or None for the average prior of the space.
         prior
             Prior knowledge to use in place of the checkpoint's.
         num_architectures, num_candidates
@@ -335,6 +335,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
             A ValueError: the space (within the limits) has fewer architectures, or no more were found.
         """
         space = get_space(space)
+        task = space.resolved(task)
         settings = GenerationSettings(
             num_architectures,
             num_candidates,
@@ -382,7 +383,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         self,
         space: str | SearchSpace,
         architectures: Architectures,
-        task: str | None = None,
+        task: TaskLike | None = None,
         prior: Prior | None = None,
     ) -> torch.Tensor:
         """Score architectures with the denoiser; no measurement is read.
@@ -403,6 +404,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
             Higher is better; comparable only for the same space, task and prior. Equal for isomorphic architectures.
         """
         space = get_space(space)
+        task = space.resolved(task)
         prior = self.select_prior(space, task, prior)
         model = ConditionedDenoiser.of(self.denoiser, space, prior, task, self.similarity_to_training(space))
         scores = model.scores(to_indices(space, architectures).to(self._execution_device)).cpu()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..benchmarks.latencies import LatencyTable
-    from ..spaces import SearchSpace
+    from ..spaces import SearchSpace, TaskLike
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,15 @@ class Budget(ABC):
 
     @abstractmethod
     def costs(
-        self, space: SearchSpace, indices: torch.Tensor, task: str | None = None, **options: Any
+        self, space: SearchSpace, indices: torch.Tensor, task: TaskLike | None = None, **options: Any
     ) -> torch.Tensor:
         """Cost of each network at the scale of a task.
 
         Parameters
         ----------
         space, task
-            A kind of task stands for its first data set in the space, None for the first task of the space.
+            A kind of task stands for its first data set in the space, None for the first task of the space, a `Task`
+            of the user's own for its shape.
         indices
             ``LongTensor (batch, slots)``
         **options
@@ -121,7 +122,7 @@ class Budget(ABC):
             If the space does not count this cost.
         """
 
-    def prepare(self, space: SearchSpace, task: str | None = None, **options: Any) -> dict[str, Any]:
+    def prepare(self, space: SearchSpace, task: TaskLike | None = None, **options: Any) -> dict[str, Any]:
         """Check `options` and load what they name; ValueError for options that do not give a cost."""
         return {}
 
@@ -150,7 +151,7 @@ class Counted(Budget):
     """A cost that spaces count by a formula, in their method of the budget's name."""
 
     def costs(
-        self, space: SearchSpace, indices: torch.Tensor, task: str | None = None, **options: Any
+        self, space: SearchSpace, indices: torch.Tensor, task: TaskLike | None = None, **options: Any
     ) -> torch.Tensor:
         return getattr(space, self.name)(indices, space.data_set(task)).double()
 
@@ -193,13 +194,13 @@ class Memory(Budget):
         return self.display_unit
 
     def costs(
-        self, space: SearchSpace, indices: torch.Tensor, task: str | None = None, **options: Any
+        self, space: SearchSpace, indices: torch.Tensor, task: TaskLike | None = None, **options: Any
     ) -> torch.Tensor:
         cached = {name: options.get(name) for name in ("context", "batch_size")}
         dtype = options.get("memory_dtype") or "float32"
         return space.memory(indices, space.data_set(task), **cached, dtype=dtype).double()
 
-    def prepare(self, space: SearchSpace, task: str | None = None, **options: Any) -> dict[str, Any]:
+    def prepare(self, space: SearchSpace, task: TaskLike | None = None, **options: Any) -> dict[str, Any]:
         dtype = "float32" if options.get("memory_dtype") is None else options["memory_dtype"]
         context, batch_size = options.get("context"), options.get("batch_size")
         space.check_memory(context, batch_size, dtype)
@@ -220,12 +221,12 @@ class Latency(Budget):
     options = required = ("device", "latency_table")
 
     def costs(
-        self, space: SearchSpace, indices: torch.Tensor, task: str | None = None, **options: Any
+        self, space: SearchSpace, indices: torch.Tensor, task: TaskLike | None = None, **options: Any
     ) -> torch.Tensor:
         table: LatencyTable = options["latency_table"]
-        return table.latencies(indices, space.data_set(task) or "", options["device"])
+        return table.latencies(indices, space.task_label(space.data_set(task)) or "", options["device"])
 
-    def prepare(self, space: SearchSpace, task: str | None = None, **options: Any) -> dict[str, Any]:
+    def prepare(self, space: SearchSpace, task: TaskLike | None = None, **options: Any) -> dict[str, Any]:
         from ..benchmarks.latencies import LatencyTable
 
         table, device = options.get("latency_table"), options.get("device")
@@ -242,7 +243,7 @@ class Latency(Budget):
                 + (f"; devices of this table: {', '.join(table.devices)}" if table is not None else "")
             )
         space.check_same(table.space, "this table of latencies")
-        table.column(space.data_set(task) or "", device)
+        table.column(space.task_label(space.data_set(task)) or "", device)
         return {"device": device, "latency_table": table}
 
     def measured(self, space: SearchSpace, **options: Any) -> torch.Tensor | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, TaskLike
 from .budget import Bound, Budget
 
 
@@ -19,7 +19,7 @@ class Limit:
     bound: Bound
     value: float
     space: SearchSpace
-    task: str | None = None
+    task: TaskLike | None = None
     options: dict[str, Any] = field(default_factory=dict)  # as returned by `Budget.prepare`
 
     @property

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import TooFew, unknown
 from ..inputs import real_number
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, TaskLike
 from .budget import BUDGETS
 from .limit import Limit
 from .search import POOL, Measure, connected, descend, distinct, random_rows
@@ -48,7 +48,7 @@ class Limits:
         the nearest costs that there are), whose cost the space does not count, or for options that do not fit.
     """
 
-    def __init__(self, space: SearchSpace, task: str | None = None, **arguments: Any) -> None:
+    def __init__(self, space: SearchSpace, task: TaskLike | None = None, **arguments: Any) -> None:
         self.space = space
         self.limits = _limits(space, task, {name: value for name, value in arguments.items() if value is not None})
         self.listed = space.valid_rows
@@ -164,7 +164,7 @@ class Limits:
         raise ValueError(f"no network of {name} obeys all of {self}: within the others {nearest}")
 
 
-def _limits(space: SearchSpace, task: str | None, given: dict[str, Any]) -> list[Limit]:
+def _limits(space: SearchSpace, task: TaskLike | None, given: dict[str, Any]) -> list[Limit]:
     """The limits among arguments of the pipeline, with their options."""
     bounds = {bound.argument: bound for budget in BUDGETS for bound in budget.bounds}
     allowed = [*bounds, *(name for budget in BUDGETS for name in budget.options)]

@@ -9,7 +9,7 @@ import torch
 
 from ..modeling_denoiser import ArchitectureDenoiser, Condition, EncodedCondition
 from ..priors.prior import Prior
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, TaskLike
 from .duplicates import distinct_rows
 from .settings import MAX_BATCH
 
@@ -24,7 +24,7 @@ class ConditionedDenoiser:
 
     @classmethod
     def of(
-        cls, denoiser: ArchitectureDenoiser, space: SearchSpace, prior: Prior, task: str | None, similarity: float
+        cls, denoiser: ArchitectureDenoiser, space: SearchSpace, prior: Prior, task: TaskLike | None, similarity: float
     ) -> ConditionedDenoiser:
         """Make the condition; `similarity` is that of the space to the training spaces, 0 to 1."""
         return cls(denoiser, space, denoiser.make_condition(space, prior, task, similarity))

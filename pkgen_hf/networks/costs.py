@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, TaskLike
 from ..spaces.protocols import ArchitectureLike
 from ..spaces.registry import module_of
 from . import build
@@ -162,15 +162,15 @@ def time_forward(network: nn.Module, inputs: torch.Tensor, runs: int = RUNS) -> 
     return 1000 * median(seconds[WARM_UP:])
 
 
-def _extras(space: SearchSpace, task: str) -> Mapping[Any, Extra]:
+def _extras(space: SearchSpace, task: TaskLike) -> Mapping[Any, Extra]:
     """What the benchmark of a space counts beside products, as the module of its networks says."""
     extra_operations = getattr(module_of(space, "networks"), "extra_operations", None)
-    return {} if extra_operations is None else extra_operations(task)
+    return {} if extra_operations is None else extra_operations(space.like(task))
 
 
 def measure(
     architecture: ArchitectureLike,
-    task: str | None = None,
+    task: TaskLike | None = None,
     image_size: int | None = None,
     num_classes: int | None = None,
     latency: bool = False,

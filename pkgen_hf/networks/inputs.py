@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from ..spaces import TASK_KINDS, SearchSpace
+from ..spaces import TASK_KINDS, SearchSpace, TaskLike
 
 
 def input_shape(
-    space: SearchSpace, task: str | None = None, image_size: int | None = None, **scale: Any
+    space: SearchSpace, task: TaskLike | None = None, image_size: int | None = None, **scale: Any
 ) -> tuple[int, ...]:
     """Shape of one example without the batch, such as an image, frames of speech, or a word (no axis).
 
@@ -43,7 +43,7 @@ def input_shape(
     return space.input_shape(task, image_size, **scale)
 
 
-def reads_text(space: SearchSpace, task: str | None = None) -> bool:
+def reads_text(space: SearchSpace, task: TaskLike | None = None) -> bool:
     """Whether networks for a task, by default the space's first, read numbers of tokens."""
     return "text" in TASK_KINDS[space.task(task or next(iter(space.tasks))).kind]
 

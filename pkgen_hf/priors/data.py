@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from ..inputs import real_number, whole_number
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, TaskLike
 from ..spaces.parts import device_of
 from .frequencies import encode_frequencies
 from .shapley import describe_games
@@ -116,8 +116,8 @@ def uniform_distribution(space: SearchSpace) -> torch.Tensor:
     return space.choice_mask.float() / space.sizes[:, None]
 
 
-def absent(space: SearchSpace, task: str | None = None) -> PriorData:
+def absent(space: SearchSpace, task: TaskLike | None = None) -> PriorData:
     """A prior without knowledge: no contribution is known and every choice is as frequent."""
     unknown = torch.full((space.num_slots, space.num_choices), torch.nan, dtype=torch.float32, device="cpu")
     uniform = uniform_distribution(space)
-    return PriorData(space, task, "absent", unknown, unknown, uniform, detail="nothing known")
+    return PriorData(space, space.task_label(task), "absent", unknown, unknown, uniform, detail="nothing known")

@@ -9,7 +9,7 @@ import torch
 
 from ..benchmarks.estimate import Estimate
 from ..inputs import Architectures, on_cpu, to_indices, to_scores, whole_number
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, Task, TaskLike
 from ..spaces.parts import group_means
 from .contributions import measure, restricted_games
 from .data import PriorData
@@ -24,13 +24,13 @@ def from_evaluations(
     space: SearchSpace,
     architectures: Architectures,
     scores: Sequence[float] | torch.Tensor,
-    task: str | None,
+    task: TaskLike | None,
     top_k: int,
 ) -> PriorData:
     """Contributions over the best quarter of the evaluated architectures, at most `top_k`."""
     given = _finished(space, architectures, scores)
     top_k = whole_number("top_k", top_k)
-    space.data_set(task)
+    label = space.task_label(task)
     _check_scores(given)
     indices, values = mean_of_each(space, given.indices, given.scores)
     if len(values) < MIN_EVALUATIONS and len(values) < space.num_architectures:
@@ -38,11 +38,11 @@ def from_evaluations(
             f"a prior needs at least {MIN_EVALUATIONS} different architectures, got {len(values)} in "
             f"{len(given.scores)} evaluations"
         )
-    chance = space.tasks[task].chance_score if task in space.tasks else float(values.min())
+    chance = _chance_score(space, task, float(values.min()))
     estimate = Estimate(space, indices, values, chance)
     num_good = min(top_k, max(LEAST_GOOD, len(values) // GOOD_SHARE))
     good = indices[values.argsort(descending=True, stable=True)[:num_good]]
-    prior = measure(space, task, good, estimate)
+    prior = measure(space, label, good, estimate)
     evidence = "measured" if estimate.num_measured == estimate.num_asked else "partly measured"
     distinct = f"{len(values)} architectures in " if len(values) < len(given.scores) else ""
     detail = (
@@ -52,6 +52,14 @@ def from_evaluations(
         f"{f'; {given.num_failed} failed left out' if given.num_failed else ''}{restricted_games(space)}"
     )
     return replace(prior, evidence=evidence, labels_read=len(given.scores), detail=detail)
+
+
+def _chance_score(space: SearchSpace, task: TaskLike | None, lowest: float) -> float:
+    """The score of a disconnected network: of a data set of the space as it says, else at most the lowest given."""
+    task = space.resolved(task)
+    if isinstance(task, Task):
+        return min(task.chance_score, lowest)  # scores may be in other units than percent
+    return space.tasks[task].chance_score if task in space.tasks else lowest
 
 
 @dataclass(frozen=True)

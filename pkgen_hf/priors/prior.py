@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..inputs import Architectures
-from ..spaces import TASK_KINDS, SearchSpace, get_space
+from ..spaces import SearchSpace, TaskLike, get_space
 from .data import PriorData, absent
 from .transfer import carried_over, select
 
@@ -27,7 +27,8 @@ class Prior(PriorData):
     space
         The search space.
     task
-        The data set; a kind of task, for a consensus over data sets of that kind; None for an average over data sets.
+        The data set (of the user's own as in `Task.label`); a kind of task, for a consensus over data sets of that
+        kind; None for an average over data sets.
     evidence
         ``"measured"``: (nearly) every reduced network was measured; ``"partly measured"``: some or all of their scores
         were predicted by an additive fit to the evaluations; ``"carried over"``: from other tasks of the space;
@@ -106,7 +107,7 @@ class Prior(PriorData):
         space: str | SearchSpace,
         architectures: Architectures,
         scores: Sequence[float] | torch.Tensor,
-        task: str | None = None,
+        task: TaskLike | None = None,
         top_k: int = 20,
     ) -> Prior:
         """A prior from your own evaluations, of 5 architectures or more.
@@ -127,7 +128,8 @@ class Prior(PriorData):
             One for each, higher is better, in percent; NaN (or None) of a run that failed, which is left out.
         task
             A task of the space, for its chance score, or a kind of task; there and without one the lowest score is
-            taken as the chance score.
+            taken as the chance score. Of a `Task` of your own the chance score counts where it is below all scores,
+            and the prior's `task` is its `Task.label`.
 
         Raises
         ------
@@ -140,7 +142,7 @@ class Prior(PriorData):
         return cls.of(from_evaluations(get_space(space), architectures, scores, task, top_k))
 
     @classmethod
-    def carried_over(cls, space: str | SearchSpace, priors: Sequence[Prior], task: str | None = None) -> Prior:
+    def carried_over(cls, space: str | SearchSpace, priors: Sequence[Prior], task: TaskLike | None = None) -> Prior:
         """A prior for a space or task without measurements, transferred from priors of others.
 
         Priors of the same space are averaged, and those of other spaces are left out if there are any. From another
@@ -158,7 +160,7 @@ class Prior(PriorData):
         return cls.of(carried_over(get_space(space), priors, task))
 
     @classmethod
-    def absent(cls, space: str | SearchSpace, task: str | None = None) -> Prior:
+    def absent(cls, space: str | SearchSpace, task: TaskLike | None = None) -> Prior:
         """No knowledge: no contribution is known and every choice is as frequent."""
         return cls.of(absent(get_space(space), task))
 
@@ -196,7 +198,7 @@ class Prior(PriorData):
         cls,
         repo_id: str,
         space: str | SearchSpace,
-        task: str | None = None,
+        task: TaskLike | None = None,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
@@ -211,8 +213,8 @@ class Prior(PriorData):
         space
             Its space, which is the data set's config; of a space of your own, the `SearchSpace` itself.
         task
-            A data set of the space, or a kind of task; None for the average over data sets. Where it has no prior of
-            its own, one is carried over, as in a call of the pipeline.
+            A data set of the space, a kind of task, or a `Task` of your own; None for the average over data sets.
+            Where it has no prior of its own, one is carried over, as in a call of the pipeline.
         revision, cache_dir, local_files_only, token
             As in `huggingface_hub.snapshot_download`.
 
@@ -227,8 +229,7 @@ class Prior(PriorData):
         from .parquet import read_priors
 
         space = get_space(space)
-        if task is not None and task not in TASK_KINDS:
-            space.task(task)
+        space.resolved(task)
         folder = Path(repo_id)
         if not folder.is_dir():
             patterns = [f"{space.name}/*.parquet"]
@@ -246,12 +247,12 @@ class Prior(PriorData):
         return draw_prior(self, path)
 
 
-def select_prior(priors: Sequence[Prior], space: SearchSpace, task: str | None) -> Prior:
+def select_prior(priors: Sequence[Prior], space: SearchSpace, task: TaskLike | None) -> Prior:
     """The best prior at hand for a space and task.
 
-    The task's own; else one carried over from the space's other tasks, those of the same kind if there are any; else
-    from other spaces, of which the priors for the same kind of task are read (else those for the kinds that share most
-    traits with it), a consensus in place of single tasks. Without a task, the average over the space's tasks. Absent
-    if there is none.
+    The task's own (for a `Task` of the user's own that of its label, else of its kind); else one carried over from the
+    space's other tasks, those of the same kind if there are any; else from other spaces, of which the priors for the
+    same kind of task are read (else those for the kinds that share most traits with it), a consensus in place of
+    single tasks. Without a task, the average over the space's tasks. Absent if there is none.
     """
     return Prior.of(select(priors, space, task))

@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from ..spaces import TASK_KINDS, SearchSpace
+from ..spaces import TASK_KINDS, SearchSpace, Task, TaskLike
+from ..spaces.tasks import kind_of
 from .data import EVIDENCE, PriorData, absent, uniform_distribution
 
 # All were chosen on NAS-Bench-201 and NAS-Bench-101 as new spaces.
@@ -160,7 +161,7 @@ def _cost_slope(space: SearchSpace, ratio: torch.Tensor) -> float:
     return float((centred * (gain - gain.mean())).sum() / (centred.square().sum() + SLOPE_RIDGE))
 
 
-def carried_over(space: SearchSpace, priors: Sequence[P], task: str | None) -> P:
+def carried_over(space: SearchSpace, priors: Sequence[P], task: TaskLike | None) -> P:
     """A prior for a space or task without measurements, from at least one prior of others.
 
     Priors of the same space are averaged; without any, those of other spaces are, in proportion to their similarity.
@@ -177,18 +178,23 @@ def carried_over(space: SearchSpace, priors: Sequence[P], task: str | None) -> P
     more = f" and {len(used) - 4} more" if len(used) > 4 else ""
     if all(prior.evidence == "absent" for prior in used):
         evidence = "absent"
-    return replace(mean, task=task, evidence=evidence, detail=f"from {names}{more}", subgraphs=())
+    return replace(mean, task=space.task_label(task), evidence=evidence, detail=f"from {names}{more}", subgraphs=())
 
 
 # ---------------------------------------------------------------------- choosing one
 
 
-def select(priors: Sequence[PriorData], space: SearchSpace, task: str | None) -> PriorData:
+def select(priors: Sequence[PriorData], space: SearchSpace, task: TaskLike | None) -> PriorData:
     """The best of `priors`, or made of them, for a space and task; see `pkgen_hf.priors.prior.select_prior`."""
     here = [prior for prior in priors if prior.space == space]
-    own = [prior for prior in here if prior.task == task]
+    label = space.task_label(task)
+    own = [prior for prior in here if prior.task == label]
     if own:
         return own[0]
+    if label is not None and label not in space.tasks:
+        kind = kind_of(label)
+        if label != kind:  # nothing is known of a data set of the user's own but its kind
+            return select(priors, space, kind)
     kind = task_kind(space, task)
     same_kind = [prior for prior in here if task_kind(prior.space, prior.task) == kind] or here
     if same_kind and task is None:
@@ -213,10 +219,11 @@ def consensus_of(priors: Sequence[P], kind: str) -> list[P]:
     return [p for p in found if p.task in TASK_KINDS or (p.space, task_kind(p.space, p.task)) not in agreed]
 
 
-def task_kind(space: SearchSpace, task: str | None) -> str:
+def task_kind(space: SearchSpace, task: TaskLike | None) -> str:
     """The kind of a task, which may be a kind itself; None is the space's first task, ``"other"`` if it has none."""
     if task is None:
         return next((known.kind for known in space.tasks.values()), "other")
-    if task in TASK_KINDS and task not in space.tasks:
-        return task
-    return space.task(task).kind
+    if isinstance(task, Task):
+        return task.kind
+    kind = None if task in space.tasks else kind_of(task)
+    return space.task(task).kind if kind is None else kind

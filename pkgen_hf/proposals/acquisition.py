@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.prior import Prior
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, TaskLike
 from .record import Record
 
 FIRST = 10  # scores, before which the denoiser ranks: a Gaussian process of fewer is hardly more than its prior
@@ -35,7 +35,7 @@ class Acquisition:
 
     pipe: PKGenPipeline
     space: SearchSpace
-    task: str | None
+    task: TaskLike | None
     prior: Prior
 
     def __call__(self, record: Record, candidates: torch.Tensor) -> np.ndarray:

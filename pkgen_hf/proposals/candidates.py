@@ -12,7 +12,7 @@ from ..errors import TooFew
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.from_evaluations import MIN_EVALUATIONS
 from ..priors.prior import Prior
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, Task, TaskLike
 from .record import Record, stacked
 
 # Numbers of candidates from each source; chosen on NAS-Bench-201 and NAS-Bench-101 with 20 to 192 labels.
@@ -31,7 +31,7 @@ class Candidates:
 
     pipe: PKGenPipeline
     space: SearchSpace
-    task: str | None
+    task: TaskLike | None
     prior: Prior
     seed: int
 
@@ -73,7 +73,7 @@ class Candidates:
     def _updated_prior(self, record: Record) -> Prior:
         """The prior of all evaluations; a failed training counts as the worst score."""
         values = np.maximum(record.values, min(record.scores.values()))
-        known = self.task if self.task in self.space.tasks else None
+        known = self.task if isinstance(self.task, Task) or self.task in self.space.tasks else None
         return Prior.from_evaluations(self.space, record.rows(self.space), values, known)
 
     def _noised(self, record: Record, prior: Prior, generator: torch.Generator) -> torch.Tensor:

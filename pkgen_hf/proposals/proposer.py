@@ -20,7 +20,7 @@ from ..files import user_path
 from ..inputs import on_cpu, whole_number
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.prior import Prior
-from ..spaces import SearchSpace, get_space
+from ..spaces import SearchSpace, TaskLike, get_space
 from .acquisition import Acquisition
 from .candidates import Candidates
 from .record import Record, to_evaluations
@@ -42,7 +42,8 @@ class Proposer:
     pipe
         The pipeline that generates architectures. Its own priors, without the target's labels, are the start.
     space, task
-        What the architectures are for, as in a call of the pipeline.
+        What the architectures are for, as in a call of the pipeline; all fields of a `Task` of the user's own are kept
+        in the state file.
     prior
         The start, in place of the pipeline's own choice.
     seed
@@ -69,12 +70,13 @@ class Proposer:
         self,
         pipe: PKGenPipeline,
         space: str | SearchSpace,
-        task: str | None = None,
+        task: TaskLike | None = None,
         prior: Prior | None = None,
         seed: int = 0,
         state: str | Path | None = None,
     ) -> None:
-        self.pipe, self.space, self.task = pipe, get_space(space), task
+        self.pipe, self.space = pipe, get_space(space)
+        self.task = task = self.space.resolved(task)
         self.seed = whole_number("seed", seed, 0, LARGEST_SEED)
         self.prior = pipe.select_prior(self.space, task, prior)
         self.state = None if state is None else user_path(state).absolute()

@@ -14,7 +14,7 @@ from filelock import FileLock
 from ..architecture import Architecture
 from ..errors import shortened
 from ..files import write_json
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, Task, TaskLike
 from .record import Evaluation, Record, to_evaluations
 
 
@@ -24,8 +24,9 @@ class StateFile:
     A process reads and writes it while it holds the lock ``.NAME.lock`` beside it; the others wait.
     """
 
-    def __init__(self, path: Path, space: SearchSpace, task: str | None, seed: int) -> None:
-        self.path, self.space, self.task, self.seed = path, space, task, seed
+    def __init__(self, path: Path, space: SearchSpace, task: TaskLike | None, seed: int) -> None:
+        self.path, self.space, self.seed = path, space, seed
+        self.task = vars(task) if isinstance(task, Task) else task  # of the user's own: all fields, as JSON has them
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -81,8 +82,9 @@ class StateFile:
             raise ValueError(f"{damaged}: {error!r}") from error
         for name, here in (("space", self.space.name), ("task", self.task), ("seed", self.seed)):
             if written[name] != here:
+                there = shortened(written[name])
                 raise ValueError(
-                    f"{self.path} is of the {name} {written[name]!r}, not {here!r}; use another file for each {name}"
+                    f"{self.path} is of the {name} {there}, not {shortened(here)}; use another file for each {name}"
                 )
         if fingerprint != self.space.fingerprint:
             raise ValueError(

@@ -17,6 +17,7 @@ from ..benchmarks.score_table import ScoreTable
 from ..budgets import BUDGETS, Budget
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.prior import Prior
+from ..spaces import Task
 from .measured import Measured, look_up
 from .request import GenerationRequest
 
@@ -65,7 +66,8 @@ class GenerationAnswer:
         request = self.request
         content = {
             "space": request.space.name,
-            "task": request.task,
+            "task": request.space.task_label(request.task),
+            **({"shape": _shape(request.task)} if isinstance(request.task, Task) else {}),
             "num_architectures": request.num_architectures,
             "num_inference_steps": request.num_inference_steps,
             "num_candidates": request.num_candidates,
@@ -85,7 +87,9 @@ class GenerationAnswer:
 
     def lines(self) -> list[str]:
         """A heading, and two lines per architecture: numbers, and the string."""
-        task = self.request.task or ("average over tasks" if self.request.prior is None else "no task")
+        task = self.request.space.task_label(self.request.task) or (
+            "average over tasks" if self.request.prior is None else "no task"
+        )
         lines = [f"{self.request.space.name}, {task} (prior: {self.prior.evidence})"]
         columns = [_aligned(budget, costs) for budget, costs in self.costs]
         for k, (architecture, score) in enumerate(zip(self.architectures, self.scores, strict=True)):
@@ -161,6 +165,12 @@ def _costs(request: GenerationRequest, indices: torch.Tensor) -> list[tuple[Budg
             continue
         known.append((budget, [_plain(cost) for cost in costs]))
     return known
+
+
+def _shape(task: Task) -> dict[str, int]:
+    """The numbers that a task of the user's own gives, for JSON."""
+    sizes = ("num_classes", "in_channels", "image_size", "num_features")
+    return {size: getattr(task, size) for size in sizes if getattr(task, size)}
 
 
 def _plain(cost: float) -> float | None:

@@ -13,7 +13,7 @@ from ..budgets import BUDGETS, Budget
 from ..errors import unknown
 from ..inputs import real_number, whole_number
 from ..priors.prior import Prior
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, TaskLike
 
 MAX_GUIDANCE = 100  # as in the pipeline
 
@@ -53,7 +53,7 @@ class GenerationRequest:
     """
 
     space: SearchSpace
-    task: str | None = None
+    task: TaskLike | None = None
     num_architectures: int = 8
     seed: int | None = None
     num_candidates: int = 4
@@ -68,7 +68,7 @@ class GenerationRequest:
 
     def __post_init__(self) -> None:
         most = self.ceilings
-        self.space.data_set(self.task)
+        object.__setattr__(self, "task", self.space.resolved(self.task))
         for name in self.limits:
             if name not in (known := [bound.argument for budget in BUDGETS for bound in budget.bounds]):
                 raise unknown("limit", name, known)

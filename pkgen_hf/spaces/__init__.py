@@ -4,7 +4,7 @@ from .base import SearchSpace
 from .benchmark import Origin, Package, Reader
 from .parts import ACTIVATIONS, AGGREGATIONS, CHOICE_KINDS, RELATIONS, SLOT_KINDS, Choice, Slot
 from .registry import DEFAULT_SPACE, get_space, list_spaces, register_modules, register_space, unregister_space
-from .tasks import TASK_KINDS, TASK_TRAITS, Task
+from .tasks import TASK_KINDS, TASK_TRAITS, Task, TaskLike
 
 register_modules(__path__)
 
@@ -24,6 +24,7 @@ __all__ = [
     "SearchSpace",
     "Slot",
     "Task",
+    "TaskLike",
     "get_space",
     "list_spaces",
     "register_space",

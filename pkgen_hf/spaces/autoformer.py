@@ -18,7 +18,7 @@ from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
-from .tasks import Task
+from .tasks import Task, TaskLike
 from .training import IMAGENET
 
 PATCH = 16  # pixels
@@ -202,7 +202,7 @@ class AutoFormerSpace(SearchSpace):
         hidden = self._hidden.to(indices.device)[indices[:, :1], indices[:, 2::2]]
         return values[:, 0], values[:, 1], attention, (hidden * exists[:, 2::2]).sum(1)
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact: patches, class token, absolute positions, layers with relative positions, and the classifier."""
         scale = self.task(task or "imagenet1k")
         width, depth, attention, hidden = self._dimensions(indices)
@@ -215,7 +215,7 @@ class AutoFormerSpace(SearchSpace):
         classifier = (width + 1) * scale.num_classes
         return embedding + norms + projections + mlps + relative + classifier
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds equal to the published ones, which follow the authors' own count.
 
         It has the layers read one token more than there are, and the classifier read every token.

@@ -7,6 +7,7 @@ An architecture is a row of choice indices, one for each slot; every method here
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +18,7 @@ from .benchmark import Origin, Package
 from .identity import behaviour, difference, fingerprint
 from .parts import Graph, Slot, repeated
 from .strings import Strings
-from .tasks import TASK_KINDS, Task
+from .tasks import TASK_KINDS, Task, TaskLike, kind_of
 
 RESERVED: dict[str, type[SearchSpace]] = {}  # names of the spaces of this package, each with the one class that has it
 
@@ -94,7 +95,7 @@ class SearchSpace(Strings):
         if not isinstance(null_choice, Sequence):
             raise ValueError(f"null_choice of {shortened(name)} must be a name or names, got {shortened(null_choice)}")
         self.slots = tuple(slots)
-        self.tasks = dict(tasks)
+        self.tasks = {task: _named(data, task) for task, data in tasks.items()}
         self.null_choice = (null_choice,) if isinstance(null_choice, str) else tuple(null_choice)
         self._check_parts()
         self.num_slots = len(self.slots)
@@ -198,42 +199,95 @@ class SearchSpace(Strings):
 
     # ------------------------------------------------------------------ tasks and networks
 
-    def task(self, name: str) -> Task:
-        """The task called `name`; raises ValueError with the nearest name otherwise."""
-        if not isinstance(name, str) or name not in self.tasks:
-            raise unknown(f"task of {self.name}", name, list(self.tasks))
-        return self.tasks[name]
+    def task(self, task: TaskLike) -> Task:
+        """The task of a name; ValueError with the nearest name if there is none.
 
-    def data_set(self, task: str | None) -> str | None:
+        Of a `Task` it is the space's own, if that has the same name and shape; else the given one, of which sizes of 0
+        become those of the data set that it is `like`.
+        """
+        if isinstance(task, Task):
+            return self._own_task(task)
+        if not isinstance(task, str) or task not in self.tasks:
+            raise unknown(f"task of {self.name}", task, list(self.tasks))
+        return self.tasks[task]
+
+    def _own_task(self, task: Task) -> Task:
+        known = self.tasks.get(task.name)
+        alike = self.tasks.get(self.like(task)) if known is None or known.kind != task.kind else known
+        if alike is not None:
+            sizes = ("num_classes", "image_size", "num_features")
+            task = replace(task, **{size: getattr(task, size) or getattr(alike, size) for size in sizes})
+        if known is not None and known.shape == task.shape:
+            return known
+        least, step = self.image_sizes(task)
+        if task.image_size and (task.image_size < least or task.image_size % step):
+            readable = f"from {least} pixels" + (f", multiples of {step}" if step > 1 else "")
+            raise ValueError(f"networks of {self.name} read images {readable}, not of image_size={task.image_size}")
+        return task
+
+    def image_sizes(self, task: Task) -> tuple[int, int]:
+        """The least height and width of images that networks for a task can read, and what both are multiples of."""
+        return 1, 1
+
+    def resolved(self, task: TaskLike | None) -> TaskLike | None:
+        """A task as it was asked for, checked: a name, a kind or None as it is, a `Task` as `task` returns it.
+
+        A `Task` that is a data set of the space becomes its name. ValueError for what is neither a task of the space
+        nor a kind of task.
+        """
+        if isinstance(task, Task):
+            own = self.task(task)
+            return own.name if own is self.tasks.get(own.name) else own
+        if task is None or (isinstance(task, str) and (task in self.tasks or kind_of(task) is not None)):
+            return task
+        kinds = dict.fromkeys(known.kind for known in self.tasks.values())
+        raise unknown(f"task of {self.name}", task, [*self.tasks, *kinds])
+
+    def data_set(self, task: TaskLike | None) -> TaskLike | None:
         """The task at whose scale costs are counted: `task` itself, of a kind the first of it, else the first of all.
 
         None for a space without tasks; ValueError for what is neither a task of the space nor a kind of task.
         """
-        if task is None or (isinstance(task, str) and task in self.tasks):
-            return task or next(iter(self.tasks), None)
-        if not isinstance(task, str) or task not in TASK_KINDS:
-            kinds = dict.fromkeys(known.kind for known in self.tasks.values())
-            raise unknown(f"task of {self.name}", task, [*self.tasks, *kinds])
-        alike = (name for name, known in self.tasks.items() if known.kind == task)
+        task = self.resolved(task)
+        if isinstance(task, Task) or task in self.tasks:
+            return task
+        kind = None if task is None else kind_of(task)
+        alike = (name for name, known in self.tasks.items() if known.kind == kind)
         return next(alike, next(iter(self.tasks), None))
 
-    def scale(self, task: str) -> dict[str, Any]:
+    def like(self, task: TaskLike) -> str:
+        """The data set of the space whose network is built for a task: itself, else the first of the kind or of all.
+
+        Empty for a space without tasks.
+        """
+        if isinstance(task, Task):
+            known = self.tasks.get(task.name)
+            task = task.name if known is not None and known.kind == task.kind else task.kind
+        found = self.data_set(task)
+        return found if isinstance(found, str) else ""
+
+    def task_label(self, task: TaskLike | None) -> str | None:
+        """What names a task in files and titles: a data set of the space or a kind as it is, else `Task.label`."""
+        task = self.resolved(task)
+        return task.label if isinstance(task, Task) else task
+
+    def scale(self, task: TaskLike) -> dict[str, Any]:
         """Options of `pkgen_hf.networks.build` for the network whose costs are counted for a task, if not defaults."""
         return {}
 
-    def input_shape(self, task: str, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
+    def input_shape(self, task: TaskLike, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
         """Shape of one example that networks for a task read, without the batch.
 
-        By default an image of three channels, a vector where the task has features but no images, else a word.
+        By default an image, a vector where the task has features but no images, else a word.
 
         Parameters
         ----------
         task
-            A data set of the space.
+            A data set of the space, or a `Task`.
         image_size
             Height and width in pixels; by default the task's.
         scale
-            Options of the network.
+            Options of the network; ``in_channels`` are by default the task's.
 
         Raises
         ------
@@ -245,9 +299,14 @@ class SearchSpace(Strings):
             raise NotImplementedError(f"{self.name} has no single example: its networks read a whole graph at once")
         if data.image_size:
             size = image_size or data.image_size
-            return (3, size, size)
+            return (scale.get("in_channels", data.in_channels), size, size)
         return (data.num_features,) if data.num_features else ()
 
     def graphs(self, indices: Sequence[int]) -> list[Graph]:
         """What to draw of one architecture, part by part; none where that can be seen from the slots."""
         return []
+
+
+def _named(task: Any, name: str) -> Any:
+    """The task with the name that a space has for it; anything else as it is, for `SearchSpace` to refuse."""
+    return replace(task, name=name) if isinstance(task, Task) and isinstance(name, str) else task

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from ..errors import shortened, unknown
 from .parts import COST_FEATURES, constant
 from .rows import Rows
+from .tasks import TaskLike
 
 FILE = Path(__file__).with_suffix(".safetensors")
 SAMPLES = 8192  # networks whose costs are counted: a mean over those of one choice in ten has an error of 0.035
@@ -36,11 +37,11 @@ class Costs(Rows):
 
     context: int | None = None
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Trainable parameters of each network at the task's scale, ``LongTensor (batch,)``."""
         raise NotImplementedError(f"{self.name} has no count of parameters")
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of one forward pass at the task's scale, ``LongTensor (batch,)``."""
         raise NotImplementedError(f"{self.name} has no count of multiply-adds")
 
@@ -62,7 +63,7 @@ class Costs(Rows):
     def memory(
         self,
         indices: torch.Tensor,
-        task: str | None = None,
+        task: TaskLike | None = None,
         *,
         context: int | None = None,
         batch_size: int | None = None,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from .literals import arguments, literal
 from .parts import Choice, Graph, Slot, constant, on_device
 from .registry import register_built_in
 from .strings import join_columns
-from .tasks import Task
+from .tasks import Task, TaskLike
 from .training import IMAGENET
 
 TASKS = {
@@ -34,6 +34,7 @@ TASKS = {
     "imagenet1k": Task("image-classification", chance_score=0.1, num_classes=1000, image_size=224),
 }
 
+LARGE_IMAGES = 128  # pixels: from here on a task of the user's own has the network for ImageNet
 _PAIR = r"\(\s*['\"]{0}[^'\"]*)['\"]\s*,\s*{0}[0-9]+)\s*\)"
 _LIST = rf"(\[\s*(?:{_PAIR.format('(?:')}\s*(?:,\s*|(?=\])))*\])"
 _CONCAT = r"(?:range\(\s*2\s*,\s*6\s*\)|\[\s*2\s*,\s*3\s*,\s*4\s*,\s*5\s*\])"
@@ -100,6 +101,14 @@ def _edge(edge: Any, cell: str) -> tuple[str, str]:
             is_known = type(number) is int and 0 <= number < len(OPERATIONS)
             return OPERATIONS[number].name if is_known else repr(number), str(source)
     raise ValueError(f"an edge of the {cell} cell must be an operation and a node, got {shortened(edge)}")
+
+
+@cache
+def _network_costs(is_large: bool, task: Task) -> tuple[torch.Tensor, np.ndarray]:
+    """What operations of the network for a task cost, and all else."""
+    if is_large:  # whose stem divides the resolution by 8
+        return cost_table(task.image_size // 8, True), large_fixed_costs(*task.shape[1:3], task.in_channels)
+    return cost_table(task.image_size, False), fixed_costs(*task.shape[1:3], task.in_channels)
 
 
 class DARTSSpace(SearchSpace):
@@ -249,36 +258,34 @@ class DARTSSpace(SearchSpace):
 
     # ------------------------------------------------------------------ costs
 
-    @cached_property
-    def _costs(self) -> dict[str, tuple[torch.Tensor, np.ndarray]]:
-        """Of each task: what operations cost, and all else."""
-        small, large = (self.task(name) for name in ("cifar10", "imagenet1k"))
-        size = large.image_size // 8  # after the stem
-        return {
-            "cifar10": (cost_table(small.image_size, False), fixed_costs(small.num_classes, small.image_size)),
-            "imagenet1k": (cost_table(size, True), large_fixed_costs(large.num_classes, large.image_size)),
-        }
-
-    def _sum_costs(self, indices: torch.Tensor, task: str | None, which: int) -> torch.Tensor:
-        name = task or "cifar10"
-        self.task(name)
-        table, fixed = self._costs[name]
+    def _sum_costs(self, indices: torch.Tensor, task: TaskLike | None, which: int) -> torch.Tensor:
+        task = task or "cifar10"
+        table, fixed = _network_costs(self.like(task) == "imagenet1k", self.task(task))
         sources, operations = self.edges(indices)
         kinds = torch.arange(len(CELLS), device=indices.device)[:, None, None]
         costs = table[..., which].to(indices.device)[kinds, operations, (sources < 2).long()]
         return costs.flatten(1).sum(1) + int(fixed[which])
 
-    def scale(self, task: str) -> dict[str, Any]:
+    def scale(self, task: TaskLike) -> dict[str, Any]:
         large = {"stem": "imagenet", "channels": LARGE_CHANNELS, "cells": LARGE_LAYERS, "affine": True}
-        return large if task == "imagenet1k" else {}
+        return large if self.like(task) == "imagenet1k" else {}
 
-    def input_shape(self, task: str, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
+    def like(self, task: TaskLike) -> str:
+        """By the size of images: those of `LARGE_IMAGES` pixels have the network for ImageNet."""
+        if isinstance(task, Task) and task.image_size:
+            return "imagenet1k" if task.image_size >= LARGE_IMAGES else "cifar10"
+        return super().like(task)
+
+    def image_sizes(self, task: Task) -> tuple[int, int]:
+        return (LARGE_IMAGES, 32) if self.like(task) == "imagenet1k" else (4, 4)
+
+    def input_shape(self, task: TaskLike, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
         """An image; the stem for ImageNet is made for images of that size."""
-        if image_size is None and scale.get("stem") == "imagenet":
+        if image_size is None and scale.get("stem") == "imagenet" and self.like(task) != "imagenet1k":
             image_size = self.task("imagenet1k").image_size
-        return super().input_shape(task, image_size)
+        return super().input_shape(task, image_size, **scale)
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Parameters at 32 channels and 8 cells, where the normalisations within operations have none.
 
         Equal to the published sizes of the networks of NAS-Bench-301 (NAS-Bench-Suite-Zero, Krishnakumar et al.,
@@ -289,7 +296,7 @@ class DARTSSpace(SearchSpace):
         """
         return self._sum_costs(indices, task, 0)
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Operations equal to those published with the sizes, which are more than multiply-adds.
 
         To those of convolutions and the classifier (without bias) come 1 for each value that a ReLU or a

@@ -71,10 +71,10 @@ def _large_operation_costs(choice: Choice, width: int, area: int, is_strided: bo
     return once if choice.kind == "identity" or choice.dilation > 1 else 2 * once
 
 
-def large_fixed_costs(classes: int, size: int) -> np.ndarray:
+def large_fixed_costs(classes: int, size: int, in_channels: int) -> np.ndarray:
     """The same of what does not depend on the cells, without the auxiliary classifier."""
     total = np.zeros(2, dtype=np.int64)
-    inputs = 3
+    inputs = in_channels
     for outputs in (LARGE_CHANNELS // 2, LARGE_CHANNELS, LARGE_CHANNELS):
         size //= 2
         total += np.array([9 * inputs * outputs + 2 * outputs, 9 * inputs * outputs * size**2])
@@ -87,10 +87,11 @@ def large_fixed_costs(classes: int, size: int) -> np.ndarray:
     return total + np.array([(last + 1) * classes, last * classes])
 
 
-def fixed_costs(classes: int, size: int) -> np.ndarray:
+def fixed_costs(classes: int, size: int, in_channels: int) -> np.ndarray:
     """Parameters and operations of all that does not depend on the cells: stem, what joins cells, classifier."""
     stem = CHANNELS * STEM_WIDENING
-    total = np.array([27 * stem + 2 * stem, (27 * stem + 2 * stem) * size**2])
+    weights = 9 * in_channels * stem + 2 * stem
+    total = np.array([weights, weights * size**2])
     for before, inputs, width, reduces, shrinks in cell_shapes():
         weights = (before + inputs) * width
         read = before * (4 if shrinks else 1) + inputs

@@ -24,7 +24,7 @@ from .benchmark import Origin, bibtex
 from .parts import Choice, Slot
 from .registry import register_built_in
 from .strings import join_columns
-from .tasks import Task
+from .tasks import Task, TaskLike
 
 HEAD = 64  # width of a head
 CONTEXT = 1_024  # tokens
@@ -140,7 +140,7 @@ class HWGPTBenchSpace(SearchSpace):
         a_layer = len(self.choices.heads) * len(RATIOS)
         return len(self.choices.widths) * 2 * sum(a_layer**number for number in self.choices.layers)
 
-    def input_shape(self, task: str, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
+    def input_shape(self, task: TaskLike, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
         """A text of as many tokens as the context has."""
         return (scale.get("context", CONTEXT),)
 
@@ -222,12 +222,12 @@ class HWGPTBenchSpace(SearchSpace):
         biases = 3 * HEAD * heads + width * (2 * layers + ratios)
         return self._products(indices, 2) + (4 * layers + 2) * width + has_bias * biases
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact: the embeddings of tokens and all else."""
         embeddings = self.task(task or "openwebtext").num_classes * self.sizes_of(indices).width
         return embeddings + self.non_embedding_parameters(indices)
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds per token of linear maps, the output layer included, as the benchmark counts them.
 
         Products within attention, which grow with the context, are not counted; see `flops_at_context`.
@@ -235,7 +235,9 @@ class HWGPTBenchSpace(SearchSpace):
         output = self.task(task or "openwebtext").num_classes * self.sizes_of(indices).width
         return output + self._products(indices, 2)
 
-    def flops_at_context(self, indices: torch.Tensor, context: int = CONTEXT, task: str | None = None) -> torch.Tensor:
+    def flops_at_context(
+        self, indices: torch.Tensor, context: int = CONTEXT, task: TaskLike | None = None
+    ) -> torch.Tensor:
         """Multiply-adds per token that attends to `context` tokens, itself included, ``LongTensor (batch,)``.
 
         `flops`, and of each head the products of its query with `context` keys and of weights with as many values.

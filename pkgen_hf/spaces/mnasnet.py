@@ -7,7 +7,7 @@ those of EfficientNet-B0 (Tan and Le, ICML 2019). A string is a JSON object of t
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .strings import join_columns
-from .tasks import Task
+from .tasks import Task, TaskLike
 from .training import IMAGENET
 
 EXPANSIONS = (1, 4, 6)
@@ -68,7 +68,7 @@ def _layer_costs(
     inputs: int, outputs: int, stride: int, size: int, expansion: int, kernel: int, squeezes: bool
 ) -> np.ndarray:
     """Parameters and multiply-adds of one layer on maps of `size` x `size`."""
-    inner, after = inputs * expansion, size // stride
+    inner, after = inputs * expansion, -(-size // stride)
     total = _convolution_costs(kernel**2 * inner, inner, after) + _convolution_costs(inner * outputs, outputs, after)
     if expansion > 1:
         total += _convolution_costs(inputs * inner, inner, size)
@@ -79,6 +79,8 @@ def _layer_costs(
     return total
 
 
+@cache
+@constant
 def _block_costs(size: int) -> torch.Tensor:
     """Costs of every block, ``LongTensor (blocks, expansions, kernels, layers, 2, 2)``: with and without squeezing.
 
@@ -89,10 +91,10 @@ def _block_costs(size: int) -> torch.Tensor:
         for i, k, squeezes in np.ndindex(len(EXPANSIONS), len(KERNELS), 2):
             description = EXPANSIONS[i], KERNELS[k], bool(squeezes)
             first = _layer_costs(inputs, outputs, stride, size, *description)
-            later = _layer_costs(outputs, outputs, 1, size // stride, *description)
+            later = _layer_costs(outputs, outputs, 1, -(-size // stride), *description)
             for n, layers in enumerate(LAYERS[block]):
                 table[block, i, k, n, squeezes] = first + (layers - 1) * later
-        size //= stride
+        size = -(-size // stride)
     return torch.from_numpy(table)
 
 
@@ -161,34 +163,35 @@ class MnasNetSpace(SearchSpace):
             texts[s] = [f'"{KEYS[s]}": {values.get(name, name[1:])}' for name in names]
         return texts
 
-    @cached_property
-    @constant
-    def _costs(self) -> torch.Tensor:
-        return _block_costs(TASKS["imagenet1k"].image_size // 2)
-
-    def _sum_costs(self, indices: torch.Tensor, which: int) -> torch.Tensor:
+    def _sum_costs(self, indices: torch.Tensor, which: int, image_size: int) -> torch.Tensor:
         expansion, kernel, layers, gate = indices.unflatten(1, (len(WIDTHS), len(PARTS))).unbind(2)
         blocks = torch.arange(len(WIDTHS), device=indices.device)
-        return self._costs[..., which].to(indices.device)[blocks, expansion, kernel, layers, gate].sum(1)
+        return (
+            _block_costs(-(-image_size // 2))[..., which]
+            .to(indices.device)[blocks, expansion, kernel, layers, gate]
+            .sum(1)
+        )
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact, equal to the benchmark's: stem, blocks, a last 1x1 convolution and the classifier."""
-        classes = self.task(task or "imagenet1k").num_classes
-        stem, last = 27 * STEM_WIDTH + 2 * STEM_WIDTH, WIDTHS[-1] * LAST_WIDTH + 2 * LAST_WIDTH
-        return stem + self._sum_costs(indices, 0) + last + classes * (LAST_WIDTH + 1)
+        scale = self.task(task or "imagenet1k")
+        stem = (9 * scale.in_channels + 2) * STEM_WIDTH
+        last = WIDTHS[-1] * LAST_WIDTH + 2 * LAST_WIDTH + scale.num_classes * (LAST_WIDTH + 1)
+        return stem + self._sum_costs(indices, 0, scale.image_size) + last
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds equal to the benchmark's, which counts more than products.
 
         Besides convolutions and the classifier, without their biases, these are 4 for each value that a normalisation
         returns, and, for each mean over a map, one for each value of it and one for the division.
         """
         scale = self.task(task or "imagenet1k")
-        half, last_size = scale.image_size // 2, scale.image_size // 32
-        stem = _convolution_costs(27 * STEM_WIDTH, STEM_WIDTH, half)[1]
+        half, last_size = -(-scale.image_size // 2), -(-scale.image_size // 32)
+        stem = _convolution_costs(9 * scale.in_channels * STEM_WIDTH, STEM_WIDTH, half)[1]
         last = _convolution_costs(WIDTHS[-1] * LAST_WIDTH, LAST_WIDTH, last_size)[1]
         pooled = LAST_WIDTH * (last_size**2 + 1)
-        return int(stem + last) + self._sum_costs(indices, 1) + pooled + scale.num_classes * LAST_WIDTH
+        of_blocks = self._sum_costs(indices, 1, scale.image_size)
+        return int(stem + last) + of_blocks + pooled + scale.num_classes * LAST_WIDTH
 
 
 register_built_in(MnasNetSpace())

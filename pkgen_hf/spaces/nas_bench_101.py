@@ -38,7 +38,7 @@ from .nas_bench_101_costs import MODULES, STEM, module_costs
 from .nas_bench_101_records import CONV1, CONV3, NONE, OPERATIONS, CellStrings
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
-from .tasks import Task
+from .tasks import Task, TaskLike
 
 EXTRAS = 5  # slots of extra edges
 TASKS = {"cifar10": Task("image-classification", chance_score=10.0, num_classes=10, image_size=32, split="test")}
@@ -239,29 +239,34 @@ class NASBench101Space(CellStrings):
 
     # ------------------------------------------------------------------ costs
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def image_sizes(self, task: Task) -> tuple[int, int]:
+        return MODULES[-1][2], 1  # the poolings leave one pixel
+
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact: stem, 9 modules in 3 stacks of 128, 256 and 512 channels, and the classifier.
 
         The benchmark's numbers depend on the order of vertices where channels do not divide evenly; counted are those
         of its own order, which is the canonical one. A disconnected cell has no parameters.
         """
-        classes = self.task(task or "cifar10").num_classes
+        scale = self.task(task or "cifar10")
         masks, operations = unpack(self.keys(indices))
-        total = torch.full_like(masks[:, 0], 29 * STEM + (MODULES[-1][1] + 1) * classes)
+        total = torch.full_like(
+            masks[:, 0], (9 * scale.in_channels + 2) * STEM + (MODULES[-1][1] + 1) * scale.num_classes
+        )
         for inputs, outputs, _, alike in MODULES:
             weights, norms = module_costs(masks, operations, inputs, outputs)
             total += alike * (weights + norms)
         return total
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of convolutions and classifier, without biases and batch normalisation."""
         scale = self.task(task or "cifar10")
         masks, operations = unpack(self.keys(indices))
-        pixels = scale.image_size**2
-        total = torch.full_like(masks[:, 0], pixels * 27 * STEM + MODULES[-1][1] * scale.num_classes)
+        stem = 9 * scale.in_channels * STEM * scale.image_size**2
+        total = torch.full_like(masks[:, 0], stem + MODULES[-1][1] * scale.num_classes)
         for inputs, outputs, shrunk, alike in MODULES:
             weights, _ = module_costs(masks, operations, inputs, outputs)
-            total += alike * weights * (pixels // shrunk**2)
+            total += alike * weights * (scale.image_size // shrunk) ** 2
         return total
 
 

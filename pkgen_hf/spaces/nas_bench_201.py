@@ -19,7 +19,7 @@ from .literals import check_line
 from .parts import Choice, Slot
 from .registry import register_built_in
 from .strings import join_columns
-from .tasks import Task
+from .tasks import Task, TaskLike
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATIONS = (
@@ -29,6 +29,8 @@ OPERATIONS = (
     Choice("nor_conv_3x3", "convolution", kernel=3),
     Choice("avg_pool_3x3", "pooling", kernel=3, aggregation="mean"),
 )
+IMAGE_SIZES = 4, 4  # a residual block that halves an odd size cannot add its two branches
+STEM_WEIGHTS = 9 * 16  # for each channel of the image
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
 TASKS = {
     "cifar10": Task("image-classification", chance_score=10.0, num_classes=10, image_size=32),
@@ -141,6 +143,9 @@ class NASBench201Space(FourNodeCellSpace):
     def __init__(self) -> None:
         super().__init__("nas-bench-201", OPERATIONS, TASKS)
 
+    def image_sizes(self, task: Task) -> tuple[int, int]:
+        return IMAGE_SIZES
+
     def split_string(self, text: str) -> list[str]:
         try:
             match = _STRING.fullmatch(text) or _cell_within(text)
@@ -153,17 +158,18 @@ class NASBench201Space(FourNodeCellSpace):
     def join_names(self, names: np.ndarray) -> np.ndarray:
         return join_columns(names, ["|", "~0|+|", "~0|", "~1|+|", "~0|", "~1|"], "~2|")
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact: stem, 15 cells of widths 16, 32, 64, two residual blocks and the classifier."""
-        classes = self.task(task or "cifar10").num_classes
+        scale = self.task(task or "cifar10")
         conv3, conv1 = (indices == CONV3).sum(1), (indices == CONV1).sum(1)
-        return 73_306 + 65 * (classes - 10) + 243_040 * conv3 + 28_000 * conv1
+        fixed = 73_306 + 65 * (scale.num_classes - 10) + STEM_WEIGHTS * (scale.in_channels - 3)
+        return fixed + 243_040 * conv3 + 28_000 * conv1
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of convolutions and classifier (biases counted, as the benchmark does)."""
         scale = self.task(task or "cifar10")
         conv3, conv1 = (indices == CONV3).sum(1), (indices == CONV1).sum(1)
-        at_32 = 7_782_400 + 35_389_440 * conv3 + 3_932_160 * conv1
+        at_32 = 7_782_400 + 32**2 * STEM_WEIGHTS * (scale.in_channels - 3) + 35_389_440 * conv3 + 3_932_160 * conv1
         return at_32 * scale.image_size**2 // 32**2 + 65 * scale.num_classes
 
 

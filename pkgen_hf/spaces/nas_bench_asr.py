@@ -20,7 +20,7 @@ from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
-from .tasks import Task
+from .tasks import Task, TaskLike
 
 OPERATIONS = (
     Choice("linear", "linear"),
@@ -106,7 +106,7 @@ class NASBenchASRSpace(SearchSpace):
     def num_architectures(self) -> int:
         return self.count_by_enumeration()
 
-    def input_shape(self, task: str, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
+    def input_shape(self, task: TaskLike, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
         """Frames of speech, each with the features of a spectrum."""
         return (FRAMES, self.task(task).num_features)
 
@@ -200,7 +200,7 @@ class NASBenchASRSpace(SearchSpace):
         weights = torch.tensor([dense, 5 * grouped, 5 * grouped, 7 * grouped, 7 * grouped, 0], device=indices.device)
         return weights[self.canonical(indices)[:, OPERATION_SLOTS]].sum(1)
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact for the network of the canonical form; the recurrent layer has two vectors of biases."""
         data = self.task(task or "timit")
         used = (self.canonical(indices)[:, OPERATION_SLOTS] != ZERO).sum(1)
@@ -214,7 +214,7 @@ class NASBenchASRSpace(SearchSpace):
         recurrent = 4 * SCALE.units * (inputs + SCALE.units + 2)
         return total + recurrent + (SCALE.units + 1) * data.num_classes
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of convolutions, linear maps and the recurrent layer for `FRAMES` frames, three seconds."""
         data = self.task(task or "timit")
         total = torch.zeros_like(indices[:, 0])

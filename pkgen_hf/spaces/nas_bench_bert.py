@@ -23,7 +23,7 @@ from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
-from .tasks import Task
+from .tasks import Task, TaskLike
 
 OPERATIONS = (
     Choice("SA-SDP", "combination", aggregation="attention"),  # scores of attention are scaled dot products
@@ -121,7 +121,7 @@ class NASBenchBERTSpace(SearchSpace):
         kinds = len(HEADS) * (1 + len(FF_WIDTHS))
         return len(HIDDEN_SIZES) * sum(kinds**depth for depth in DEPTHS)
 
-    def input_shape(self, task: str, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
+    def input_shape(self, task: TaskLike, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
         """The tokens of one text: 128, or as many as there are ``positions``."""
         return (min(SEQUENCE_LENGTH, scale.get("positions", POSITIONS)),)
 
@@ -196,13 +196,13 @@ class NASBenchBERTSpace(SearchSpace):
             table[h, n, d, 1] = SEQUENCE_LENGTH * weights + 2 * SEQUENCE_LENGTH**2 * hidden
         return table
 
-    def _head(self, indices: torch.Tensor, task: str | None) -> tuple[torch.Tensor, torch.Tensor, int]:
+    def _head(self, indices: torch.Tensor, task: TaskLike | None) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Hidden sizes, weights of the two linear maps of the classifier, ``(batch,)`` each, and number of classes."""
         classes = self.task(task or "glue").num_classes
         hidden = torch.tensor(HIDDEN_SIZES, device=indices.device)[indices[:, 0]]
         return hidden, (hidden * hidden + classes * hidden) * (classes > 0), classes
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact: embeddings of tokens, positions and segments, layers, and the classifier of a task but ``glue``.
 
         For ``glue``, and without a task, they are those of the encoder alone, which the benchmark counts.
@@ -213,7 +213,7 @@ class NASBenchBERTSpace(SearchSpace):
         biases = (hidden + classes) * (classes > 0)
         return embeddings + projection + self._sum_layers(indices, 0) + head + biases
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of one text of 128 tokens: linear maps, attention, and the classifier of a task."""
         hidden, head, _ = self._head(indices, task)
         projection = SEQUENCE_LENGTH * EMBEDDING_SIZE * hidden * (hidden != EMBEDDING_SIZE)

@@ -22,7 +22,7 @@ from .benchmark import Origin, Package, bibtex
 from .literals import arguments, literal
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
-from .tasks import Task
+from .tasks import Task, TaskLike
 
 OPERATIONS = (
     Choice("gat", "graph-convolution", kernel=1, aggregation="attention"),
@@ -266,7 +266,7 @@ class NASBenchGraphSpace(SearchSpace):
     def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
         return (indices[:, self.operation_slots] != SKIP).any(1)
 
-    def _layers(self, indices: torch.Tensor, task: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _layers(self, indices: torch.Tensor, task: TaskLike) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """What the four nodes cost and how wide they are, in the canonical form, which the benchmark trained.
 
         Without a layer before the cell, the input and skip connections from it are as wide as the raw features.
@@ -278,7 +278,7 @@ class NASBenchGraphSpace(SearchSpace):
         rows = self.canonical(indices)
         operations = rows[:, self.operation_slots]
         links = torch.cat([torch.zeros_like(rows[:, :1]), rows[:, self.connection_slots]], dim=1)
-        scale = SCALES[task]
+        scale = SCALES[self.like(task)]
         widths = torch.full_like(rows[:, :1], scale.width if scale.pre else self.task(task).num_features)
         inputs = widths[:, :0]
         for node in NODES:
@@ -288,13 +288,15 @@ class NASBenchGraphSpace(SearchSpace):
         is_leaf = torch.stack([(links != node).all(1) for node in NODES], dim=1)
         return COSTS.to(rows.device)[operations], inputs, (widths[:, 1:] * is_leaf).sum(1)
 
-    def scale(self, task: str) -> dict[str, Any]:
-        return {"task": task}
+    def scale(self, task: TaskLike) -> dict[str, Any]:
+        data = self.task(task)
+        own = {} if task in self.tasks else {"num_features": data.num_features}
+        return {"task": self.like(task)} | own
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact, as the benchmark counts them: operations, a batch normalisation for each node, and linear layers."""
         task = task or "cora"
-        data, scale = self.task(task), SCALES[task]
+        data, scale = self.task(task), SCALES[self.like(task)]
         costs, inputs, leaves = self._layers(indices, task)
         maps, vectors, squares = costs[..., :3].unbind(-1)
         total = 2 * scale.width * len(NODES) + (scale.width * (maps * inputs + vectors + squares * scale.width)).sum(1)
@@ -304,16 +306,17 @@ class NASBenchGraphSpace(SearchSpace):
             return total + scale.width * (leaves + 1) + data.num_classes * (scale.width + 1)
         return total + data.num_classes * (leaves + 1)
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of one forward pass over the whole graph.
 
         Counted are linear maps, nodes x inputs x outputs each; messages, edges x hidden width for each graph
         convolution, and nodes x hidden width more where each node sends itself one (gat, gcn, gin); and the two dot
         products of attention, 2 x nodes x hidden width. Messages have the hidden width because features are mapped
-        before they are sent. Biases, normalisations, activations and attention's softmax are not counted.
+        before they are sent. Biases, normalisations, activations and attention's softmax are not counted. For a task
+        of the user's own the graph is as large as that of the first data set of its kind.
         """
         task = task or "cora"
-        data, scale = self.task(task), SCALES[task]
+        data, scale = self.task(task), SCALES[self.like(task)]
         costs, inputs, leaves = self._layers(indices, task)
         maps, along_edges, to_itself, products = costs[..., [0, 3, 4, 5]].unbind(-1)
         per_node = (scale.width * (maps * inputs + to_itself + products)).sum(1)

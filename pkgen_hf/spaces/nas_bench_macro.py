@@ -8,7 +8,7 @@ in a stage these stand are one, and were trained once: 3,969 networks.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 
@@ -16,7 +16,7 @@ from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
-from .tasks import Task
+from .tasks import Task, TaskLike
 
 BLOCKS = (
     Choice("0", "identity"),
@@ -57,7 +57,7 @@ def block_shapes(channels: int = STEM_WIDTH) -> list[tuple[int, int, int]]:
 
 def _block_costs(choice: Choice, inputs: int, outputs: int, stride: int, size: int) -> tuple[int, int]:
     """Parameters and multiply-adds of one block on maps of `size` x `size`."""
-    before, after = size**2, (size // stride) ** 2
+    before, after = size**2, (-(-size // stride)) ** 2
     if choice.kind == "identity":
         if stride == 1:
             return 0, 0
@@ -66,6 +66,20 @@ def _block_costs(choice: Choice, inputs: int, outputs: int, stride: int, size: i
     enter, spatial, leave = inputs * inner, choice.kernel**2 * inner, inner * outputs
     norms = 2 * (inner + inner + outputs)
     return enter + spatial + leave + norms, enter * before + (spatial + leave) * after
+
+
+@cache
+@constant
+def _costs_of_blocks(size: int) -> torch.Tensor:
+    """Parameters and multiply-adds of each choice in each block, on images of `size` x `size`.
+
+    ``LongTensor (slots, choices, 2)``
+    """
+    rows = []
+    for inputs, outputs, stride in block_shapes():
+        rows.append([_block_costs(choice, inputs, outputs, stride, size) for choice in BLOCKS])
+        size = -(-size // stride)
+    return torch.tensor(rows)
 
 
 class NASBenchMacroSpace(SearchSpace):
@@ -106,32 +120,24 @@ class NASBenchMacroSpace(SearchSpace):
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         return ["".join(map(str, row)) for row in indices.tolist()]
 
-    @cached_property
-    @constant
-    def _costs(self) -> torch.Tensor:
-        """Parameters and multiply-adds of each choice in each block, ``LongTensor (slots, choices, 2)``."""
-        size, rows = TASKS["cifar10"].image_size, []
-        for inputs, outputs, stride in block_shapes():
-            rows.append([_block_costs(choice, inputs, outputs, stride, size) for choice in BLOCKS])
-            size //= stride
-        return torch.tensor(rows)
-
-    def _sum_costs(self, indices: torch.Tensor, which: int) -> torch.Tensor:
-        costs = self._costs[..., which].to(indices.device)
+    def _sum_costs(self, indices: torch.Tensor, which: int, size: int) -> torch.Tensor:
+        costs = _costs_of_blocks(size)[..., which].to(indices.device)
         return costs.expand(len(indices), -1, -1).gather(2, indices[:, :, None])[..., 0].sum(1)
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact, equal to the benchmark's: stem, blocks, a last 1x1 convolution and the classifier."""
-        classes, width = self.task(task or "cifar10").num_classes, block_shapes()[-1][1]
-        stem, last = 27 * STEM_WIDTH + 2 * STEM_WIDTH, width * LAST_WIDTH + 2 * LAST_WIDTH
-        return stem + self._sum_costs(indices, 0) + last + classes * (LAST_WIDTH + 1)
+        scale, width = self.task(task or "cifar10"), block_shapes()[-1][1]
+        stem = (9 * scale.in_channels + 2) * STEM_WIDTH
+        last = width * LAST_WIDTH + 2 * LAST_WIDTH + scale.num_classes * (LAST_WIDTH + 1)
+        return stem + self._sum_costs(indices, 0, scale.image_size) + last
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of convolutions and classifier, equal to the benchmark's; its bias is not counted."""
         scale, width = self.task(task or "cifar10"), block_shapes()[-1][1]
-        last_size = scale.image_size // 2 ** len(STAGES)
-        stem, last = 27 * STEM_WIDTH * scale.image_size**2, width * LAST_WIDTH * last_size**2
-        return stem + self._sum_costs(indices, 1) + last + scale.num_classes * LAST_WIDTH
+        last_size = -(-scale.image_size // 2 ** len(STAGES))
+        stem = 9 * scale.in_channels * STEM_WIDTH * scale.image_size**2
+        last = width * LAST_WIDTH * last_size**2
+        return stem + self._sum_costs(indices, 1, scale.image_size) + last + scale.num_classes * LAST_WIDTH
 
 
 register_built_in(NASBenchMacroSpace())

@@ -39,7 +39,7 @@ from .nas_bench_nlp_recipes import (
 )
 from .parts import Choice, Graph, Slot
 from .registry import register_built_in
-from .tasks import Task
+from .tasks import Task, TaskLike
 
 OPERATIONS = (
     Choice("none", "identity"),  # the node is absent and passes on its first input
@@ -284,12 +284,12 @@ class NASBenchNLPSpace(SearchSpace):
             biases += is_linear.sum(1) * outputs
         return weights, biases
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact: words' vectors, which the decoder shares, its biases, and the linear maps of three layers."""
         weights, biases = self._weights(indices)
         return weights + biases + (EMBEDDING + 1) * self.task(task or "wikitext2").num_classes
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of one word: linear maps of three layers, and the decoder."""
         return self._weights(indices)[0] + EMBEDDING * self.task(task or "wikitext2").num_classes
 

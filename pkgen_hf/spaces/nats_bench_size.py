@@ -11,9 +11,10 @@ import torch
 
 from .base import SearchSpace
 from .benchmark import Origin
-from .nas_bench_201 import NATS, TASKS
+from .nas_bench_201 import IMAGE_SIZES, NATS, TASKS
 from .parts import Choice, Slot
 from .registry import register_built_in
+from .tasks import Task, TaskLike
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 WIDTHS = tuple(range(8, 65, 8))
@@ -41,6 +42,9 @@ class NATSSizeSpace(SearchSpace):
         slots = [Slot(name, "width", _CHOICES, reads=(i,), writes=i + 1) for i, name in enumerate(_NAMES)]
         super().__init__("nats-bench-size", slots, TASKS, null_choice=str(WIDTHS[0]))
 
+    def image_sizes(self, task: Task) -> tuple[int, int]:
+        return IMAGE_SIZES
+
     def split_string(self, text: str) -> list[str]:
         names = self._numbers(text) if set(text) & set("[(") else text.split(":")
         if len(names) != self.num_slots:
@@ -50,12 +54,13 @@ class NATSSizeSpace(SearchSpace):
     def to_strings(self, indices: torch.Tensor) -> list[str]:
         return [":".join(str(WIDTHS[index]) for index in row) for row in indices.tolist()]
 
-    def _costs(self, indices: torch.Tensor, task: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def _costs(self, indices: torch.Tensor, task: TaskLike) -> tuple[torch.Tensor, torch.Tensor]:
         """Parameters and multiply-adds, each ``LongTensor (batch,)``."""
         scale = self.task(task)
         widths = 8 * (indices + 1)
         inputs = widths[:, 0]
-        parameters, flops, size = 27 * inputs + 2 * inputs, 27 * inputs * scale.image_size**2, scale.image_size
+        size, stem = scale.image_size, 9 * scale.in_channels * inputs
+        parameters, flops = stem + 2 * inputs, stem * size**2
         for i, halves in enumerate(HALVES):
             outputs = widths[:, i]
             if halves:
@@ -73,11 +78,11 @@ class NATSSizeSpace(SearchSpace):
         head = scale.num_classes * (inputs + 1)
         return parameters + 2 * inputs + head, flops + head
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact, equal to those in the benchmark's records."""
         return self._costs(indices, task or "cifar10")[0]
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of convolutions and classifier (with its bias), equal to those in the benchmark's records."""
         return self._costs(indices, task or "cifar10")[1]
 

@@ -20,7 +20,7 @@ from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
-from .tasks import Task
+from .tasks import Task, TaskLike
 from .training import IMAGENET
 
 KERNELS = (3, 5, 7)
@@ -213,7 +213,7 @@ class OFAMobileNetV3Space(SearchSpace):
         costs = table.to(indices.device)[(*places, stages[..., 1::2], stages[..., 2::2])]
         return (costs * exists[..., None]).sum((1, 2))
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact, equal to the published ones, with scales and biases of normalisations."""
         classes = self.task(task or "imagenet1k").num_classes
         stem = 27 * STEM_WIDTH + 2 * STEM_WIDTH
@@ -221,7 +221,7 @@ class OFAMobileNetV3Space(SearchSpace):
         last = STAGES[-1].outputs * BEFORE_LAST + 2 * BEFORE_LAST + BEFORE_LAST * LAST_WIDTH
         return stem + first + self._sum_costs(self._costs, indices)[:, 0] + last + classes * (LAST_WIDTH + 1)
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of convolutions and classifier, equal to the published ones; normalisations count nothing."""
         scale = self.task(task or "imagenet1k")
         usual = scale.image_size == TASKS["imagenet1k"].image_size

@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from numbers import Integral
+from typing import Any, TypeAlias
 
-from ..errors import unknown
+from ..errors import shortened, unknown
 
 TASK_KINDS: dict[str, tuple[str, ...]] = {
     "image-classification": ("image", "classification"),
@@ -29,7 +30,10 @@ TASK_TRAITS = ("image", "graph", "sequence", "sound", "text", "classification", 
 
 @dataclass(frozen=True)
 class Task:
-    """A data set on which a space's architectures are measured.
+    """A data set: of a space, on which its architectures are measured, or of the user's own.
+
+    Wherever the name of a task is taken, a `Task` is, too: ``Task("image-classification", num_classes=18,
+    in_channels=1, image_size=16, name="addnist")`` has the prior of its kind, and costs and networks of its own shape.
 
     Parameters
     ----------
@@ -37,36 +41,68 @@ class Task:
         One of `TASK_KINDS`.
     chance_score
         Score of guessing (in percent, where scores are), as it follows from the task itself; a disconnected network
-        has it. The former name ``guess`` is accepted, with a warning.
+        has it. By default 100 / num_classes where classes are told apart, else 0. The former name ``guess`` is
+        accepted, with a warning.
     num_classes, image_size, num_features
-        The scale of networks for which costs are counted; pixels of images are 0 where there are none.
+        The scale of networks for which costs are counted: width of the output, pixels of the height and width of
+        images, and features of each node, frame or other example. Where it is 0, a task of the user's own takes the
+        number of the space's first data set of the kind.
     split
         The split whose scores may select architectures: ``"validation"``, or ``"test"`` where tables of the benchmark
         may have no other.
+    in_channels
+        Channels of images.
+    name
+        Of the data set. A space names those that it is made with.
 
     Raises
     ------
     ValueError
-        For an unknown kind or split, a chance score that is not finite, or a size below 0.
+        For an unknown kind or split, a chance score that is not finite, a size that is no whole number from 0, no
+        channels, classes to tell apart but no number of them or of the chance score, or a name that is not one line.
     """
 
     kind: str
-    chance_score: float
-    num_classes: int
+    chance_score: float = None  # type: ignore[assignment]  # a number once `__post_init__` has run
+    num_classes: int = 0
     image_size: int = 0
     num_features: int = 0
     split: str = "validation"
+    in_channels: int = 3
+    name: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in TASK_KINDS:
+        if not isinstance(self.kind, str) or self.kind not in TASK_KINDS:
             raise unknown("kind of task", self.kind, TASK_KINDS)
         if self.split not in ("validation", "test"):
             raise unknown("split", self.split, ("validation", "test"))
-        if not isinstance(self.chance_score, (int, float)) or not math.isfinite(self.chance_score):
-            raise ValueError(f"the score of guessing must be a finite number, got {self.chance_score}")
-        for field in ("num_classes", "image_size", "num_features"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} of a task cannot be below 0, got {getattr(self, field)}")
+        for field, least in (("num_classes", 0), ("image_size", 0), ("num_features", 0), ("in_channels", 1)):
+            object.__setattr__(self, field, _whole(field, getattr(self, field), least))
+        if not isinstance(self.name, str) or not self.name.isprintable():
+            raise ValueError(f"the name of a task must be text on one line, got {shortened(self.name)}")
+        if self.chance_score is None:
+            object.__setattr__(self, "chance_score", self._chance())
+        chance = self.chance_score
+        if isinstance(chance, bool) or not isinstance(chance, (int, float)) or not math.isfinite(chance):
+            raise ValueError(f"the score of guessing must be a finite number, got {shortened(chance)}")
+
+    def _chance(self) -> float:
+        """Percent of guesses that are right, where classes are told apart; else 0."""
+        if "classification" not in TASK_KINDS[self.kind]:
+            return 0.0
+        if not self.num_classes:
+            raise ValueError(f"a task of {self.kind} needs num_classes, from 1, or a chance_score")
+        return 100 / self.num_classes
+
+    @property
+    def shape(self) -> tuple[str, int, int, int, int]:
+        """Kind, classes, pixels, features and channels: all that generation and costs depend on."""
+        return self.kind, self.num_classes, self.image_size, self.num_features, self.in_channels
+
+    @property
+    def label(self) -> str:
+        """Kind and name in one line, such as ``"image-classification/addnist"``; the kind alone without a name."""
+        return f"{self.kind}/{self.name}" if self.name else self.kind
 
     @property
     def guess(self) -> float:
@@ -91,3 +127,17 @@ def _accept_guess(init: Callable[..., None]) -> Callable[..., None]:
 
 
 Task.__init__ = _accept_guess(Task.__init__)  # type: ignore[method-assign]
+
+TaskLike: TypeAlias = str | Task  # a data set of a space, a kind of task (or the label of a task), or a task itself
+
+
+def kind_of(text: str) -> str | None:
+    """The kind of task that a text names: it is one, or the label of a task; None otherwise."""
+    kind = text.partition("/")[0]
+    return kind if kind in TASK_KINDS else None
+
+
+def _whole(field: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{field} of a task must be a whole number from {least}, got {shortened(value)}")
+    return int(value)

@@ -22,7 +22,7 @@ from .benchmark import Origin, bibtex
 from .nas_bench_201 import FourNodeCellSpace
 from .parts import Choice, Slot
 from .registry import register_built_in
-from .tasks import Task
+from .tasks import Task, TaskLike
 
 OPERATIONS = (
     Choice("none", "zero"),
@@ -117,7 +117,7 @@ def decoder_layers(kind: str, inputs: int, doublings: int, outputs: int) -> list
 
 def _decoder_costs(kind: str, inputs: int, doublings: int, outputs: int, size: int) -> list[int]:
     """Parameters and multiply-adds of a decoder to images of `size` x `size`; every layer but the last has a norm."""
-    parameters, flops, size = 0, 0, size >> doublings
+    parameters, flops, size = 0, 0, -(-size >> doublings)
     layers = decoder_layers(kind, inputs, doublings, outputs)
     for i, (before, after, doubles) in enumerate(layers):
         parameters += 9 * before * after + (3 if i < len(layers) - 1 else 1) * after
@@ -126,12 +126,12 @@ def _decoder_costs(kind: str, inputs: int, doublings: int, outputs: int, size: i
     return [parameters, flops]
 
 
-def _stem_costs(size: int, device: torch.device) -> torch.Tensor:
+def _stem_costs(size: int, in_channels: int, device: torch.device) -> torch.Tensor:
     """Parameters and multiply-adds on images of `size` x `size`."""
     half = STEM_WIDTH // 2
-    first, second = 27 * half, 9 * half * STEM_WIDTH
+    first, second = 9 * in_channels * half, 9 * half * STEM_WIDTH
     return torch.tensor(
-        [first + second + 2 * (half + STEM_WIDTH), (size // 2) ** 2 * first + (size // 4) ** 2 * second],
+        [first + second + 2 * (half + STEM_WIDTH), (-(-size // 2)) ** 2 * first + (-(-size // 4)) ** 2 * second],
         device=device,
     )
 
@@ -149,12 +149,14 @@ class TransNASSpace(SearchSpace):
         """
         raise NotImplementedError
 
-    def _costs(self, indices: torch.Tensor, name: str) -> torch.Tensor:
+    def _costs(self, indices: torch.Tensor, which: TaskLike) -> torch.Tensor:
         """Parameters and multiply-adds of whole networks, ``LongTensor (batch, 2)``."""
-        task = self.task(name)
-        images, size = (TILES, TILE_SIZE) if name == "jigsaw" else (1, task.image_size)
+        task = self.task(which)
+        images, size = (TILES, TILE_SIZE) if self.like(which) == "jigsaw" else (1, task.image_size)
         encoder, width, halvings = self._encoder(indices, size)
-        total = (encoder + _stem_costs(size, indices.device)) * torch.tensor([1, images], device=indices.device)
+        total = (encoder + _stem_costs(size, task.in_channels, indices.device)) * torch.tensor(
+            [1, images], device=indices.device
+        )
         if not task.kind.startswith(("image-segmentation", "dense")):
             return total + torch.stack([images * width + 1, images * width], dim=1) * task.num_classes
         # A decoder's costs are linear in the width of what it reads; a table has them for widths 0 and 1.
@@ -165,16 +167,16 @@ class TransNASSpace(SearchSpace):
         without, with_one = table[halvings.clamp(max=4)].unbind(1)
         return total + without + width[:, None] * (with_one - without)
 
-    def scale(self, task: str) -> dict[str, Any]:
-        return {"task": task}
+    def scale(self, task: TaskLike) -> dict[str, Any]:
+        return {"task": self.like(task)}
 
-    def input_shape(self, task: str, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
+    def input_shape(self, task: TaskLike, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
         """An image, or the tiles of a puzzle, each an image of its own."""
-        if task == "jigsaw":
-            return (TILES, *super().input_shape(task, image_size or TILE_SIZE))
-        return super().input_shape(task, image_size)
+        if self.like(task) == "jigsaw":
+            return (TILES, *super().input_shape(task, image_size or TILE_SIZE, **scale))
+        return super().input_shape(task, image_size, **scale)
 
-    def parameters(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Encoder and the task's head or decoder, as the published code builds them; without a discriminator.
 
         Equal to those of the networks that `pkgen_hf.networks.transnas_bench_101` builds. Not confirmed against the
@@ -182,7 +184,7 @@ class TransNASSpace(SearchSpace):
         """
         return self._costs(indices, task or "class_scene")[:, 0]
 
-    def flops(self, indices: torch.Tensor, task: str | None = None) -> torch.Tensor:
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of convolutions and linear layers, without biases, for one image of the task's size.
 
         One puzzle is 9 tiles of 64 x 64 pixels. Not confirmed against the benchmark's own numbers, which are for
@@ -195,7 +197,7 @@ def _edge_costs(edge: int, number: int, size: int) -> list[int]:
     """Parameters and multiply-adds of an operation on one edge, in all ten cells; `size` is the stem's output's."""
     parameters = flops = 0
     for inputs, outputs, stride in cell_shapes():
-        size //= stride
+        size = -(-size // stride)
         reads_input = edge in (0, 1, 3)  # such edges change the shape where the cell does
         is_plain = stride == 1 or not reads_input
         if number == 0 or (number == 1 and is_plain):
@@ -230,7 +232,7 @@ class TransNASMicroSpace(TransNASSpace, FourNodeCellSpace):
 
     def _encoder(self, indices: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         table = torch.tensor(
-            [[_edge_costs(edge, number, size // 4) for number in range(4)] for edge in range(6)],
+            [[_edge_costs(edge, number, -(-size // 4)) for number in range(4)] for edge in range(6)],
             device=indices.device,
         )
         costs = table[torch.arange(6, device=indices.device), indices].sum(1)
@@ -292,7 +294,7 @@ class TransNASMacroSpace(TransNASSpace):
         halves = ((indices == 2) | (indices == 3)).long()
         outputs = STEM_WIDTH << widens.cumsum(1)
         inputs = outputs >> widens
-        sizes = (size // 4 >> halves.cumsum(1)).clamp(min=1)
+        sizes = -(-size // (4 << halves.cumsum(1)))
         # Two blocks of two 3x3 convolutions; the first has a 1x1 convolution beside it where it changes the shape.
         changes = ((widens + halves) > 0).long()
         weights = 9 * outputs * (inputs + 3 * outputs) + changes * inputs * outputs
