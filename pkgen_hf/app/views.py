@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ..budgets import Budget
+from ..drawing.per_layer import describe
 from ..drawing.texts import label, short_name
 from ..priors.prior import Prior
 from ..requests.answer import GenerationAnswer
@@ -70,9 +71,9 @@ def figures(answer: GenerationAnswer, pictures: Sequence[str]) -> str:
     """The pictures side by side; what would be too small to read on a phone scrolls within its frame."""
     sizes = [_size(picture) for picture in pictures]
     parts = []
-    for record, title, picture, (width, height) in zip(answer.records, answer.titles(), pictures, sizes, strict=True):
-        rank = record["rank"]
-        alternative = f"Drawing of architecture {rank}: {record['architecture']}"
+    drawn = zip(answer.architectures, answer.titles(), pictures, sizes, strict=True)
+    for rank, (architecture, title, picture, (width, height)) in enumerate(drawn, 1):
+        alternative = f"Drawing of architecture {rank}: {describe(architecture)}"
         source = "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode()
         kind = frame = ""
         if width > WIDE:

@@ -12,11 +12,15 @@ from .texts import LINE, TEXT_SIZE, text_width
 RADIUS = 0.28  # of a plain node
 HEAD = 0.13  # length of an arrow's head
 TEXT = "text"  # the kind of a box that is nothing but its text
+BAR = "bar"  # the kind of a box that is filled with its colour and has no text
 
 
 @dataclass
 class Box:
-    """A node, or the label of an edge. One with an operation has its `kind`; a plain one is round."""
+    """A node, the label of an edge, or a bar. One with an operation has its `kind`; a plain one is round.
+
+    The text of an `upright` one reads from the bottom up. A bar has a `hue`, and a `shade` from 0, white, to 1.
+    """
 
     text: str
     kind: str = ""
@@ -25,6 +29,9 @@ class Box:
     x: float = 0.0
     y: float = 0.0
     faint: bool = False
+    upright: bool = False
+    hue: str = ""
+    shade: float = 1.0
 
     def border(self, angle: float) -> np.ndarray:
         """The point of the border in the direction `angle`."""

@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 
 from ..spaces import SearchSpace
 from .page import INK, new_page, picture_path, save, write
+from .per_layer import Decision, PerLayer, per_layer
 from .texts import LINE, TEXT_SIZE, TITLE_SIZE, fit, label, narrow, short_name, text_width
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ CELL_HEIGHT = 0.34
 WIDEST = 16.0  # a line of blocks
 MOST_SLOTS = 40  # that are shown: more make a page that no screen shows
 MOST_COLUMNS = 24  # of a block, so that it fits on a line
+MOST_LAYERS = 36  # of a block of layers, whose columns are narrower
+COLUMN, LAYER_COLUMN = 0.6, 0.42  # width of a column at least
 TITLE_GAP, LINE_GAP = 0.4, 0.2  # below the name of a panel, and between lines of blocks
 SIDE_BY_SIDE = 8.0  # panels narrower than this stand side by side
 
@@ -62,21 +65,29 @@ def draw_prior(prior: PriorLike, path: str | Path) -> Path:
 
     Slots share a block of the heat maps where the choices of one are among those of the other. What was not measured
     is grey, and blocks without any measured contribution are left out. Of a space with many slots, the 40 whose
-    contributions (or else frequencies) differ most are shown, and a note says so. `path`, what is returned and what
-    is raised are as for `pkgen_hf.drawing.pictures.draw`.
+    contributions (or else frequencies) differ most are shown, and a note says so. In a space of many layers each kind
+    of decision has its block, with a column for each layer; below the number of a layer stands in how many of the
+    good architectures it exists, and layers that exist in none are left out. `path`, what is returned and what is
+    raised are as for `pkgen_hf.drawing.pictures.draw`.
     """
     path = picture_path(path)
-    space = prior.space
+    space, form = prior.space, per_layer(prior.space)
     contributions = prior.contributions.detach().cpu().double().numpy()
     frequencies = 100 * prior.frequencies.detach().cpu().double().numpy()
-    shown = _slots_to_show(contributions, frequencies * space.sizes.numpy()[:, None])
-    panels = _panels(space, shown, contributions, frequencies)
+    existence = _existence(space, frequencies / 100)
+    if form:
+        shown = existence.nonzero()[0].tolist()
+        blocks = list(_blocks_of_layers(space, form, existence))
+    else:
+        shown = _slots_to_show(contributions, frequencies * space.sizes.numpy()[:, None])
+        blocks = list(_blocks(space, shown))
+    panels = _panels(blocks, shown, contributions, frequencies)
     width = 0.2 + max(panel.width for panel in panels)
     heights = [panel.height for panel in panels]
     beside = width < SIDE_BY_SIDE
     page = np.array([(2 if beside else 1) * width + 0.2, max(heights) if beside else sum(heights)])
     text = f"{space.name}, {prior.task or 'all tasks'}, evidence: {prior.evidence}"
-    if len(shown) < space.num_slots:
+    if not form and len(shown) < space.num_slots:
         text += f"; {len(shown)} of {space.num_slots} slots, those whose choices matter most"
     title, size = fit(text, page[0] - 0.4, TITLE_SIZE + 1)
     above = 0.3 + size * LINE * len(title.splitlines())
@@ -97,6 +108,16 @@ def _slots_to_show(contributions: np.ndarray, ratios: np.ndarray) -> list[int]:
     return sorted(order[:MOST_SLOTS].tolist())
 
 
+def _existence(space: SearchSpace, frequencies: np.ndarray) -> np.ndarray:
+    """Share of the good architectures in which each slot has an effect, ``(slots,)``, as if slots were independent."""
+    shares = np.ones(space.num_slots)
+    activating, controlling = space.activating_choices.numpy(), space.controlling_slots.tolist()
+    for s, other in enumerate(controlling):
+        if other >= 0:  # an earlier slot
+            shares[s] = shares[other] * frequencies[other][activating[s]].sum()
+    return np.where(shares < 0.0005, 0.0, shares)
+
+
 # ---------------------------------------------------------------------- panels and their blocks
 
 
@@ -104,13 +125,15 @@ def _slots_to_show(contributions: np.ndarray, ratios: np.ndarray) -> list[int]:
 class _Block:
     """Slots (columns) whose choices are among `names` (rows).
 
-    `choices` are the numbers of the choices, ``(rows, columns)``, -1 where a slot has no such choice.
+    `choices` are the numbers of the choices, ``(rows, columns)``, -1 where a slot has no such choice. A block of
+    layers has a title, such as "heads by layer", and narrow columns.
     """
 
     names: list[str]
     slots: list[int]
     labels: list[str]
     choices: np.ndarray
+    title: str = ""
 
     @property
     def names_width(self) -> float:
@@ -118,17 +141,19 @@ class _Block:
 
     @property
     def labels_height(self) -> float:
-        return 0.1 + TEXT_SIZE * LINE * max(len(text.splitlines()) for text in self.labels)
+        lines = max(len(text.splitlines()) for text in self.labels) + bool(self.title)
+        return 0.1 + TEXT_SIZE * LINE * lines
 
     @property
     def cells(self) -> np.ndarray:
         """Width and height of the heat map alone."""
-        step = max(0.6, *(0.1 + text_width(text) for text in self.labels))
+        least = LAYER_COLUMN if self.title else COLUMN
+        step = max(least, *(0.1 + text_width(text) for text in self.labels))
         return np.array([step * len(self.slots), CELL_HEIGHT * len(self.names)])
 
     @property
     def width(self) -> float:
-        return self.names_width + self.cells[0]
+        return self.names_width + max(self.cells[0], text_width(self.title) if self.title else 0.0)
 
     @property
     def height(self) -> float:
@@ -156,10 +181,9 @@ class _Panel:
 
 
 def _panels(
-    space: SearchSpace, shown: list[int], contributions: np.ndarray, frequencies: np.ndarray
+    blocks: list[_Block], shown: list[int], contributions: np.ndarray, frequencies: np.ndarray
 ) -> tuple[_Panel, _Panel]:
     bound, most = (abs(v[shown][np.isfinite(v[shown])]).max(initial=0) or 1.0 for v in (contributions, frequencies))
-    blocks = list(_blocks(space, shown))
     measured = [block for block in blocks if np.isfinite(contributions[block.slots]).any()]
     return (
         _Panel(
@@ -200,6 +224,30 @@ def _blocks(space: SearchSpace, shown: list[int]) -> Iterator[_Block]:
             yield _Block(rows, part, labels, np.array(choices))
 
 
+def _blocks_of_layers(space: SearchSpace, form: PerLayer, existence: np.ndarray) -> Iterator[_Block]:
+    """Blocks of the decisions for the whole network, then one for each decision about layers."""
+    yield from _blocks(space, [s for s in (*form.shared, *form.depths) if existence[s]])
+    for decision in form.decisions:
+        layers = [layer for layer, s in sorted(decision.slots.items()) if existence[s]]
+        for first in range(0, len(layers), MOST_LAYERS):
+            yield _block_of_layers(space, form, decision, layers[first : first + MOST_LAYERS], existence)
+
+
+def _block_of_layers(
+    space: SearchSpace, form: PerLayer, decision: Decision, layers: list[int], existence: np.ndarray
+) -> _Block:
+    slots = [decision.slots[layer] for layer in layers]
+    index = [space.choice_index[s] for s in slots]
+    choices = [[names.get(choice, -1) for names in index] for choice in decision.texts]
+    has_stages = any(form.stages)
+    labels = []
+    for layer, s in zip(layers, slots, strict=True):
+        number = f"{form.stages[layer] + 1}.{form.numbers[layer]}" if has_stages else form.numbers[layer]
+        labels.append(number if existence[s] > 0.9995 else f"{number}\n{100 * existence[s]:.0f} %")
+    title = f"{decision.name} by {form.stage_name + ' and ' if has_stages else ''}{form.layer_name}"
+    return _Block(list(decision.texts.values()), slots, labels, np.array(choices), title)
+
+
 def _lines(blocks: list[_Block]) -> list[list[_Block]]:
     """Blocks in lines no wider than a page, as far as one block fits."""
     lines: list[list[_Block]] = []
@@ -224,6 +272,9 @@ def _paint(figure: Figure, panel: _Panel, corner: np.ndarray, page: np.ndarray) 
         for block in line:
             bottom = left + block.names_width, top - head - block.cells[1]
             axes = figure.add_axes((*(bottom / page), *(block.cells / page)))
+            if block.title:
+                above = (top - head + block.labels_height) / page[1]
+                write(figure, bottom[0] / page[0], above, block.title, TEXT_SIZE, ha="left")
             _paint_block(axes, panel, block)
             left += block.width
         top -= LINE_GAP + max(block.height for block in line)

@@ -1,7 +1,8 @@
 """From an architecture to its diagram.
 
-`lay_out` reads an architecture's parts from `SearchSpace.graphs`, or else from its slots: operations in a chain, on
-edges, or on nodes that choose what they read. What has none of these forms becomes a table of slots and choices.
+`lay_out` reads an architecture's parts from `SearchSpace.graphs`, or else from its slots: many layers that repeat the
+same decisions, operations in a chain, on edges, or on nodes that choose what they read. What has none of these forms
+becomes a table of slots and choices. Slots without effect are left out.
 `pkgen_hf.drawing.pictures` paints the result.
 """
 
@@ -11,11 +12,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from ..spaces import Choice, Slot
 from ..spaces.protocols import ArchitectureLike
 from .arrangements import as_tree, in_layers, on_line, with_labels
+from .bars import as_bars
 from .diagram import Box, Diagram, Edge, framed, heading
+from .per_layer import per_layer
 from .texts import label, short_name, text_width
 
 PLEASANT = 1.5  # width over height of a picture
@@ -34,8 +38,12 @@ def lay_out(architecture: ArchitectureLike) -> Diagram:
             parts.append((nodes, edges))
         drawn = [[in_layers(*with_labels(*part), upright) for part in parts] for upright in (False, True)]
         return min((_stack(some, [graph.title for graph in graphs]) for some in drawn), key=_distance_from_pleasant)
-    chosen = [(slot, slot.choices[k]) for slot, k in zip(space.slots, architecture.indices, strict=True)]
-    cells = sorted({slot.cell for slot in space.slots})
+    if form := per_layer(space):
+        return as_bars(architecture, form)
+    active = space.active_slots(torch.tensor([architecture.indices], device="cpu"))[0].tolist()
+    pairs = zip(space.slots, architecture.indices, active, strict=True)
+    chosen = [(slot, slot.choices[k]) for slot, k, has_effect in pairs if has_effect]
+    cells = sorted({slot.cell for slot, _ in chosen})
     diagrams = [_from_slots([item for item in chosen if item[0].cell == cell]) for cell in cells]
     return _stack(diagrams, [f"cell {cell + 1}" if len(cells) > 1 else "" for cell in cells])
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon, Rectangle
 from matplotlib.path import Path as Outline
 
 from ..spaces.protocols import ArchitectureLike
-from .diagram import HEAD, TEXT, Box, Diagram, Edge
+from .diagram import BAR, HEAD, TEXT, Box, Diagram, Edge
 from .layout import lay_out
 from .page import FAINT, INK, PLAIN, new_page, picture_path, save, write
 from .texts import LINE, TEXT_SIZE, fit
@@ -160,7 +160,7 @@ def _paint(axes: Axes, diagram: Diagram, shift: np.ndarray) -> None:
     for edge in diagram.edges:
         _paint_edge(axes, edge, shift)
     for box in diagram.boxes:
-        if box.text:
+        if box.text or box.kind == BAR:
             _paint_box(axes, box, shift)
 
 
@@ -183,8 +183,12 @@ def _paint_box(axes: Axes, box: Box, shift: np.ndarray) -> None:
     if box.kind == TEXT:
         write(axes, x, y, box.text, TEXT_SIZE, va="center_baseline")
         return
+    if box.kind == BAR:
+        corner = x - box.width / 2, y - box.height / 2
+        axes.add_patch(Rectangle(corner, box.width, box.height, color=_tint(box.hue, box.shade), linewidth=0))
+        return
     colour, dashes = STYLES[box.kind]
-    tint = tuple(1 - 0.18 * (1 - part) for part in to_rgb(colour)) if box.kind else "white"
+    tint = _tint(colour, 0.18) if box.kind else "white"
     style: dict[str, Any] = dict(fc=tint, ec=FAINT if box.faint else colour, ls=dashes, lw=1.4, zorder=4)
     if not box.kind and box.width == box.height:
         axes.add_patch(Circle((x, y), box.width / 2, **style))
@@ -193,5 +197,10 @@ def _paint_box(axes: Axes, box: Box, shift: np.ndarray) -> None:
         radius = 0.07 if box.kind else min(0.2, box.height / 2, box.width / 2)
         rounding = f"round,pad=0,rounding_size={radius}"
         axes.add_patch(FancyBboxPatch(corner, box.width, box.height, boxstyle=rounding, **style))
-    at = "center" if "\n" in box.text else "center_baseline"
-    write(axes, x, y, box.text, TEXT_SIZE, FAINT if box.faint else INK, va=at)
+    at = "center" if "\n" in box.text or box.upright else "center_baseline"
+    write(axes, x, y, box.text, TEXT_SIZE, FAINT if box.faint else INK, va=at, rotation=90 if box.upright else 0)
+
+
+def _tint(colour: str, share: float) -> tuple[float, ...]:
+    """`share` of a colour in white."""
+    return tuple(1 - share * (1 - part) for part in to_rgb(colour))
