@@ -53,8 +53,11 @@ def as_bars(architecture: ArchitectureLike, form: PerLayer) -> Diagram:
                 x, text, size = at[0], decision.texts[choice], (width - BETWEEN, height)
                 boxes.append(Box(text, kind, *size, x, y + height / 2, upright=decision in upright))
     boxes += _numbers(form, chosen, lefts, width, y - 0.04)
-    room = Box("", "", every[-1] + width, 0.0, (every[-1] + width) / 2, boxes[-1].y - 0.15)
-    return Diagram([*boxes, room], [])
+    right, bottom = every[-1] + width, boxes[-1].y - 0.15
+    room = [Box("", "", right, 0.0, right / 2, bottom)]
+    if not chosen.shared:
+        room.append(Box("", "", right, 0.0, right / 2, 0.0))  # however low the bars of the first row are
+    return Diagram([*boxes, *room], [])
 
 
 def _stands_upright(form: PerLayer) -> list[Decision]:
@@ -110,7 +113,7 @@ def _bar(decision: Decision, choice: str, hue: str, at: tuple[float, float], wid
     height = max(0.02, ROW * values[choice] / (largest or 1))
     shade = 0.45 + 0.55 * (values[choice] - smallest) / ((largest - smallest) or 1)
     number = heading(decision.texts[choice])
-    number.x, number.y = x, y + height + number.height / 2 + 0.03
+    number.x, number.y = x, y + height + number.height / 2 + 0.035
     return [Box("", BAR, width, height, x, y + height / 2, hue=hue, shade=shade), number]
 
 

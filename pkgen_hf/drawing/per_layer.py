@@ -72,8 +72,8 @@ def per_layer(space: SearchSpace) -> PerLayer | None:
 
     Layers form a chain, each reads the one before, and they are too many for boxes or some do not always exist.
     """
-    families = _families(space.slots)
-    number = max(map(len, families))
+    families = _families(space)
+    number = max(map(len, families), default=0)
     if number < 2 or not (space.is_conditional or number > MOST_BOXES):
         return None
     columns: dict[tuple[int, int], int] = {}
@@ -88,11 +88,18 @@ def per_layer(space: SearchSpace) -> PerLayer | None:
     return PerLayer(decisions, shared, depths, _stages(space, rows, number), *names[0][1:])
 
 
-def _families(slots: Sequence[Slot]) -> list[list[int]]:
-    """Slots of the same kind and of the same name but for its numbers, in one place of each node."""
+def _families(space: SearchSpace) -> list[list[int]]:
+    """Slots of the same kind and of the same name but for its numbers, in one place of each node.
+
+    Slots that never have an effect are left out.
+    """
     families: dict[tuple[str, str, int], list[int]] = {}
     places: Counter[tuple[int, int, str, str]] = Counter()
-    for s, slot in enumerate(slots):
+    never = {slot.name for slot in space.slots if slot.active_if is not None and not slot.active_if[1]}
+    for s, slot in enumerate(space.slots):
+        if slot.name in never or (slot.active_if is not None and slot.active_if[0] in never):
+            never.add(slot.name)
+            continue
         form = re.sub(r"\d+", "#", slot.name)
         node = slot.cell, slot.writes, slot.kind, form
         families.setdefault((slot.kind, form, places[node]), []).append(s)

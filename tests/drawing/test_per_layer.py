@@ -169,6 +169,19 @@ def test_the_form_follows_from_the_slots() -> None:
     assert [SPACES["stages"].slots[s].name for s in form.depths] == [f"stage {k} depth" for k in (1, 2, 3)]
 
 
+def test_decisions_that_never_have_an_effect_are_not_shown() -> None:
+    slots = []
+    for layer in range(3):
+        name, place = f"layer {layer + 1}", ((layer,), layer + 1)
+        slots += [
+            Slot(f"{name} width", "width", sizes(2, 4), *place),
+            Slot(f"{name} operation", "operation", OPERATIONS, *place, active_if=(f"{name} width", ())),
+            Slot(f"{name} norm", "gate", sizes(0, 1), *place, active_if=(f"{name} operation", ("attention",))),
+        ]
+    form = per_layer(SearchSpace("widths", slots, {}, "2"))
+    assert form is not None and [decision.name for decision in form.decisions] == ["width"]
+
+
 def test_other_forms_stay_as_they_are() -> None:
     for name in list_spaces():
         if not get_space(name).is_conditional:
