@@ -160,6 +160,8 @@ class Sampler:
     def _round(self, streams: torch.Tensor, found: SampleSet) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples of a batch, and which are valid and within the limits; the steering learns from their costs."""
         samples = self.batches.sample(streams, self.streams)
+        if self.space.is_conditional:  # nobody should see what stands in slots without effect
+            samples = self.space.canonical(samples)
         valid = self.space.is_valid(samples)
         found.num_raw, found.num_valid = found.num_raw + len(samples), found.num_valid + int(valid.sum())
         if not self.limits:

@@ -156,6 +156,8 @@ def test_pipeline_returns_no_architecture_twice_under_a_limit() -> None:
     pipe.set_progress_bar_config(disable=True)
     out = pipe(SPACE, prior=Prior.absent(SPACE), num_architectures=50, generator=seeded(), max_parameters=200)
     assert len({str(architecture.canonical()) for architecture in out.architectures}) == 50
+    rows = torch.cat([architecture.rows for architecture in out.architectures])
+    assert torch.equal(rows, SPACE.canonical(rows))
     assert all(int(SPACE.parameters(architecture.rows)) <= 200 for architecture in out.architectures)
 
 
