@@ -139,12 +139,20 @@ class _Block(nn.Module):
         self.expand = nn.Linear(width, 4 * width)
         self.contract = nn.Linear(4 * width, width)
 
-    def forward(self, hidden: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, bias: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Hidden states after the block, ``FloatTensor (batch, slots, width)``.
+
+        `bias` is ``(heads, slots, slots)``; `mask`, ``(batch, 1, 1, slots)``, is minus infinity for slots that no slot
+        attends to, else 0.
+        """
         batch, slots, width = hidden.shape
         mixed = self.query_key_value(self.norm_attention(hidden))
         query, key, value = mixed.view(batch, slots, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         # written out: with so few slots two to three times as fast on a CPU as the fused kernels with a bias
-        weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2) + bias
+        weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        weights += bias
+        if mask is not None:
+            weights += mask
         attended = weights.softmax(-1) @ value
         hidden = hidden + self.project(attended.transpose(1, 2).reshape(batch, slots, width))
         return hidden + self.contract(F.relu(self.expand(self.norm_mlp(hidden))))
@@ -285,10 +293,11 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         angles = timestep.reshape(-1, 1) * frequencies
         time = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype))
         hidden = hidden + (time + encoded.task[group])[:, None]
+        mask = None
+        if active is not None:
+            mask = torch.zeros_like(active, dtype=hidden.dtype).masked_fill(~active, -torch.inf)[:, None, None]
         for block, bias in zip(self.blocks, encoded.attention, strict=True):
-            if active is not None:
-                bias = bias.masked_fill(~active[:, None, None], -torch.inf)
-            hidden = block(hidden, bias)
+            hidden = block(hidden, bias, mask)
         return self.norm(hidden)
 
     def forward(
