@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .benchmarks.sources import load_benchmark
     from .modeling_denoiser import ArchitectureDenoiser
     from .modeling_network import PKGenNetworkConfig, PKGenNetworkForImageClassification
+    from .modeling_text_network import PKGenNetworkForCausalLM, PKGenTextConfig
     from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
     from .priors.prior import Prior
     from .proposals.proposer import Proposer
@@ -32,9 +33,11 @@ __all__ = [
     "Choice",
     "Cost",
     "PKGenNetworkConfig",
+    "PKGenNetworkForCausalLM",
     "PKGenNetworkForImageClassification",
     "PKGenPipeline",
     "PKGenPipelineOutput",
+    "PKGenTextConfig",
     "Prior",
     "PriorDiscreteScheduler",
     "Proposer",
@@ -55,9 +58,11 @@ _MODULES = {
     "Choice": "spaces",
     "Cost": "architecture",
     "PKGenNetworkConfig": "modeling_network",
+    "PKGenNetworkForCausalLM": "modeling_text_network",
     "PKGenNetworkForImageClassification": "modeling_network",
     "PKGenPipeline": "pipeline_pkgen",
     "PKGenPipelineOutput": "pipeline_pkgen",
+    "PKGenTextConfig": "modeling_text_network",
     "Prior": "priors.prior",
     "PriorDiscreteScheduler": "scheduling_prior_discrete",
     "Proposer": "proposals.proposer",
@@ -99,5 +104,5 @@ def __dir__() -> list[str]:
 AfterImport(
     "transformers.models.auto.configuration_auto",
     ("transformers", "diffusers", __name__),
-    lambda: importlib.import_module(f"{__name__}.modeling_network"),
+    lambda: [importlib.import_module(f"{__name__}.{name}") for name in ("modeling_network", "modeling_text_network")],
 ).install()

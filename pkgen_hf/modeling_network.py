@@ -7,17 +7,15 @@ Importing this module registers both classes and an image processor, so that ``A
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PretrainedConfig
-from transformers import PreTrainedModel as _PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 try:  # transformers 5 keeps the processor that needs no torchvision under a name of its own
@@ -27,11 +25,9 @@ except ImportError:
 
 from .architecture import Architecture
 from .errors import shortened, unknown
-from .files import read_json, replace_folder, user_path
-from .hub.loading import check_files, weight_patterns
+from .files import read_json
+from .network_folder import PKGenNetworkModel
 from .networks import planner_of
-from .publishing.cards import may_write_card, network_card, write_card
-from .publishing.push import UPLOAD_OPTIONS, plan, push, upload_options
 from .spaces import DEFAULT_SPACE, get_space, list_spaces
 
 MODEL_TYPE = "pkgen-network"
@@ -107,14 +103,13 @@ def _check_config(architecture: Any, scale: Any, image_size: Any, others: dict[s
         raise ValueError(f"id2label must hold a name for each number of a class, got {shortened(labels)}")
 
 
-class PKGenNetworkForImageClassification(_PreTrainedModel):
+class PKGenNetworkForImageClassification(PKGenNetworkModel):
     """The network of a `PKGenNetworkConfig`, with fresh weights unless loaded: what `Architecture.build` gives.
 
     Its state is that of the module under the prefix ``network.``.
     """
 
     config_class = PKGenNetworkConfig
-    base_model_prefix = "network"
     main_input_name = "pixel_values"
 
     def __init__(self, config: PKGenNetworkConfig) -> None:
@@ -123,9 +118,6 @@ class PKGenNetworkForImageClassification(_PreTrainedModel):
             architecture = Architecture.from_string(config.space, config.architecture)
             self.network = architecture.build(num_classes=config.num_labels, **config.scale)
         self.post_init()
-
-    def _init_weights(self, module: torch.nn.Module) -> None:
-        """Nothing: weights are as the space's own networks begin."""
 
     @classmethod
     def from_architecture(
@@ -154,75 +146,6 @@ class PKGenNetworkForImageClassification(_PreTrainedModel):
             num_labels=num_labels or task.num_classes,
         )
         return cls(config)
-
-    def save_pretrained(  # type: ignore[override]
-        self,
-        save_directory: str | Path,
-        is_main_process: bool = True,
-        state_dict: dict[str, torch.Tensor] | None = None,
-        push_to_hub: bool = False,
-        variant: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Write configuration, weights and a card to a folder: all of it, or nothing if the write is interrupted.
-
-        What else the folder holds stays, and so does a card that pkgen did not write.
-
-        Parameters
-        ----------
-        save_directory
-            Folder, new or not.
-        push_to_hub
-            Upload it too, see `push_to_hub`, whose arguments, ``repo_id`` among them, are taken then.
-        is_main_process, state_dict, variant, **kwargs
-            As in `transformers.PreTrainedModel.save_pretrained`; only safetensors are written.
-
-        Raises
-        ------
-        ValueError
-            For an argument that cannot be.
-        OSError
-            If the folder cannot be written.
-        """
-        if kwargs.pop("safe_serialization", True) is False:
-            raise ValueError("PKGen writes safetensors only; safe_serialization=False is not supported")
-        check_files(variant, kwargs.get("max_shard_size"))
-        given = {name: kwargs.pop(name) for name in (*UPLOAD_OPTIONS, "create_pr") if name in kwargs}
-        upload = upload_options(True, given) if push_to_hub else None
-        if not is_main_process:  # takes part in what processes do together, and writes nothing
-            with tempfile.TemporaryDirectory() as nowhere:
-                super().save_pretrained(nowhere, False, state_dict, variant=variant, **kwargs)
-            return
-        with replace_folder(save_directory, weight_patterns("model", variant)) as folder:
-            super().save_pretrained(str(folder), True, state_dict, variant=variant, **kwargs)
-            if may_write_card(user_path(save_directory)):
-                write_card(folder, network_card(folder, variant=variant))
-        if upload is not None:
-            self._push(**upload)
-
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:  # type: ignore[override]
-        """Upload the model with a card that says how to load it; errors as of `publishing.push`.
-
-        Parameters
-        ----------
-        repo_id
-            ``"ORG/NAME"``
-        **kwargs
-            ``commit_message``, ``private``, ``revision`` and ``token``, as in transformers.
-
-        Returns
-        -------
-        str
-            Address of the commit.
-        """
-        return self._push(**cast(dict[str, Any], upload_options(True, {"repo_id": repo_id, **kwargs})))
-
-    def _push(self, repo_id: str, **options: Any) -> str:
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / "network"
-            self.save_pretrained(folder)
-            write_card(folder, network_card(folder, repo_id))
-            return push(plan(folder, repo_id), quiet=True, **options)[0]
 
     def forward(
         self,

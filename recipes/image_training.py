@@ -24,7 +24,8 @@ from optimizers import make_optimizer
 from parallel import RunningStatistics, has_idle_weights, make_accelerator
 from pkgen_hf.files import write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
-from pkgen_hf.publishing.cards import network_card, write_card
+from pkgen_hf.publishing.cards import write_card
+from pkgen_hf.publishing.network_cards import network_card
 from pkgen_hf.training.arguments import RECORD
 from pkgen_hf.training.processes import num_launched
 from presets import Settings, spaces_with

@@ -18,8 +18,9 @@ from pathlib import Path
 from pkgen_hf.benchmarks.latencies import published_latencies
 from pkgen_hf.benchmarks.sources import tables_in, with_package
 from pkgen_hf.errors import unknown
-from pkgen_hf.publishing.cards import network_card, pipeline_card, space_card, write_card
+from pkgen_hf.publishing.cards import pipeline_card, space_card, write_card
 from pkgen_hf.publishing.dataset_folder import build_benchmark, build_latencies, build_priors
+from pkgen_hf.publishing.network_cards import network_card
 from pkgen_hf.publishing.pipeline_folder import export_pipeline
 from pkgen_hf.publishing.push import Upload, plan, push
 

@@ -13,8 +13,9 @@ from huggingface_hub import constants
 
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline, Prior
 from pkgen_hf.benchmarks.score_table import ScoreTable
-from pkgen_hf.publishing.cards import network_card, pipeline_card, space_card, write_card
+from pkgen_hf.publishing.cards import pipeline_card, space_card, write_card
 from pkgen_hf.publishing.dataset_folder import build_benchmark, build_priors
+from pkgen_hf.publishing.network_cards import network_card
 from pkgen_hf.publishing.pipeline_folder import export_pipeline
 
 # What the tests compute is too small for threads: on a busy machine of 2 cores they make it up to 9 times slower.

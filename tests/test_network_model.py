@@ -12,14 +12,14 @@ import torch
 from hub_stub import TOKEN, HubStub
 from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments, pipeline
 
-from pkgen_hf import Architecture, get_space, modeling_network
+from pkgen_hf import Architecture, get_space, network_folder
 from pkgen_hf.modeling_network import (
     PKGenNetworkConfig,
     PKGenNetworkForImageClassification,
     image_processor,
     image_spaces,
 )
-from pkgen_hf.publishing.cards import network_card
+from pkgen_hf.publishing.network_cards import network_card
 
 CELL = Architecture.from_string(
     "nas-bench-201", "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
@@ -141,7 +141,7 @@ def test_a_network_is_saved_whole_and_leaves_other_files_alone(
     def full_disk(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(modeling_network, "may_write_card", full_disk)
+    monkeypatch.setattr(network_folder, "may_write_card", full_disk)
     with pytest.raises(OSError, match="No space left"):
         PKGenNetworkForImageClassification.from_architecture(CELL, 5, channels=4, cells=1).save_pretrained(".")
     assert {path.name: path.read_bytes() for path in Path.cwd().iterdir()} == before

@@ -86,7 +86,8 @@ def card(
 
     Example: pkgen card runs/mine/pipeline --output hub/mine --repo-id org/mine && pkgen push hub/mine org/mine
     """
-    from ..publishing.cards import PLACEHOLDER, network_card, pipeline_card, write_card
+    from ..publishing.cards import PLACEHOLDER, pipeline_card, write_card
+    from ..publishing.network_cards import network_card
     from ..publishing.pipeline_folder import export_pipeline
     from ..publishing.push import kind_of
 

@@ -6,11 +6,12 @@ much time; latency by running it.
 
 from __future__ import annotations
 
+import math
 import time
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -34,6 +35,9 @@ RUNS = 20
 @dataclass(frozen=True)
 class Cost:
     """What a network costs.
+
+    Of language models ``flops`` and ``multiply_adds`` are per token, and all else is of one text as long as their
+    context.
 
     Attributes
     ----------
@@ -168,6 +172,12 @@ def _extras(space: SearchSpace, task: TaskLike) -> Mapping[Any, Extra]:
     return {} if extra_operations is None else extra_operations(space.like(task))
 
 
+def per_token(cost: Cost, tokens: int) -> Cost:
+    """The cost of a text with multiply-adds as those of one token on average."""
+    assert cost.multiply_adds is not None
+    return replace(cost, flops=cost.flops // tokens, multiply_adds=cost.multiply_adds // tokens)
+
+
 def measure(
     architecture: ArchitectureLike,
     task: TaskLike | None = None,
@@ -190,6 +200,8 @@ def measure(
         network, inputs = build(architecture, num_classes, **scale).float(), random_inputs(shape, text=text)
         inputs = inputs.float() if inputs.is_floating_point() else inputs
     cost = count(network, inputs, _extras(space, task))
+    if shape and space.task(task).kind == "language-modelling":
+        cost = per_token(cost, math.prod(shape))
     if not latency:
         return cost
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # random weights, and the caller's are not disturbed

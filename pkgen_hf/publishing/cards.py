@@ -12,8 +12,7 @@ from typing import Any
 
 from huggingface_hub import CardData, DatasetCard, EvalResult, ModelCard, ModelCardData, RepoCard, SpaceCard
 
-from ..errors import unknown
-from ..files import atomic_write, read_json, real_path
+from ..files import atomic_write, read_json
 from ..hub.download import PRIORS_FOLDER
 from ..hub.loading import count_parameters
 from ..spaces import DEFAULT_SPACE, TASK_KINDS, get_space, list_spaces
@@ -74,7 +73,7 @@ def pipeline_card(
     """
     folder = Path(folder)
     spaces = sorted(path.stem for path in (folder / PRIORS_FOLDER).glob("*.parquet"))
-    training = _record(folder)
+    training = training_record(folder)
     records = [] if results is None else read_results(results)
     records = [r for r in records if r["protocol"] != "same-benchmark" or r["training"] == training]
     tables = [_table(protocol, records) for protocol in PROTOCOLS]
@@ -99,7 +98,7 @@ def pipeline_card(
         data,
         title=title,
         repo_id=repo_id,
-        variant_argument=_argument(variant),
+        variant_argument=variant_argument(variant),
         parameters=count_parameters(folder / "denoiser", variant=variant),
         spaces=spaces,
         example_space=example,
@@ -213,126 +212,16 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
     return found
 
 
-# ---------------------------------------------------------------------- networks
-
-
-def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | None = None) -> RepoCard:
-    """The card of a folder that `PKGenNetworkForImageClassification.save_pretrained` wrote.
-
-    What ``recipes/train_network.py`` leaves beside the weights, ``training.json`` and the preprocessing, is shown too.
-
-    Parameters
-    ----------
-    folder
-        With the configuration and the weights.
-    repo_id
-        Where it will be, for the examples.
-    variant
-        Of the weights, if they were saved with one.
-
-    Raises
-    ------
-    ValueError
-        If a file is missing or damaged, or the configuration is of another model.
-    """
-    folder = Path(folder)
-    config = _network_config(folder / "config.json")
-    origins, record = origins_of([config["space"]]), _record(folder)
-    training = _image_training(record)
-    title = repo_id.split("/")[-1] if repo_id != PLACEHOLDER else f"Network of {config['space']}"
-    results = None
-    if training and training["top_1"] is not None and training["evaluated"]:
-        name, split = training["evaluated"]
-        results = [
-            EvalResult(
-                task_type="image-classification",
-                dataset_type=name,
-                dataset_name=name,
-                dataset_split=split,
-                metric_type="accuracy",
-                metric_value=round(training["top_1"], 4),
-            )
-        ]
-    data = ModelCardData(
-        library_name="transformers",
-        pipeline_tag="image-classification",
-        license="apache-2.0",
-        model_name=title,
-        tags=["neural-architecture-search", config["space"], TAG],
-        eval_results=results,
-        ignore_metadata_errors=False,
-    )
-    return render(
-        ModelCard,
-        TEMPLATES / "network.md",
-        data,
-        title=title,
-        repo_id=repo_id,
-        config=config,
-        variant_argument=_argument(variant),
-        placeholder=PLACEHOLDER,
-        parameters=count_parameters(folder, "model", variant),
-        processor=(folder / "preprocessor_config.json").is_file(),
-        training=training,
-        origins=origins,
-        citations=citations_of(origins),
-    )
-
-
-def _image_training(record: dict[str, Any]) -> dict[str, Any]:
-    """What a card says of a training on images; nothing without a record of an epoch."""
-    if not record.get("history"):
-        return {}
-    last = record["history"][-1]
-    return {
-        "epochs": last["epoch"],
-        "images": record["images"],
-        "source": _source_name(record["source"], record.get("split")),
-        "seconds": record["seconds"],
-        "device": record["device"],
-        "top_1": last.get("validation", {}).get("top_1"),
-        "evaluated": _evaluated(record),
-    }
-
-
-def _source_name(name: Any, split: str | None) -> str:
-    """What a card calls a source of images: the last part of its path, without the folder of its split."""
-    path = Path(str(name))
-    return path.parent.name if path.name == split and path.parent.name else path.name
-
-
-def _evaluated(record: dict[str, Any]) -> tuple[str, str | None] | None:
-    """Name and split of the images that a training evaluated; None if they are those that it trained on."""
-    images = record.get("validation_source")
-    if not images:  # of an older record
-        return _source_name(record["source"], record.get("split")), "validation"
-    splits = {images["split"], record.get("split")} - {None}
-    if real_path(str(images["name"])) == real_path(str(record["source"])) and len(splits) < 2:
-        return None
-    return _source_name(images["name"], images["split"]), images["split"]
-
-
-def _network_config(path: Path) -> dict[str, Any]:
-    """What a card says of a network's configuration."""
-    content = read_json(path)
-    names = ("space", "architecture", "scale", "image_size")
-    if missing := [name for name in names if name not in content]:
-        raise ValueError(f"{path} is not the configuration of a network of pkgen: it lacks {', '.join(missing)}")
-    if content["space"] not in list_spaces():
-        raise unknown(f"search space in {path}", content["space"], list_spaces())
-    labels = content.get("id2label") or range(2)  # transformers leaves its own default out
-    return {name: content[name] for name in names} | {"num_labels": len(labels)}
-
-
 # ---------------------------------------------------------------------- what they share
 
 
-def _argument(variant: str | None) -> str:
+def variant_argument(variant: str | None) -> str:
     """In the examples of a card."""
     return f', variant="{variant}"' if variant else ""
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def training_record(folder: Path) -> dict[str, Any]:
+    """What a training left in a folder; nothing if there was none."""
     path = folder / RECORD
     return read_json(path) if path.is_file() else {}
 

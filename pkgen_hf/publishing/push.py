@@ -53,6 +53,8 @@ KINDS = {
     "space": Kind("space", (".py", ".txt", ".md", ".png", ".svg", ".css", ".json")),
 }
 
+MODEL_TYPES = ("pkgen-network", "pkgen-text-network")  # of networks as transformers models, in their config.json
+
 _SECRETS = {
     "Hugging Face token": rb"\bhf_[A-Za-z0-9]{30,}",
     "Hugging Face organisation token": rb"\bapi_org_[A-Za-z0-9]{30,}",
@@ -121,8 +123,10 @@ def kind_of(folder: str | Path) -> str:
         return "pipeline"
     if (folder / "config.json").is_file():
         model_type = read_json(folder / "config.json").get("model_type")
-        if model_type != "pkgen-network":
-            raise ValueError(f"{folder} is a model of type {model_type!r}, expected 'pkgen-network'")
+        if model_type not in MODEL_TYPES:
+            raise ValueError(
+                f"{folder} is a model of type {model_type!r}, expected {' or '.join(map(repr, MODEL_TYPES))}"
+            )
         weight_files(folder, "model")
         return "network"
     if (folder / "app.py").is_file():

@@ -58,8 +58,6 @@ class SearchSpace(Strings):
     presets : mapping
         How networks of the space are trained on images: for each name of a preset the settings of
         ``recipes/presets.py`` that differ from their defaults. The first is used where none is named.
-    reads_tokens : bool
-        Whether networks read texts as numbers of tokens, ``LongTensor (batch, time)``.
     context : int or None
         Tokens of context of language models as the benchmark evaluates them, the default length of their KV cache.
     is_built_in : bool
@@ -77,7 +75,6 @@ class SearchSpace(Strings):
     package: Package | None = None
     latencies: Mapping[str, Origin] = {}
     presets: Mapping[str, Mapping[str, Any]] = {}
-    reads_tokens = False
     is_built_in = False
 
     def __init__(
@@ -278,7 +275,8 @@ class SearchSpace(Strings):
     def input_shape(self, task: TaskLike, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
         """Shape of one example that networks for a task read, without the batch.
 
-        By default an image, a vector where the task has features but no images, else a word.
+        By default an image, a vector where the task has features but no images, else a word. Of texts that are read at
+        once it is the number of tokens.
 
         Parameters
         ----------

@@ -104,7 +104,6 @@ class HWGPTBenchSpace(SearchSpace):
         One of `SCALES`.
     """
 
-    reads_tokens = True
     context = CONTEXT
 
     def __init__(self, name: str) -> None:

@@ -26,7 +26,6 @@ from pkgen_hf import (
     Slot,
     __version__,
     get_space,
-    list_spaces,
 )
 from pkgen_hf.cli.main import app
 from pkgen_hf.networks.darts import operation as darts_operation
@@ -37,6 +36,7 @@ from pkgen_hf.spaces.nas_bench_asr import SpeechScale
 CLASSES = 5
 SMALL: dict[str, dict[str, Any]] = {
     "darts": {"channels": 4, "cells": 3},
+    "hw-gpt-bench-s": {"context": 9},
     "mnasnet": {"channels": 8},
     "nas-bench-101": {"channels": 8, "stacks": 2, "modules": 1},
     "nas-bench-201": {"channels": 4, "cells": 1},
@@ -109,6 +109,8 @@ def data_for(name: str, options: dict[str, Any]) -> list[torch.Tensor]:
         return [torch.randn(4, 6), torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 0, 2]])]
     if name == "nas-bench-nlp":
         return [torch.randint(CLASSES, (4, 7))]
+    if name == "hw-gpt-bench-s":
+        return [torch.randint(CLASSES, (2, 9)), torch.tensor([[1] * 9, [0] * 4 + [1] * 5])]
     if name == "nas-bench-bert":
         return [torch.randint(CLASSES, (2, 9)), torch.tensor([[1] * 9, [1] * 5 + [0] * 4]), torch.randint(2, (2, 9))]
     if name == "nas-bench-asr":
@@ -132,7 +134,7 @@ def run(*arguments: str) -> str:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[nn.Module, list[torch.Tensor]]]]:
     """A folder of files, weights and inputs, and the networks that they are of."""
     folder = tmp_path_factory.mktemp("exported")
-    cases = [(name, SMALL[name], architecture) for name in list_spaces() for architecture in valid_samples(name, 2)]
+    cases = [(name, SMALL[name], architecture) for name in SMALL for architecture in valid_samples(name, 2)]
     cases += [(name, options, valid_samples(name, 1)[0]) for name, options in OTHERS]
     disconnected = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
     cases.append(("nas-bench-201", {"channels": 4}, Architecture.from_string("nas-bench-201", disconnected)))

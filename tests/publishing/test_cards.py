@@ -14,7 +14,8 @@ from huggingface_hub import DatasetCard, ModelCard, RepoCard, SpaceCard
 from pkgen_hf import PKGenNetworkForImageClassification
 from pkgen_hf.priors.files import load_priors
 from pkgen_hf.publishing.card_rules import check_card
-from pkgen_hf.publishing.cards import TEMPLATES, network_card, pipeline_card, read_results
+from pkgen_hf.publishing.cards import TEMPLATES, pipeline_card, read_results
+from pkgen_hf.publishing.network_cards import network_card
 from pkgen_hf.publishing.origins import PAPER, origin_of
 from pkgen_hf.spaces import get_space
 

@@ -24,7 +24,7 @@ from images import load_images
 from parallel import Plan, has_idle_weights
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification, PKGenPipeline
 from pkgen_hf.modeling_network import image_processor
-from pkgen_hf.publishing.cards import network_card
+from pkgen_hf.publishing.network_cards import network_card
 from presets import Settings, get_preset, presets
 from train_network import main, parse_arguments
 
