@@ -16,12 +16,26 @@ from ..spaces import Origin, SearchSpace, get_space, list_spaces
 from .score_table import find_rows, merge_rows
 
 SUFFIX = "_latency"  # of columns such as cifar10_edgegpu_latency, in milliseconds
+PREFIX = "latency_ms_"  # of columns such as latency_ms_edgegpu, of the first task of a space
 
 
 def published_latencies() -> dict[str, tuple[str, Origin]]:
     """Published data sets of latencies by their names: the space whose networks were measured, and the origin."""
     spaces = (get_space(name) for name in list_spaces())
     return {name: (space.name, origin) for space in spaces for name, origin in space.latencies.items()}
+
+
+def standard_columns(space: SearchSpace, table: pa.Table) -> pa.Table:
+    """The table with columns ``latency_ms_<device>``, if it has any, called as `LatencyTable` reads them.
+
+    They are of the space's first task, as in the tables that are published in this form.
+    """
+    task = next(iter(space.tasks), None)
+    start = "" if task is None else f"{task}_"
+    names = table.column_names
+    return table.rename_columns(
+        [f"{start}{name.removeprefix(PREFIX)}{SUFFIX}" if name.startswith(PREFIX) else name for name in names]
+    )
 
 
 class LatencyTable:
@@ -33,7 +47,8 @@ class LatencyTable:
         The search space of the strings in the table.
     table
         Column ``architecture``, the space's strings, and columns ``<task>_<device>_latency``, or ``<device>_latency``
-        where it is the same for all tasks. A missing value means that the network does not run on the device.
+        where it is the same for all tasks; ``latency_ms_<device>`` is of the first task. A missing value means that
+        the network does not run on the device.
 
     Attributes
     ----------
@@ -48,6 +63,7 @@ class LatencyTable:
 
     def __init__(self, space: str | SearchSpace, table: pa.Table) -> None:
         self.space = get_space(space)
+        table = standard_columns(self.space, table)
         names = [name for name in table.column_names if name.endswith(SUFFIX)]
         if "architecture" not in table.column_names or not names:
             raise ValueError(
@@ -119,5 +135,8 @@ class LatencyTable:
 
     def latencies(self, indices: torch.Tensor, task: str, device: str) -> torch.Tensor:
         """Milliseconds of a batch, ``DoubleTensor (batch,)``, NaN where not measured or it does not run."""
-        rows = find_rows(self._codes, self.space.codes(self.space.check(indices)).cpu())
+        indices = self.space.check(indices)
+        if self.space.is_conditional:  # strings do not say what slots without effect hold
+            indices = self.space.canonical(indices)
+        rows = find_rows(self._codes, self.space.codes(indices).cpu())
         return torch.where(rows >= 0, self.column(task, device)[rows], torch.nan)

@@ -16,7 +16,7 @@ from .limit import Limit
 from .search import POOL, Measure, connected, descend, distinct, random_rows
 
 # Of the search between upper and lower limits; set by hand.
-BAND_STARTS = 512  # random architectures that are changed until they obey all limits
+BAND_STARTS = 128  # random architectures that are changed until they obey all limits
 PART = 16  # architectures whose neighbours are listed at a time
 
 
@@ -116,23 +116,27 @@ class Limits:
         Random ones, and what changing these one slot at a time leads to.
         """
         samples = random_rows(self.space)
-        if not len(samples):
+        if len(samples) and self.is_two_sided:
+            return self._between(samples)
+        if not len(samples) or bool(self.within(samples).any()):
             return samples
-        if bool(self.within(samples).any()):
-            return torch.cat([samples, self._approach(samples)]) if self.is_two_sided else samples
         objectives: list[Measure] = [limit.signed for limit in self.limits]
         if len(self.limits) > 1:  # of a single limit, the excess is the cost in other units
             objectives.append(self._excess)
-        for lower, upper in _bands(self.limits):
-            objectives += [lower.missed, upper.missed]
-        found = [descend(self.space, objective, samples) for objective in objectives]
-        if self.is_two_sided:
-            found.append(self._approach(samples))
-        return torch.cat([samples, *found])
+        return torch.cat([samples, *(descend(self.space, objective, samples) for objective in objectives)])
 
-    def _approach(self, samples: torch.Tensor) -> torch.Tensor:
-        """Samples that are changed until they are within the limits, or no nearer by any one change."""
-        return descend(self.space, self._excess, samples, BAND_STARTS, enough=1.0)
+    def _between(self, samples: torch.Tensor) -> torch.Tensor:
+        """The same, given random ones, for upper and lower limits, between which few random ones may be."""
+        for limit in self.limits:
+            if not bool(limit.obeyed(limit.costs(samples)).any()):
+                samples = torch.cat([samples, descend(self.space, limit.signed, samples)])
+                if not bool(limit.obeyed(limit.costs(samples)).any()):
+                    return samples
+        samples = torch.cat([samples, descend(self.space, self._excess, samples, BAND_STARTS, enough=1.0)])
+        if not bool(self.within(samples).any()):
+            sides = [limit.missed for band in _bands(self.limits) for limit in band]
+            samples = torch.cat([samples, *(descend(self.space, side, samples) for side in sides)])
+        return samples
 
     def _check_possible(self, indices: torch.Tensor) -> None:
         """One clear error, with the nearest costs of these architectures, if none of them is within the limits."""

@@ -26,7 +26,8 @@ def build_dataset(
     name: Annotated[
         str,
         typer.Argument(
-            help="Search space (`pkgen spaces` lists them), priors, or a table of latencies: hw-nas-bench."
+            help="Search space (`pkgen spaces` lists them), priors, or a table of latencies: hw-nas-bench, "
+            "nas-bench-201-latency, hw-gpt-bench-s-hardware or hw-gpt-bench-m-hardware."
         ),
     ],
     source: Annotated[

@@ -24,7 +24,7 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
 from rich.console import Console
 
-from ..benchmarks.latencies import SUFFIX, LatencyTable, published_latencies
+from ..benchmarks.latencies import SUFFIX, LatencyTable, published_latencies, standard_columns
 from ..benchmarks.readers import source_files
 from ..benchmarks.score_table import MEASURES, SPLITS
 from ..benchmarks.sources import package_of, read_table
@@ -136,7 +136,7 @@ def build_latencies(
     name
         One of `published_latencies`.
     source
-        Parquet file with columns as of `LatencyTable`; those of energies are kept as well.
+        Parquet file with columns as of `LatencyTable`; others, such as energies, are kept as they are.
     folder, quiet, repo_id
         As of `build_benchmark`.
 
@@ -156,11 +156,12 @@ def build_latencies(
     say(f"{name}: reading and checking")
     found = LatencyTable.load(space_name, source)
     rows, different = len(found.indices), len(found.space.codes(found.indices).unique())
-    if not rows == different == about.whole:
+    whole = different if about.whole is None else about.whole
+    if not rows == different == whole:
         raise ValueError(
-            f"{about.title} has {about.whole:,} different architectures, this table has {rows:,} rows of {different:,}"
+            f"{about.title} has {whole:,} different architectures, this table has {rows:,} rows of {different:,}"
         )
-    table = pq.read_table(source)
+    table = standard_columns(found.space, pq.read_table(source))
     for column in (column for column in table.column_names if column.endswith(SUFFIX)):
         least = pc.min(table[column]).as_py()
         if least is None or not least > 0:
@@ -169,7 +170,7 @@ def build_latencies(
     text = {
         "about": about,
         "space": space_name,
-        "rows": f"{table.num_rows:,} rows, the whole space",
+        "rows": f"{table.num_rows:,} rows" + (", the whole space" if about.whole else ""),
         "sources": _list_files([Path(source)], Path(source).parent),
         "task": task,
         "device": device,

@@ -52,6 +52,12 @@ _MEASURED = (
     "weights cut from one supernet, without training of their own, on documents of OpenWebText on which the supernet "
     "was trained."
 )
+_LATENCIES = (
+    "Latencies in milliseconds of a forward pass of 1,024 tokens in batches of 8 (space S), 4 (M) or 1 (L) on 8 GPUs "
+    "and 6 CPUs, medians of the stored repeats, and where measured energies in watt-hours. The networks that were "
+    "measured are not quite those that were evaluated: they have gated MLPs of three matrices and an output layer of "
+    "their own."
+)
 
 
 class Scale(NamedTuple):
@@ -115,6 +121,7 @@ class HWGPTBenchSpace(SearchSpace):
         url = "https://github.com/automl/HW-GPT-Bench"
         title = f"HW-GPT-Bench, space {name[-1].upper()}"
         self.origin = Origin(title, _MEASURED, url, "apache-2.0", _CITATION, measured_with=others)
+        self.latencies = {f"{name}-hardware": Origin(f"{title}, hardware", _LATENCIES, url, "apache-2.0", _CITATION)}
         ratios = tuple(
             Choice(str(ratio), "size", expansion=ratio, level=k / (len(RATIOS) - 1)) for k, ratio in enumerate(RATIOS)
         )

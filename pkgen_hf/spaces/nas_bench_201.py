@@ -66,6 +66,15 @@ ORIGIN = Origin(
     whole=15_625,
     measured_with=("nats-bench-size",),
 )
+HW_NAS_BENCH = bibtex(
+    "inproceedings",
+    "li2021hwnasbench",
+    "{HW-NAS-Bench}: Hardware-Aware Neural Architecture Search Benchmark",
+    "Li, Chaojian and Yu, Zhongzhi and Fu, Yonggan and Zhang, Yongan and Zhao, Yang and You, Haoran and "
+    "Yu, Qixuan and Wang, Yue and Lin, Yingyan",
+    "International Conference on Learning Representations",
+    2021,
+)
 LATENCIES = {
     "hw-nas-bench": Origin(
         "HW-NAS-Bench",
@@ -73,17 +82,28 @@ LATENCIES = {
         "six devices: measured on edge GPU, Raspberry Pi 4, Edge TPU and Pixel 3, estimated for Eyeriss and FPGA.",
         "https://github.com/GATECH-EIC/HW-NAS-Bench",
         "mit",
+        HW_NAS_BENCH,
+        whole=15_625,
+    ),
+    "nas-bench-201-latency": Origin(
+        "Latencies of NAS-Bench-201 on 27 devices (HELP)",
+        "Latencies in milliseconds of the networks of NAS-Bench-201 for CIFAR-10, as HELP collected them: on GPUs, "
+        "where the last number of a column's name is the batch size, CPUs, phones and embedded devices. Those of "
+        "Eyeriss, FPGA, Pixel 3 and Raspberry Pi 4 are the values of HW-NAS-Bench.",
+        "https://github.com/IntelLabs/DyNAS-T",
+        "apache-2.0",
         bibtex(
             "inproceedings",
-            "li2021hwnasbench",
-            "{HW-NAS-Bench}: Hardware-Aware Neural Architecture Search Benchmark",
-            "Li, Chaojian and Yu, Zhongzhi and Fu, Yonggan and Zhang, Yongan and Zhao, Yang and You, Haoran and "
-            "Yu, Qixuan and Wang, Yue and Lin, Yingyan",
-            "International Conference on Learning Representations",
+            "lee2021help",
+            "{HELP}: Hardware-Adaptive Efficient Latency Prediction for {NAS} via Meta-Learning",
+            "Lee, Hayeon and Lee, Sewoong and Chong, Song and Hwang, Sung Ju",
+            "Advances in Neural Information Processing Systems",
             2021,
-        ),
+        )
+        + "\n"
+        + HW_NAS_BENCH,
         whole=15_625,
-    )
+    ),
 }
 
 
