@@ -1,4 +1,4 @@
-"""Command lines of trainings: an option for each setting, a progress bar, and errors in one line."""
+"""Command lines of trainings: options of settings and of what is generated, a progress bar, errors in one line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
 from network_training import OnStep
+from pkgen_hf import Architecture, PKGenPipeline
+from pkgen_hf.budgets import BUDGETS
 from settings import TrainingSettings
 
 ERRORS = (ValueError, OSError, ModuleNotFoundError, RuntimeError, SafetensorError)
@@ -54,6 +56,52 @@ def add_settings(
             named = [part for part in typing.get_args(kind) if part is not type(None)]
             options |= {"type": named[0] if named else kind, "choices": choices.get(name)}
         parser.add_argument(f"--{name}", **options)
+
+
+# Limits that need nothing else, as those on latency need a table.
+LIMITS = [bound for budget in BUDGETS if not budget.required for bound in budget.bounds]
+
+
+def add_generation_options(parser: argparse.ArgumentParser) -> None:
+    """Options of what the pipeline ranks first."""
+    parser.add_argument("--task", help="with --generate: data set of the space whose prior is used")
+    parser.add_argument("--checkpoint", default="pkgen-base", help="with --generate: pipeline (default: pkgen-base)")
+    for bound in LIMITS:
+        text = f"with --generate: {bound.description[0].lower()}{bound.description[1:]}"
+        parser.add_argument(f"--{bound.argument}", type=bound.budget.number, metavar="NUMBER", help=text)
+
+
+def generate(options: argparse.Namespace, space: str, task: Any, seed: int, **others: Any) -> Architecture:
+    """What the pipeline ranks first, by the options of `add_generation_options`.
+
+    Parameters
+    ----------
+    options
+        The command line.
+    space
+        Name of the space.
+    task
+        As of the pipeline.
+    seed
+        Of the generator.
+    **others
+        Options of budgets that are limited.
+
+    Raises
+    ------
+    ValueError
+        For a limit that nothing obeys.
+    """
+    pipe = PKGenPipeline.from_pretrained(options.checkpoint)
+    pipe.set_progress_bar_config(disable=True)
+    given = {bound: getattr(options, bound.argument) for bound in LIMITS}
+    needed = {name for bound, limit in given.items() if limit is not None for name in bound.budget.options}
+    limits = {bound.argument: limit for bound, limit in given.items()}
+    limits |= {name: value for name, value in others.items() if name in needed}
+    generator = torch.Generator().manual_seed(seed)
+    out: Any = pipe(space, task, num_architectures=1, generator=generator, **limits)
+    architecture: Architecture = out.architectures[0]
+    return architecture
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Optimizers of networks on images, and the moving average of their weights."""
+"""Optimizers of networks, and the moving average of their weights."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ def make_optimizer(settings: Settings, network: nn.Module) -> torch.optim.Optimi
         alpha, eps = settings.rmsprop_alpha, settings.rmsprop_eps
         return torch.optim.RMSprop(network.parameters(), alpha=alpha, eps=eps, **shared)
     raise unknown("optimizer", settings.optimizer, ["sgd", "rmsprop"])
+
+
+def make_adamw(
+    network: nn.Module, learning_rate: float, weight_decay: float, betas: tuple[float, float]
+) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter, ICLR 2019), whose decay spares embeddings, biases and norms."""
+    embeddings = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
+    decayed = [p for p in network.parameters() if p.ndim >= 2 and id(p) not in embeddings]
+    others = [p for p in network.parameters() if p.ndim < 2 or id(p) in embeddings]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=betas)
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:

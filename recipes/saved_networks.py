@@ -10,45 +10,47 @@ from safetensors import SafetensorError
 
 from pkgen_hf.errors import one_line
 from pkgen_hf.hub.loading import read_tensors, weight_files
-from pkgen_hf.modeling_network import MODEL_TYPE, PKGenNetworkConfig, PKGenNetworkForImageClassification
+from pkgen_hf.modeling_network import PKGenNetworkConfig, PKGenNetworkForImageClassification
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".index.json")
 STEM = "model"  # of the names of transformers' files of weights
 
 
-def read_config(network: str) -> PKGenNetworkConfig:
-    """Read the configuration of a saved network; ValueError if it is missing or of another kind."""
+def read_config(network: str, kind: Any = PKGenNetworkConfig) -> Any:
+    """Read the configuration of a saved network, of a class of them; ValueError if it is missing or of another."""
     try:
-        content: Any = PKGenNetworkConfig.get_config_dict(network)[0]
+        content: Any = kind.get_config_dict(network)[0]
     except (OSError, TypeError, AttributeError) as error:  # the latter two for JSON that is not an object
         raise ValueError(f"{network} is not a network of PKGen: {one_line(error)}") from error
-    if not isinstance(content, dict) or content.get("model_type") != MODEL_TYPE:
+    if not isinstance(content, dict) or content.get("model_type") != kind.model_type:
         raise ValueError(f"{network} is not a network of PKGen: its config.json is missing or of another kind")
     try:
-        return PKGenNetworkConfig.from_dict(content)
+        return kind.from_dict(content)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"config.json of {network} has an invalid value: {one_line(error)}") from error
 
 
-def load_weights(network: str) -> PKGenNetworkForImageClassification:
+def load_weights(network: str, kind: Any = PKGenNetworkForImageClassification) -> Any:
     """Load a saved network with its weights.
 
     Parameters
     ----------
     network
         Folder, or id on the Hub.
+    kind
+        Class of the network.
 
     Raises
     ------
     ValueError
         If weights are missing, damaged, not finite, or do not fit the configuration.
     """
-    read_config(network)
+    read_config(network, kind.config_class)
     if Path(network).is_dir():
         for file in weight_files(Path(network), STEM):
             read_tensors(file)  # transformers does not name a damaged file
     try:
-        loaded: Any = PKGenNetworkForImageClassification.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             network, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except (OSError, SafetensorError) as error:

@@ -1,4 +1,4 @@
-"""Tables of images and labels, read with `datasets` in memory or as streams."""
+"""Tables of images and labels, or of texts, read with `datasets` in memory or as streams."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def reading_error(source: str, error: Exception) -> ValueError:
     return ValueError(f"{source} cannot be read as a data set: {reason}")
 
 
-def table_files(source: str, files: list[str]) -> list[tuple[str, int]]:
+def table_files(source: str, files: list[str], content: str = "images") -> list[tuple[str, int]]:
     """Parquet files that have rows, and their numbers of rows.
 
     Raises
@@ -41,7 +41,7 @@ def table_files(source: str, files: list[str]) -> list[tuple[str, int]]:
     except Exception as error:  # of many classes, depending on the file
         raise reading_error(source, error) from error
     if files and not any(rows for _, rows in sizes):
-        raise ValueError(f"{source} holds no images")
+        raise ValueError(f"{source} holds no {content}")
     return [(file, rows) for file, rows in sizes if rows]
 
 

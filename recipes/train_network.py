@@ -24,12 +24,12 @@ import torch
 import transformers
 
 from classes import name_classes
-from command_line import add_settings, errors_in_one_line, training_bar
+from command_line import add_generation_options, add_settings, errors_in_one_line, generate, training_bar
 from image_folders import UnknownSplit, shown
 from image_streams import ImageStream, open_stream
 from image_training import train
 from images import LabelledImages, load_images
-from pkgen_hf import Architecture, PKGenPipeline
+from pkgen_hf import Architecture
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_spaces
 from pkgen_hf.spaces import DEFAULT_SPACE
 from pkgen_hf.training.processes import is_main_process
@@ -211,11 +211,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--network", metavar="FOLDER_OR_ID", help="train this saved network: from its weights if it "
                        "has any, else from fresh ones")  # fmt: skip
     which.add_argument("--generate", action="store_true", help="train what the pipeline ranks first in --space")
-    parser.add_argument("--task", help="with --generate: data set of the space whose prior is used")
-    parser.add_argument("--checkpoint", default="pkgen-base", help="with --generate: pipeline (default: pkgen-base)")
-    parser.add_argument("--max_parameters", type=float, help="with --generate: limit, at the scale of --task")
-    parser.add_argument("--max_flops", type=float, help="with --generate: limit on multiply-adds, such as 600e6 of "
-                        "darts with --task imagenet1k")  # fmt: skip
+    add_generation_options(parser)
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -260,12 +256,7 @@ def make_network(
         torch.manual_seed(settings.seed)
         return PKGenNetworkForImageClassification(read_config(options.network))
     if options.generate:
-        pipe = PKGenPipeline.from_pretrained(options.checkpoint)
-        pipe.set_progress_bar_config(disable=True)
-        generator = torch.Generator().manual_seed(settings.seed)
-        limits = {"max_parameters": options.max_parameters, "max_flops": options.max_flops}
-        out = pipe(settings.space, options.task, num_architectures=1, generator=generator, **limits)
-        architecture = out.architectures[0]
+        architecture = generate(options, settings.space, options.task, settings.seed)
     else:
         architecture = Architecture.from_string(settings.space, options.architecture)
     torch.manual_seed(settings.seed)
