@@ -172,28 +172,52 @@ class NASBenchBERTSpace(SearchSpace):
         layers = [row[start : start + len(FIELDS)] for start in range(2, 2 + depth * len(FIELDS), len(FIELDS))]
         return [(HEADS[h], inner_widths(hidden, FF_WIDTHS[width], FF_LAYERS[n])) for _, n, width, h in layers]
 
-    def _sum_layers(self, indices: torch.Tensor, which: int) -> torch.Tensor:
-        """A cost of all layers that exist, ``LongTensor (batch,)``."""
-        _, number, width, _ = indices[:, 2:].unflatten(1, (-1, len(FIELDS))).unbind(2)
-        costs = self._layer_costs.to(indices.device)[indices[:, :1], number, width, which]
+    def _look_up(self, indices: torch.Tensor, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a table says of each layer, ``(batch, layers, ...)``, and which exist, ``BoolTensor (batch, layers)``.
+
+        A table is over hidden sizes, numbers and widths of inner layers, and heads.
+        """
+        _, number, width, heads = indices[:, 2:].unflatten(1, (-1, len(FIELDS))).unbind(2)
         depths = torch.tensor(DEPTHS, device=indices.device)[indices[:, 1:2]]
         exists = torch.arange(max(DEPTHS), device=indices.device) < depths
-        return (costs * exists).sum(1)
+        return table.to(indices.device)[indices[:, :1], number, width, heads], exists
+
+    def _sum_layers(self, indices: torch.Tensor, which: int) -> torch.Tensor:
+        """A cost of all layers that exist, ``LongTensor (batch,)``."""
+        costs, exists = self._look_up(indices, self._layer_costs)
+        return (costs[..., which] * exists).sum(1)
+
+    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Queries, keys, values and output of each head, and the feed-forward parts; embeddings are not among them."""
+        matrices, exists = self._look_up(indices, self._layer_matrices)
+        existing = torch.stack([torch.ones_like(exists), torch.ones_like(exists), exists], dim=-1)
+        return (matrices * existing[:, :, None]).flatten(1, 2)
 
     @cached_property
     @constant
     def _layer_costs(self) -> torch.Tensor:
-        """Parameters and multiply-adds of a layer, ``LongTensor (hidden sizes, numbers, widths of inner, 2)``."""
-        shape = (len(HIDDEN_SIZES), len(FF_LAYERS), len(FF_WIDTHS))
-        table = torch.zeros(*shape, 2, dtype=torch.long)
-        for h, n, d in itertools.product(*map(range, shape)):
-            hidden = HIDDEN_SIZES[h]
-            widths = (hidden, *inner_widths(hidden, FF_WIDTHS[d], FF_LAYERS[n]), hidden)
+        """Parameters and multiply-adds, ``LongTensor (hidden sizes, numbers, widths of inner layers, heads, 2)``."""
+        table = torch.zeros(*_LAYER_SHAPE, 2, dtype=torch.long)
+        for place in itertools.product(*map(range, _LAYER_SHAPE)):
+            hidden, _, widths = _layer(*place)
             maps = [(hidden, hidden)] * 4 + list(itertools.pairwise(widths))
             weights = sum(inputs * outputs for inputs, outputs in maps)
             biases = sum(outputs for _, outputs in maps)
-            table[h, n, d, 0] = weights + biases + 4 * hidden  # two normalisations of two vectors each
-            table[h, n, d, 1] = SEQUENCE_LENGTH * weights + 2 * SEQUENCE_LENGTH**2 * hidden
+            table[place][0] = weights + biases + 4 * hidden  # two normalisations of two vectors each
+            table[place][1] = SEQUENCE_LENGTH * weights + 2 * SEQUENCE_LENGTH**2 * hidden
+        return table
+
+    @cached_property
+    @constant
+    def _layer_matrices(self) -> torch.Tensor:
+        """Weight matrices, ``LongTensor (hidden sizes, numbers, widths of inner layers, heads, matrices, 3)``."""
+        table = torch.zeros(*_LAYER_SHAPE, 3 + max(FF_LAYERS), 3, dtype=torch.long)
+        for place in itertools.product(*map(range, _LAYER_SHAPE)):
+            hidden, heads, widths = _layer(*place)
+            size = hidden // heads
+            matrices = [(hidden, size, 3 * heads), (size, hidden, heads)]
+            matrices += [(inputs, outputs, 1) for inputs, outputs in itertools.pairwise(widths)]
+            table[place][: len(matrices)] = torch.tensor(matrices)
         return table
 
     def _head(self, indices: torch.Tensor, task: TaskLike | None) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -220,9 +244,18 @@ class NASBenchBERTSpace(SearchSpace):
         return projection + self._sum_layers(indices, 1) + head
 
 
+_LAYER_SHAPE = (len(HIDDEN_SIZES), len(FF_LAYERS), len(FF_WIDTHS), len(HEADS))
+
+
 def _sizes(values: Sequence[int]) -> tuple[Choice, ...]:
     """Choices of two sizes."""
     return tuple(Choice(str(value), "size", level=float(k)) for k, value in enumerate(values))
+
+
+def _layer(h: int, n: int, d: int, a: int) -> tuple[int, int, tuple[int, ...]]:
+    """Hidden size, heads, and widths from the input to the output of the feed-forward part, of choices of a layer."""
+    hidden = HIDDEN_SIZES[h]
+    return hidden, HEADS[a], (hidden, *inner_widths(hidden, FF_WIDTHS[d], FF_LAYERS[n]), hidden)
 
 
 def _layer_texts() -> np.ndarray:
