@@ -211,7 +211,7 @@ def plan(
     word_dropout: float = 0.1,
     weight_dropout: float = 0.5,
 ) -> partial[LanguageModel]:
-    """The language model of a NAS-Bench-NLP cell; by default as in the benchmark, for WikiText-2.
+    """The language model of a NAS-Bench-NLP cell; by default as in the benchmark, for Penn Treebank.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def plan(
     return partial(
         LanguageModel,
         recipe=recipe,
-        num_classes=num_classes or space.task("wikitext2").num_classes,
+        num_classes=num_classes or space.task("ptb").num_classes,
         embedding=embedding,
         hidden=hidden,
         layers=layers,

@@ -74,7 +74,7 @@ def _union(members: torch.Tensor) -> torch.Tensor:
 
 
 def resolve(indices: torch.Tensor) -> Recipes:
-    """The recipe of each row by the space's rules, but for the last two, ``LongTensor (batch, slots)``."""
+    """The recipe of each row by the space's rules, but for the last three, ``LongTensor (batch, slots)``."""
     operations, inputs, states = split(indices)
     values = torch.arange(UNUSED + 1, device=indices.device).repeat(len(indices), 1)
     last = torch.full_like(operations[:, 0], FIRST_STATE)  # the last node so far, or h_prev_0
@@ -105,19 +105,45 @@ def resolve(indices: torch.Tensor) -> Recipes:
     return Recipes(operations, inputs, torch.where(same == own, states, -1))
 
 
-def decode(indices: torch.Tensor) -> Recipes:
-    """The recipe of each row by the space's rules, in the first places, ``LongTensor (batch, slots)``."""
+def complete(indices: torch.Tensor) -> tuple[Recipes, torch.Tensor]:
+    """The recipe of each row with a node that reads ``x`` and without hidden states that nobody reads.
+
+    Returns
+    -------
+    recipes
+        Nodes in their places of the row, also those that no hidden state is computed from.
+    lacked : BoolTensor (batch,)
+        Which rows had no such node, so that their first one was taken as a linear map of ``x``.
+    """
     recipes = resolve(indices)
     output = torch.arange(STATES, device=indices.device) == 0
-    at = (~recipes.reached_over_time()[:, X] & (recipes.operations != NONE).any(1)).nonzero()[:, 0]
-    first = recipes.reached(output.expand(len(indices), -1))[at, FIRST_NODE:UNUSED].int().argmax(1)
-    recipes.operations[at, first] = LINEAR
-    recipes.inputs[at, first, 1] = recipes.inputs[at, first, 0]
-    recipes.inputs[at, first, 0] = X
-    recipes.inputs[at, first, 2] = UNUSED
+    recipes.states = _read_states(recipes)
+    lacked = ~recipes.reached(recipes.states >= 0)[:, X] & (recipes.operations != NONE).any(1)
+    at = lacked.nonzero()[:, 0]
+    part = Recipes(recipes.operations[at], recipes.inputs[at], recipes.states[at])
+    first = part.reached(output.expand(len(at), -1))[:, FIRST_NODE:UNUSED].int().argmax(1)
+    row = torch.arange(len(at), device=at.device)
+    part.operations[row, first] = LINEAR
+    part.inputs[row, first, 1] = part.inputs[row, first, 0]
+    part.inputs[row, first, 0] = X
+    part.inputs[row, first, 2] = UNUSED
+    recipes.operations[at], recipes.inputs[at], recipes.states[at] = part.operations, part.inputs, _read_states(part)
+    return recipes, lacked
+
+
+def _read_states(recipes: Recipes) -> torch.Tensor:
+    """States as of `Recipes`, but -1 for those whose previous value no other is computed from; the output stays."""
+    output = torch.arange(STATES, device=recipes.states.device) == 0
+    kept = Recipes(recipes.operations, recipes.inputs, recipes.states)
     for _ in range(STATES - 1):
-        read = recipes.reached(recipes.states >= 0)[:, FIRST_STATE:FIRST_NODE]
-        recipes.states = torch.where(read | output, recipes.states, -1)
+        read = kept.reached(kept.states >= 0)[:, FIRST_STATE:FIRST_NODE]
+        kept.states = torch.where(read | output, kept.states, -1)
+    return kept.states
+
+
+def decode(indices: torch.Tensor) -> Recipes:
+    """The recipe of each row by the space's rules, in the first places, ``LongTensor (batch, slots)``."""
+    recipes, _ = complete(indices)
     used = recipes.reached(recipes.states >= 0)[:, FIRST_NODE:UNUSED] & (recipes.operations != NONE)
     return arrange(recipes, (~used).long().argsort(dim=1, stable=True), used.sum(1))
 

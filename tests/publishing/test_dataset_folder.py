@@ -160,6 +160,7 @@ def test_tables_of_packages(name: str, rows: int, tmp_path: Path, request: pytes
         ("nas-bench-bert", "nas-bench-bert", 491),
         ("nas-bench-macro", "nas-bench-macro", 6_561),
         ("nas-bench-nlp", "nas-bench-nlp-wikitext2", 50),
+        ("nas-bench-nlp", "nas-bench-nlp-ptb", 400),
         ("transnas-bench-101-micro", "transnas-bench-101-micro", 4_096),
         ("transnas-bench-101-macro", "transnas-bench-101-macro", 3_256),
     ],

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pkgen_hf import Architecture, get_space
-from pkgen_hf.networks import build
+from pkgen_hf.benchmarks.score_table import ScoreTable
+from pkgen_hf.networks import build, plan
 from pkgen_hf.spaces.nas_bench_nlp import OPERATIONS, NASBenchNLPSpace
 
 SPACE = cast(NASBenchNLPSpace, get_space("nas-bench-nlp"))
@@ -114,8 +115,11 @@ def rows() -> torch.Tensor:
 
 
 def test_every_row_with_a_node_is_a_recipe(rows: torch.Tensor) -> None:
-    assert torch.equal(SPACE.is_valid(rows), (rows[:, :96:4] > 0).any(1)) and SPACE.is_valid(rows[:600]).all()
-    for text in SPACE.to_strings(rows[SPACE.is_valid(rows)]):
+    """Valid where x reaches the output, even if later in time."""
+    has_nodes = (rows[:, :96:4] > 0).any(1)
+    assert not SPACE.is_valid(rows[~has_nodes]).any() and 0.95 < SPACE.is_valid(rows[:600]).float().mean() < 1
+    rows = rows[has_nodes]
+    for text, is_valid in zip(SPACE.to_strings(rows), SPACE.is_valid(rows).tolist(), strict=True):
         recipe = json.loads(text)
         states = [name for name in recipe if name.startswith("h_new_")]
         assert states == [f"h_new_{k}" for k in range(len(states))] and 1 <= len(states) <= 3
@@ -128,7 +132,8 @@ def test_every_row_with_a_node_is_a_recipe(rows: torch.Tensor) -> None:
         assert useful >= set(recipe)
         assert useful >= {state.replace("new", "prev") for state in states[1:]}
         drawn.add_edges_from((f"h_new_{k}", f"h_prev_{k}") for k in range(3))
-        assert "x" in networkx.ancestors(drawn, "h_new_0")
+        assert ("x" in networkx.ancestors(drawn, "h_new_0")) == is_valid
+        assert any("x" in node["input"] for node in recipe.values())
 
 
 def test_strings_come_back(rows: torch.Tensor) -> None:
@@ -193,8 +198,17 @@ def test_what_a_row_means() -> None:
         "node_0": ["linear", "x", "h_prev_0"],
         "h_new_0": ["blend", "h_prev_0", "node_0", "node_0"],
     }
-    # x comes in where it must
+    # x comes in where nothing reads it
     assert written([("activation_tanh", "h_prev_0")], ["node_0"]) == {"h_new_0": ["linear", "x", "h_prev_0"]}
+    # but not where a state reads it that never reaches the output
+    aside = [("linear", "h_prev_0", "h_prev_1"), ("linear", "x", "h_prev_1"), ("linear", "h_prev_0", "h_prev_0")]
+    assert not SPACE.is_valid(row(aside, ["node_2", "node_1"])).any()
+    assert written([*aside, ("elementwise_sum", "node_1", "node_0")], ["node_2", "node_3"]) == {
+        "node_0": ["linear", "h_prev_0", "h_prev_1"],
+        "node_1": ["linear", "x", "h_prev_1"],
+        "h_new_0": ["linear", "h_prev_0", "h_prev_0"],
+        "h_new_1": ["elementwise_sum", "node_1", "node_0"],
+    }
     # states: not there, the same node, nobody's, in the first places
     assert written([("linear", "x", "h_prev_2"), tanh], ["node_1"]) == plain
     assert written([("linear", "x", "h_prev_1"), tanh], ["node_1", "node_1"]) == plain
@@ -298,6 +312,106 @@ def test_parameters_are_those_of_the_table(table: dict[str, list]) -> None:
     assert counted.tolist() == table["parameters"] and len(counted) == 345
 
 
+# ---------------------------------------------------------------------- the table of Penn Treebank
+
+
+@pytest.fixture(scope="module")
+def treebank(shared_benchmarks: Path) -> dict[str, list]:
+    path = shared_benchmarks / "nas-bench-nlp-ptb.parquet"
+    return pq.read_table(path, columns=["architecture", "parameters", "same_graph_as", "status"]).to_pydict()
+
+
+@pytest.fixture(scope="module")
+def treebank_rows(treebank: dict[str, list]) -> torch.Tensor:
+    return SPACE.from_strings(treebank["architecture"])
+
+
+def expression(text: str, known: dict[tuple, int]) -> tuple:
+    """What each new hidden state computes, with what several nodes read written out for each of them.
+
+    Terms are numbered in `known`; the inputs of a blend alone have an order.
+    """
+    recipe = json.loads(text)
+    terms: dict[str, int] = {}
+
+    def term(name: str) -> int:
+        if name not in terms:
+            node = recipe.get(name, {"op": name, "input": []})
+            inputs = [term(source) for source in node["input"]]
+            parts = inputs if node["op"] == "blend" else sorted(inputs)
+            terms[name] = known.setdefault((node["op"], *parts), len(known))
+        return terms[name]
+
+    return tuple((name, term(name)) for name in sorted(recipe) if name.startswith("h_new_") and name[6:].isdigit())
+
+
+def test_every_recipe_of_penn_treebank_is_read(treebank: dict[str, list], treebank_rows: torch.Tensor) -> None:
+    """All but 20 valid: of these x reaches other hidden states, and the loss is that of words without context."""
+    assert len(treebank_rows) == 14_322 and int(SPACE.is_valid(treebank_rows).sum()) == 14_302
+    back = SPACE.from_strings(SPACE.to_strings(treebank_rows))
+    assert torch.equal(SPACE.keys(back), SPACE.keys(treebank_rows))
+    canonical = SPACE.canonical(treebank_rows)
+    assert torch.equal(SPACE.is_valid(canonical), SPACE.is_valid(treebank_rows))
+    source = random.Random(0)
+    for i in [*source.sample(range(14_322), 300), *(~SPACE.is_valid(treebank_rows)).nonzero()[:, 0].tolist()]:
+        assert is_same(graph(treebank["architecture"][i]), graph(SPACE.to_strings(canonical[i : i + 1])[0]))
+
+
+def test_parameters_are_those_of_penn_treebank(treebank: dict[str, list], treebank_rows: torch.Tensor) -> None:
+    assert SPACE.parameters(treebank_rows).tolist() == treebank["parameters"]
+    assert SPACE.parameters(SPACE.canonical(treebank_rows), "ptb").tolist() == treebank["parameters"]
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_network_of_penn_treebank_is_built(
+    part: int, treebank: dict[str, list], treebank_rows: torch.Tensor
+) -> None:
+    how = plan(Architecture(SPACE, treebank_rows[0].tolist()))
+    recipes = SPACE.recipes(treebank_rows[part::4])
+    with torch.device("meta"):
+        counts = [count(how.func(**how.keywords | {"recipe": recipe})) for recipe in recipes]
+    assert counts == treebank["parameters"][part::4]
+
+
+def test_distinct_graphs_of_penn_treebank(treebank: dict[str, list], treebank_rows: torch.Tensor) -> None:
+    """12,124 graphs up to isomorphism, and 12,037 expressions, which the table calls graphs.
+
+    Two linear maps of the same inputs are one term of an expression, but have weights of their own: 82 of the table's
+    graphs are networks of unlike numbers of parameters, which must stay distinct.
+    """
+    keys, same = SPACE.keys(treebank_rows).tolist(), treebank["same_graph_as"]
+    known: dict[tuple, int] = {}
+    expressions = [expression(text, known) for text in treebank["architecture"]]
+    assert len(set(same)) == len(set(expressions)) == len(set(zip(same, expressions, strict=True))) == 12_037
+    assert len(set(keys)) == len(set(zip(same, keys, strict=True))) == 12_124
+    sizes: dict[int, set[int]] = {}
+    members: dict[int, dict[int, list[str]]] = {}
+    for text, key, group, parameters in zip(treebank["architecture"], keys, same, treebank["parameters"], strict=True):
+        sizes.setdefault(group, set()).add(parameters)
+        members.setdefault(group, {}).setdefault(key, []).append(text)
+    assert sum(len(found) > 1 for found in sizes.values()) == 82
+    # within a group keys are equal just for isomorphic graphs; graphs of two groups cannot be isomorphic
+    for group in members.values():
+        firsts = [graph(texts[0]) for texts in group.values()]
+        assert not any(is_same(a, b) for i, a in enumerate(firsts) for b in firsts[:i])
+        for first, texts in zip(firsts, group.values(), strict=True):
+            assert all(is_same(first, graph(text)) for text in texts[1:])
+
+
+def test_tables_of_both_data_sets_load_together(treebank: dict[str, list], shared_benchmarks: Path, tmp_path) -> None:
+    for name in ("ptb", "wikitext2"):
+        (tmp_path / f"{name}.parquet").symlink_to(shared_benchmarks / f"nas-bench-nlp-{name}.parquet")
+    table = ScoreTable.load(SPACE, tmp_path)
+    assert table.tasks == list(SPACE.tasks) == ["ptb", "wikitext2"] and len(table.indices) == 12_124
+    measured = {task: int(table.column(task).isfinite().sum()) for task in table.tasks}
+    assert measured == {"ptb": 9_462, "wikitext2": 263}
+    rows = SPACE.keys(SPACE.from_strings(treebank["architecture"])).tolist()
+    ended = {key for key, status in zip(rows, treebank["status"], strict=True) if status == "OK"}
+    has_score = table.column("ptb").isfinite()
+    assert set(SPACE.keys(table.indices[has_score]).tolist()) == ended
+    assert float(table.column("ptb")[has_score].max()) == pytest.approx(-4.4088, abs=1e-4)
+
+
 # ---------------------------------------------------------------------- networks
 
 
@@ -311,8 +425,8 @@ def test_network_has_the_parameters_that_the_space_says(rows: torch.Tensor) -> N
     )
     for architecture in architectures:
         with torch.device("meta"):
-            counts = count(build(architecture)), count(build(architecture, 10_000))
-        assert counts == (architecture.cost("wikitext2").parameters, architecture.cost("ptb").parameters)
+            counts = count(build(architecture)), count(build(architecture, 33_278))
+        assert counts == (architecture.cost("ptb").parameters, architecture.cost("wikitext2").parameters)
 
 
 class MultiplyAdds(TorchDispatchMode):
@@ -330,7 +444,7 @@ def test_flops_are_those_of_one_word(rows: torch.Tensor) -> None:
     for architecture in Architecture.from_batch(SPACE, torch.cat([SPACE.from_strings(KNOWN), rows[:10]])):
         with torch.device("meta"), torch.no_grad(), MultiplyAdds() as counter:
             build(architecture).eval()(torch.zeros(1, 1, dtype=torch.long))
-        assert counter.total == architecture.cost().flops
+        assert counter.total == architecture.cost().flops == architecture.cost("ptb").flops
 
 
 def test_networks_train_and_go_through_safetensors(rows: torch.Tensor, tmp_path) -> None:

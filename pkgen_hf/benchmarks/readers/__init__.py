@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from ...spaces import Reader, SearchSpace
 from ...spaces.registry import module_of, registration
-from .folders import join, read_files
-from .tables import score_column
+from .folders import join, read_tables
+from .tables import score_column, stack
 
 
 def reader_of(space: SearchSpace) -> Reader:
@@ -56,7 +56,11 @@ def read_source(space: SearchSpace, path: Path, quiet: bool = True) -> pa.Table:
     read = reader_of(space).read
     if is_own and read is not None:
         return read(space, files, quiet)
-    return standard(space, read_files(files, path))
+    tables = read_tables(files, path)
+    marker = reader_of(space).marker
+    if len(tables) > 1 and marker and all(marker in table.column_names for table in tables):
+        return stack([standard(space, table) for table in tables])  # each of a data set, of architectures of its own
+    return standard(space, join(tables, path))
 
 
 def standard(space: SearchSpace, table: pa.Table) -> pa.Table:

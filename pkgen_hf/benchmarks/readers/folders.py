@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def read_files(files: Sequence[Path], where: str | Path) -> pa.Table:
-    """One table of Parquet files: those with the same columns follow each other, the resulting tables are joined.
+def read_tables(files: Sequence[Path], where: str | Path) -> list[pa.Table]:
+    """Tables of Parquet files: those with the same columns follow each other in one.
 
     Raises
     ------
     ValueError
-        For what is not Parquet, and for tables whose architectures differ.
+        For what is not Parquet.
     """
     groups: dict[tuple[str, ...], list[pa.Table]] = {}
     try:
@@ -23,7 +23,7 @@ def read_files(files: Sequence[Path], where: str | Path) -> pa.Table:
             # decoding on threads costs twice the memory
             table = pq.ParquetFile(file).read(use_threads=False)
             groups.setdefault(tuple(table.column_names), []).append(table)
-        return join([pa.concat_tables(tables) for tables in groups.values()], where)
+        return [pa.concat_tables(tables) for tables in groups.values()]
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{where} could not be read as Parquet: {error}") from error
 

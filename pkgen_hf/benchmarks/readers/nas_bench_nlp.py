@@ -57,18 +57,21 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
 def convert(space: SearchSpace, table: pa.Table) -> pa.Table:
     """NAS-Bench-NLP: scores are less the mean loss, in nats per word, of a cell's runs that ended well.
 
-    Recipes that are isomorphic are one cell.
+    A table of Penn Treebank or of WikiText-2. Recipes that are isomorphic are one cell.
     """
     ended = np.array([status == "OK" for status in table["status"].to_pylist()])
-    columns = {
-        name: np.where(ended, sign * table[column].to_numpy().astype(np.float64), np.nan)
+    columns = {}
+    for task in _CORPORA:
         for name, column, sign in [
-            ("wikitext2_validation_score", "wikitext2_best_validation_loss_nats", -1),
-            ("wikitext2_test_score", "wikitext2_test_loss_nats", -1),
-            ("wikitext2_parameters", "parameters", 1),
-        ]
-    }
+            (f"{task}_validation_score", f"{task}_best_validation_loss_nats", -1),
+            (f"{task}_test_score", f"{task}_test_loss_nats", -1),
+            (f"{task}_parameters", "parameters", 1),
+            (f"{task}_training_time_s", f"{task}_training_time_s", 1),
+        ]:
+            if column in table.column_names and f"{task}_test_loss_nats" in table.column_names:
+                numbers = table[column].to_numpy(zero_copy_only=False).astype(np.float64)
+                columns[name] = np.where(ended, sign * numbers, np.nan)
     return merge_runs(own_strings(space, table["architecture"].to_pylist(), canonical=True), columns)
 
 
-READER = Reader(pattern="*.json", read=read, marker="wikitext2_best_validation_loss_nats", convert=convert)
+READER = Reader(pattern="*.json", read=read, marker="status", convert=convert)

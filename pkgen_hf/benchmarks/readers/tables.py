@@ -76,3 +76,17 @@ def merge_runs(strings: Sequence[str], columns: Mapping[str, Any]) -> pa.Table:
         with np.errstate(invalid="ignore"):
             merged[name] = floats((total / count)[order])
     return pa.table(merged)
+
+
+def stack(tables: Sequence[pa.Table]) -> pa.Table:
+    """One standard table of several, which may have columns and architectures of their own; see `merge_runs`."""
+    names = dict.fromkeys(name for table in tables for name in table.column_names if name != "architecture")
+    columns = {}
+    for name in names:
+        missing = [np.full(table.num_rows, np.nan) for table in tables]
+        parts = [
+            table[name].to_numpy(zero_copy_only=False) if name in table.column_names else empty
+            for table, empty in zip(tables, missing, strict=True)
+        ]
+        columns[name] = np.concatenate(parts)
+    return merge_runs([text for table in tables for text in table["architecture"].to_pylist()], columns)
