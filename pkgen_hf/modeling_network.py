@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
@@ -25,8 +23,7 @@ except ImportError:
 
 from .architecture import Architecture
 from .errors import shortened, unknown
-from .files import read_json
-from .network_folder import PKGenNetworkModel
+from .network_folder import PKGenNetworkModel, SavedNetwork, saved_state
 from .networks import planner_of
 from .spaces import DEFAULT_SPACE, get_space, list_spaces
 
@@ -215,16 +212,6 @@ def image_processor(
     )
 
 
-class SavedNetwork(NamedTuple):
-    """A network that was saved with ``save_pretrained``: what exporting it takes."""
-
-    architecture: Architecture
-    num_classes: int | None
-    image_size: int
-    state: dict[str, torch.Tensor]
-    scale: dict[str, Any]
-
-
 def saved_network(folder: str | Path) -> SavedNetwork:
     """Read the folder of a `pkgen_hf.PKGenNetworkForImageClassification`.
 
@@ -235,21 +222,8 @@ def saved_network(folder: str | Path) -> SavedNetwork:
     ValueError
         If it holds another model, or weights that cannot be read.
     """
-    folder = Path(folder)
-    config, weights = folder / "config.json", folder / "model.safetensors"
-    for file in (config, weights):
-        if not file.is_file():
-            raise FileNotFoundError(f"{folder} is no folder of a saved network: there is no {file.name}")
-    kind = read_json(config).get("model_type")
-    if kind != MODEL_TYPE:
-        raise ValueError(f"{config} is of a model of the type {kind!r}, not {MODEL_TYPE!r}")
+    state = saved_state(folder, MODEL_TYPE)
     made = PKGenNetworkConfig.from_pretrained(folder)
-    try:
-        state = load_file(weights)
-    except SafetensorError as error:
-        raise ValueError(f"{weights} is truncated or not a safetensors file: {error}") from error
-    prefix = f"{PKGenNetworkForImageClassification.base_model_prefix}."
-    state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     architecture = Architecture.from_string(made.space, made.architecture)
     return SavedNetwork(architecture, made.num_labels, made.image_size, state, made.scale)
 

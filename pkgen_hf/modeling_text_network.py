@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from .architecture import Architecture
 from .errors import shortened, unknown
 from .inputs import whole_number
-from .network_folder import PKGenNetworkModel
+from .network_folder import PKGenNetworkModel, SavedNetwork, saved_state
 from .networks import plan, planner_of
 from .spaces import TASK_KINDS, SearchSpace, get_space, list_spaces
 from .spaces.registry import module_of
@@ -135,12 +136,34 @@ class PKGenTextConfig(PretrainedConfig):
 
 
 class PKGenTextModel(PKGenNetworkModel):
-    """What networks for texts have in common as transformers models; a class of them makes ``self.network``."""
+    """What networks for texts have in common as transformers models.
+
+    A class of them says with `build_arguments` which network it holds, and has a ``forward``.
+    """
 
     config_class = PKGenTextConfig
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+
+    def __init__(self, config: PKGenTextConfig) -> None:
+        num_classes, scale = self.build_arguments(config)
+        super().__init__(config)
+        with torch.device("cpu"):  # planning reads the architecture from tensors, which the meta device cannot
+            planned = plan(Architecture.from_string(config.space, config.architecture), num_classes, **scale)
+        self.network: Any = planned()
+        self.post_init()
+
+    @classmethod
+    def build_arguments(cls, config: PKGenTextConfig) -> tuple[int | None, dict[str, Any]]:
+        """Width of the output, and options of `pkgen_hf.networks.build`, of the network that the class holds.
+
+        Raises
+        ------
+        ValueError
+            For a space that has no such networks.
+        """
+        raise NotImplementedError
 
     @classmethod
     def from_architecture(
@@ -181,16 +204,11 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
 
     _no_split_modules = ["Block"]
 
-    def __init__(self, config: PKGenTextConfig) -> None:
+    @classmethod
+    def build_arguments(cls, config: PKGenTextConfig) -> tuple[int | None, dict[str, Any]]:
         if config.space not in causal_spaces():
             raise unknown("space of networks that predict the next token", config.space, causal_spaces())
-        super().__init__(config)
-        with torch.device("cpu"):  # planning reads the architecture from tensors, which the meta device cannot
-            architecture = Architecture.from_string(config.space, config.architecture)
-            scale = {"context": config.max_position_embeddings, **config.scale}
-            planned = plan(architecture, config.vocab_size, **scale)
-        self.network = planned()
-        self.post_init()
+        return config.vocab_size, {"context": config.max_position_embeddings, **config.scale}
 
     def get_input_embeddings(self) -> nn.Module:
         return self.network.embedding
@@ -278,6 +296,18 @@ def _padding(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:
     if mask.ndim != 2 or mask.shape[1] != tokens:
         raise ValueError(f"attention_mask must be of shape (batch, {tokens}), got {tuple(mask.shape)}")
     return None if bool(mask.all()) else mask
+
+
+def saved_text_network(folder: str | Path) -> SavedNetwork:
+    """Read the folder of one of the classes of this module; errors are those of `network_folder.saved_state`."""
+    state = saved_state(folder, MODEL_TYPE)
+    config = PKGenTextConfig.from_pretrained(folder)
+    classes = {kind.__name__: kind for kind in PKGenTextModel.__subclasses__()}
+    name = (config.architectures or [""])[0]
+    if name not in classes:
+        raise unknown(f"class of the model in {folder}", name, classes)
+    num_classes, scale = classes[name].build_arguments(config)
+    return SavedNetwork(Architecture.from_string(config.space, config.architecture), num_classes, None, state, scale)
 
 
 AutoConfig.register(MODEL_TYPE, PKGenTextConfig, exist_ok=True)

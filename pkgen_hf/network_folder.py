@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import PreTrainedModel as _PreTrainedModel
 
-from .files import replace_folder, user_path
+from .architecture import Architecture
+from .files import read_json, replace_folder, user_path
 from .hub.loading import check_files, weight_patterns
 from .publishing.cards import may_write_card, write_card
 from .publishing.network_cards import network_card
 from .publishing.push import UPLOAD_OPTIONS, plan, push, upload_options
+
+PREFIX = "network"  # of the names of weights in saved networks
 
 
 class PKGenNetworkModel(_PreTrainedModel):
@@ -23,7 +28,7 @@ class PKGenNetworkModel(_PreTrainedModel):
     is under the prefix ``network.``.
     """
 
-    base_model_prefix = "network"
+    base_model_prefix = PREFIX
 
     def _init_weights(self, module: torch.nn.Module) -> None:
         """Nothing: weights are as the space's own networks begin."""
@@ -96,3 +101,43 @@ class PKGenNetworkModel(_PreTrainedModel):
             self.save_pretrained(folder)
             write_card(folder, network_card(folder, repo_id))
             return push(plan(folder, repo_id), quiet=True, **options)[0]
+
+
+class SavedNetwork(NamedTuple):
+    """A network that was saved with ``save_pretrained``: what exporting it takes."""
+
+    architecture: Architecture
+    num_classes: int | None
+    image_size: int | None
+    state: dict[str, torch.Tensor]
+    scale: dict[str, Any]
+
+
+def model_type_of(folder: str | Path) -> str:
+    """The type of model in the folder of a saved network; FileNotFoundError if it is not one."""
+    config = Path(folder) / "config.json"
+    if not config.is_file():
+        raise FileNotFoundError(f"{folder} is no folder of a saved network: there is no {config.name}")
+    return str(read_json(config).get("model_type"))
+
+
+def saved_state(folder: str | Path, model_type: str) -> dict[str, torch.Tensor]:
+    """Weights of a saved network by the names that they have in what `Architecture.build` gives.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or no weights in it.
+    ValueError
+        If it holds a model of another type, or weights that cannot be read.
+    """
+    found, weights = model_type_of(folder), Path(folder) / "model.safetensors"
+    if not weights.is_file():
+        raise FileNotFoundError(f"{folder} is no folder of a saved network: there is no {weights.name}")
+    if found != model_type:
+        raise ValueError(f"{Path(folder) / 'config.json'} is of a model of the type {found!r}, not {model_type!r}")
+    try:
+        state = load_file(weights)
+    except SafetensorError as error:
+        raise ValueError(f"{weights} is truncated or not a safetensors file: {error}") from error
+    return {name.removeprefix(f"{PREFIX}."): tensor for name, tensor in state.items()}

@@ -117,11 +117,14 @@ def export(
     """
     from ..architecture import Architecture
     from ..modeling_network import saved_network
+    from ..modeling_text_network import MODEL_TYPE, saved_text_network
+    from ..network_folder import model_type_of
     from ..networks.export import export_network
 
     size = network.image_size
     if file.weights is not None:
-        saved = saved_network(file.weights)
+        read = saved_text_network if model_type_of(file.weights) == MODEL_TYPE else saved_network
+        saved = read(file.weights)
         if architecture is not None and Architecture.from_string(space, architecture) != saved.architecture:
             raise ValueError(f"{file.weights} holds {saved.architecture!r}, not {architecture!r} of {space}")
         if network.num_classes is not None or network.scale:

@@ -30,6 +30,7 @@ from .source_code import WIDTH, source_of
 SUFFIXES = {".py": "python", ".onnx": "onnx", ".safetensors": "safetensors"}
 FORMATS = tuple(SUFFIXES.values())
 ONNX_PACKAGES = ("onnx", "onnxscript")
+EXAMPLE_LENGTHS = (12, 7)  # tokens of the texts with which an ONNX model is traced, and compared
 TOLERANCE = 1e-4  # largest difference of the ONNX model's outputs to those of the network
 
 
@@ -165,10 +166,17 @@ def python_source(
 def _export_onnx(
     network: nn.Module, shape: tuple[int, ...], path: Path, facts: dict[str, str], text: bool
 ) -> float | None:
-    """Write an ONNX model for batches of any size; returns its largest difference to torch's results."""
+    """Write an ONNX model for batches of any size, of texts of any length; returns its difference to torch's results.
+
+    The largest, that is, on random inputs.
+    """
+    shapes = [tuple(min(length, most) for length in shape) for most in EXAMPLE_LENGTHS] if text else [shape, shape]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        examples, others = (random_inputs(shape, batch, text) for batch in (2, 3))
+        examples, others = (random_inputs(one, batch, text) for one, batch in zip(shapes, (2, 3), strict=True))
+    dynamic = {0: torch.export.Dim("batch", min=1)}
+    if text and shape[0] > 1:
+        dynamic[1] = torch.export.Dim("length", min=1, max=shape[0])
     count(network, examples)  # says what is wrong, if it cannot read them, in one line
     name = next(iter(inspect.signature(network.forward).parameters))
     with warnings.catch_warnings(), _silent("torch.onnx"):
@@ -178,7 +186,7 @@ def _export_onnx(
             (examples,),
             input_names=[name],
             output_names=["outputs"],
-            dynamic_shapes={name: {0: torch.export.Dim("batch", min=1)}},
+            dynamic_shapes={name: dynamic},
             dynamo=True,
             verbose=False,
         )

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from pkgen_hf import (
     Architecture,
     Choice,
+    PKGenNetworkForCausalLM,
     PKGenNetworkForImageClassification,
     SearchSpace,
     Slot,
@@ -28,6 +29,7 @@ from pkgen_hf import (
     get_space,
 )
 from pkgen_hf.cli.main import app
+from pkgen_hf.modeling_text_network import saved_text_network
 from pkgen_hf.networks.darts import operation as darts_operation
 from pkgen_hf.networks.export import python_source
 from pkgen_hf.networks.source_code import literal
@@ -342,6 +344,25 @@ def test_onnx_models_compute_the_same_on_batches_of_any_size(name: str, tmp_path
             output_difference(other, file, torch.randn(2, 3, 32, 32))
 
 
+@pytest.mark.parametrize("name", ["hw-gpt-bench-s", "nas-bench-bert"])
+def test_onnx_models_of_texts_take_any_length(name: str, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    space = get_space(name)
+    (architecture,) = Architecture.from_batch(space, space.canonical(space.null_indices.clamp(min=0)[None]))
+    network = architecture.build(num_classes=CLASSES, **SMALL[name]).eval()
+    file = tmp_path / "net.onnx"
+    done = architecture.export(file, num_classes=CLASSES, state=network.state_dict(), **SMALL[name])
+    assert done.difference is not None and done.difference < 1e-4
+    session = runtime.InferenceSession(file)
+    assert [found.name for found in session.get_inputs()] == ["tokens"]
+    for batch, length in ((1, 1), (3, 5), (2, 9)):
+        tokens = torch.randint(CLASSES, (batch, length))
+        (found,) = session.run(None, {"tokens": tokens.numpy()})
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(found), network(tokens), rtol=1e-4, atol=1e-5)
+
+
 def test_onnx_names_the_extra_that_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)  # as if it were not installed
     with pytest.raises(ModuleNotFoundError, match=r"onnxscript: pip install 'pkgen-hf\[onnx\]'"):
@@ -401,6 +422,26 @@ def test_command_writes_a_trained_network(tmp_path: Path) -> None:
     assert "truncated or not a safetensors file" in CliRunner().invoke(app, call).stderr
     weights.unlink()
     assert "there is no model.safetensors" in CliRunner().invoke(app, call).stderr
+
+
+def test_command_writes_a_saved_language_model(tmp_path: Path) -> None:
+    (architecture,) = valid_samples("hw-gpt-bench-s", 1)
+    model = PKGenNetworkForCausalLM.from_architecture(architecture, 17, 24).eval()
+    model.save_pretrained(tmp_path / "gpt")
+    for suffix in ("py", "safetensors"):
+        assert "written to" in run("export", "--weights", str(tmp_path / "gpt"), "-o", str(tmp_path / f"net.{suffix}"))
+    names: dict[str, Any] = {"__name__": "net"}
+    exec((tmp_path / "net.py").read_text(), names)
+    network = names["build"]().eval()
+    network.load_state_dict(load_file(tmp_path / "net.safetensors"))
+    tokens = torch.randint(17, (2, 11))
+    with torch.no_grad():
+        assert torch.equal(network(tokens), model(tokens).logits)
+    assert "for an input of 24 tokens" in (tmp_path / "net.py").read_text()
+    config = tmp_path / "gpt" / "config.json"
+    config.write_text(config.read_text().replace("PKGenNetworkForCausalLM", "GPTForCausalLM"))
+    with pytest.raises(ValueError, match="class of the model in .*'GPTForCausalLM'. Did you mean 'PKGenNetworkFor"):
+        saved_text_network(tmp_path / "gpt")
 
 
 def test_command_takes_options_of_scale(tmp_path: Path) -> None:
