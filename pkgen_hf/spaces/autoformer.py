@@ -202,6 +202,15 @@ class AutoFormerSpace(SearchSpace):
         hidden = self._hidden.to(indices.device)[indices[:, :1], indices[:, 2::2]]
         return values[:, 0], values[:, 1], attention, (hidden * exists[:, 2::2]).sum(1)
 
+    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Of each layer the query, key, value and output of a head, and the two matrices of the MLP."""
+        values = self._values.to(indices.device)[torch.arange(self.num_slots, device=indices.device), indices]
+        exists = self.active_slots(indices)[:, 3::2]
+        width = values[:, :1].expand_as(exists)
+        hidden = self._hidden.to(indices.device)[indices[:, :1], indices[:, 2::2]]
+        attention = (torch.full_like(width, HEAD_SIZE), width, 4 * values[:, 3::2] * exists)
+        return torch.cat([torch.stack(part, -1) for part in (attention, (hidden, width, 2 * exists))], dim=1)
+
     def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact: patches, class token, absolute positions, layers with relative positions, and the classifier."""
         scale = self.task(task or "imagenet1k")

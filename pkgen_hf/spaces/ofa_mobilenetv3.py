@@ -213,6 +213,23 @@ class OFAMobileNetV3Space(SearchSpace):
         costs = table.to(indices.device)[(*places, stages[..., 1::2], stages[..., 2::2])]
         return (costs * exists[..., None]).sum((1, 2))
 
+    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Of each block the convolution that expands, the window of each channel, and the one that projects."""
+        stages = indices.reshape(len(indices), len(STAGES), 1 + 2 * BLOCKS)
+        exists = self.active_slots(indices).reshape(stages.shape)[..., 1::2].long()
+        device = indices.device
+        outputs = torch.tensor([stage.outputs for stage in STAGES], device=device)[:, None].expand_as(exists)
+        before = torch.tensor([STEM_WIDTH, *(stage.outputs for stage in STAGES[:-1])], device=device)
+        inputs = torch.where(torch.arange(BLOCKS, device=device) == 0, before[:, None], outputs)
+        inner = inputs * torch.tensor(EXPANSIONS, device=device)[stages[..., 2::2]]
+        window = torch.tensor(KERNELS, device=device)[stages[..., 1::2]] ** 2
+        parts = (
+            (inner, inputs, exists),
+            (window, torch.ones_like(window), inner * exists),
+            (outputs, inner, exists),
+        )
+        return torch.cat([torch.stack(part, -1).flatten(1, 2) for part in parts], dim=1)
+
     def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact, equal to the published ones, with scales and biases of normalisations."""
         classes = self.task(task or "imagenet1k").num_classes

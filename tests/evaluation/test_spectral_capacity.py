@@ -45,3 +45,17 @@ def test_rank_correlation_on_measured_transformers(
     capacity = spectral_capacity(get_space(space), table.indices[known])
     tau = kendalltau(capacity.numpy(), table.column(task)[known].numpy()).statistic
     assert tau == pytest.approx(expected, abs=0.006)
+
+
+@pytest.mark.parametrize("space", ["hw-gpt-bench-s", "autoformer-tiny", "nas-bench-bert", "ofa-mobilenetv3"])
+def test_weight_matrices_are_those_of_layers_that_exist(space: str) -> None:
+    """Their entries are all weights of layers but biases, normalisations and embeddings, which are few."""
+    here = get_space(space)
+    rows = here.sample(64, torch.Generator().manual_seed(0))
+    matrices = here.weight_matrices(rows)
+    torch.testing.assert_close(spectral_capacity(here, rows), spectral_capacity(here, here.canonical(rows)))
+    entries = matrices.prod(-1).sum(1)
+    others = here.parameters(rows) - entries
+    assert bool((others > 0).all())
+    correlation = torch.corrcoef(torch.stack([entries.double(), here.parameters(rows).double()]))[0, 1]
+    assert correlation > 0.9
