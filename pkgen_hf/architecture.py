@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from .errors import QUOTED, shortened, unknown
-from .networks import build
+from .networks import at_task, build
 from .networks.costs import RUNS, Cost, measure
+from .networks.inputs import image_size_for
 from .spaces import SearchSpace, TaskLike, get_space, list_spaces
 
 if TYPE_CHECKING:
@@ -206,8 +207,28 @@ class Architecture:
             return measure(self, task, image_size, num_classes, latency, runs, **scale)
         return Cost(int(self.space.parameters(self.rows, task)), int(self.space.flops(self.rows, task)))
 
-    def build(self, num_classes: int | None = None, **scale: Any) -> nn.Module:
-        """The benchmark's network as a ``torch.nn.Module``; see `pkgen_hf.networks` for each family's scale."""
+    def build(self, num_classes: int | None = None, task: TaskLike | None = None, **scale: Any) -> nn.Module:
+        """The benchmark's network as a ``torch.nn.Module``, with fresh weights.
+
+        Parameters
+        ----------
+        num_classes
+            Width of the output; by default that of the task.
+        task
+            A data set of the space, a kind of task, or a `Task` of your own, from which classes, channels of images
+            and the network that is built for it follow; by default the network is the one that the benchmark trained.
+        scale
+            Options of the space's networks, see `pkgen_hf.networks`, which count before those of the task.
+
+        Raises
+        ------
+        ValueError
+            For an unknown task or option, or a size that cannot be.
+        NotImplementedError
+            For a space that has no networks.
+        """
+        if (data := self._data_set(task)) is not None:
+            num_classes, scale = at_task(self.space, data, num_classes, scale)
         return build(self, num_classes=num_classes, **scale)
 
     def export(
@@ -217,6 +238,7 @@ class Architecture:
         *,
         num_classes: int | None = None,
         image_size: int | None = None,
+        task: TaskLike | None = None,
         state: Mapping[str, torch.Tensor] | None = None,
         seed: int | None = None,
         **scale: Any,
@@ -235,7 +257,7 @@ class Architecture:
             File to write.
         format
             One of the three; by default what the suffix ``.py``, ``.safetensors`` or ``.onnx`` says.
-        num_classes, scale
+        num_classes, task, scale
             As of `build`.
         image_size
             Of the images that the ONNX model takes, and of the example in the Python file; by default the task's.
@@ -262,7 +284,15 @@ class Architecture:
         """
         from .networks.export import export_network  # when it is used, as the next: what they import takes time
 
+        if (data := self._data_set(task)) is not None:
+            num_classes, scale = at_task(self.space, data, num_classes, scale)
+            size = scale.pop("image_size", None) or image_size_for(self.space, data, scale)
+            image_size = image_size or size
         return export_network(self, path, format, num_classes, image_size, state, seed, **scale)
+
+    def _data_set(self, task: TaskLike | None) -> TaskLike | None:
+        """The task at whose scale a network is built; None for the network as in the benchmark."""
+        return None if task is None else self.space.data_set(task)
 
     def draw(self, path: str | Path) -> Path:
         """Draw the cell to a PNG or SVG file and return its path."""

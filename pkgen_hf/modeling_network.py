@@ -24,8 +24,9 @@ except ImportError:
 from .architecture import Architecture
 from .errors import shortened, unknown
 from .network_folder import PKGenNetworkModel, SavedNetwork, saved_state
-from .networks import planner_of
-from .spaces import DEFAULT_SPACE, get_space, list_spaces
+from .networks import at_task, planner_of
+from .networks.inputs import image_size_for
+from .spaces import DEFAULT_SPACE, TaskLike, get_space, list_spaces
 
 MODEL_TYPE = "pkgen-network"
 IMAGE_CLASSIFICATION = "image-classification"
@@ -118,7 +119,12 @@ class PKGenNetworkForImageClassification(PKGenNetworkModel):
 
     @classmethod
     def from_architecture(
-        cls, architecture: Architecture, num_labels: int | None = None, image_size: int | None = None, **scale: Any
+        cls,
+        architecture: Architecture,
+        num_labels: int | None = None,
+        image_size: int | None = None,
+        task: TaskLike | None = None,
+        **scale: Any,
     ) -> PKGenNetworkForImageClassification:
         """A network with fresh weights.
 
@@ -127,20 +133,34 @@ class PKGenNetworkForImageClassification(PKGenNetworkModel):
         architecture
             Of a space whose networks classify images.
         num_labels, image_size
-            By default those of the space's first task that classifies images.
+            By default those of the task.
+        task
+            A data set of the space, a kind of task, or a `Task` of your own, whose channels of images count, too; by
+            default the space's first that classifies images.
         scale
             Options of the space's family, see `pkgen_hf.networks.build`.
+
+        Raises
+        ------
+        ValueError
+            For a space or task that is not for classifying images, an unknown option, or a size that cannot be.
         """
         space = architecture.space
         if space.name not in image_spaces():
             raise unknown("space of networks for images", space.name, image_spaces())
-        task = next(t for t in space.tasks.values() if t.kind == IMAGE_CLASSIFICATION)
+        data = space.data_set(IMAGE_CLASSIFICATION if task is None else task) or ""
+        about = space.task(data)
+        if about.kind != IMAGE_CLASSIFICATION:
+            raise ValueError(f"these networks classify images, and {about.label} is no task of {IMAGE_CLASSIFICATION}")
+        if task is not None:
+            num_labels, scale = at_task(space, data, num_labels, scale)
+            image_size = image_size or scale.pop("image_size", None) or image_size_for(space, data, scale)
         config = PKGenNetworkConfig(
             space=space.name,
             architecture=str(architecture),
             scale=scale,
-            image_size=image_size or task.image_size,
-            num_labels=num_labels or task.num_classes,
+            image_size=image_size or about.image_size,
+            num_labels=num_labels or about.num_classes,
         )
         return cls(config)
 
@@ -156,7 +176,8 @@ class PKGenNetworkForImageClassification(PKGenNetworkModel):
         Parameters
         ----------
         pixel_values
-            ``FloatTensor (batch, 3, height, width)``, as the image processor gives them.
+            ``FloatTensor (batch, channels, height, width)``, as the image processor gives them; 3 channels unless the
+            scale has ``in_channels``.
         labels
             ``LongTensor (batch,)``, for the cross-entropy; with an auxiliary classifier its own is added in training.
 
@@ -191,12 +212,22 @@ def image_processor(
     image_size
         Of what the network gets, in pixels.
     mean, std
-        Of the channels of images in [0, 1].
+        Of the three channels of images in [0, 1].
     resize
         Size of the shorter side before the centre is cut out; by default images are resized to `image_size` square.
     bicubic
         Interpolate by bicubic, else by bilinear filters.
+
+    Raises
+    ------
+    ValueError
+        For means or deviations of other than three channels: images are converted to RGB.
     """
+    if len(mean) != 3 or len(std) != 3:
+        raise ValueError(
+            f"images are converted to RGB, which takes mean and std of 3 channels, got {len(mean)} and {len(std)}: "
+            "images of other channels are for a preprocessing of your own"
+        )
     square = {"height": image_size, "width": image_size}
     return _ImageProcessor(
         do_resize=True,

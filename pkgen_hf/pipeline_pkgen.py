@@ -375,7 +375,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         self.maybe_free_model_hooks()
         if not return_dict:
             return architectures, scores, samples.validity, prior  # type: ignore[return-value]
-        return PKGenPipelineOutput(architectures, scores, samples.validity, prior, sampler.highest_temperature)
+        return PKGenPipelineOutput(architectures, scores, samples.validity, prior, sampler.highest_temperature, task)
 
     @torch.no_grad()
     @on_cpu

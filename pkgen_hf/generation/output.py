@@ -9,6 +9,7 @@ from diffusers.utils import BaseOutput
 
 from ..architecture import Architecture
 from ..priors.prior import Prior
+from ..spaces import TaskLike
 
 
 @dataclass
@@ -31,6 +32,8 @@ class PKGenPipelineOutput(BaseOutput):
     temperature : float
         Of the last samples: as in the call, or higher where that gave hardly anything new. With a generator for each
         architecture, the highest of theirs.
+    task : str, Task or None
+        What the call was for, so that ``out.architectures[0].build(task=out.task)`` is the network for it.
     """
 
     architectures: list[Architecture]
@@ -38,3 +41,4 @@ class PKGenPipelineOutput(BaseOutput):
     validity: float
     prior: Prior
     temperature: float
+    task: TaskLike | None = None

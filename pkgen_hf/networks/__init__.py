@@ -8,14 +8,14 @@ architecture and says what to call with which plain arguments; a user gives such
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from ..errors import unknown
-from ..spaces import SearchSpace, get_space, list_spaces
+from ..spaces import SearchSpace, TaskLike, get_space, list_spaces
 from ..spaces.protocols import ArchitectureLike
 from ..spaces.registry import module_of, registration
 
@@ -45,6 +45,39 @@ def options(space: SearchSpace) -> list[str]:
         For a space that has no networks.
     """
     return list(inspect.signature(_planner(space)).parameters)[2:]
+
+
+def at_task(
+    space: SearchSpace, task: TaskLike, num_classes: int | None, scale: Mapping[str, Any]
+) -> tuple[int | None, dict[str, Any]]:
+    """Number of classes and options of the networks for a task; what is given counts.
+
+    Parameters
+    ----------
+    space
+        Of the architectures.
+    task
+        A data set of the space, or a `Task`: classes, and where networks have such options channels of images, their
+        size and the number of features, follow from it.
+    num_classes
+        None for that of the task.
+    scale
+        Options of the networks that are to be other than for the task.
+
+    Raises
+    ------
+    ValueError
+        For an unknown task, or images of channels that the networks cannot have.
+    """
+    data, defaults = space.task(task), inspect.signature(_planner(space)).parameters
+    chosen = space.scale(task)
+    for option in ("in_channels", "image_size", "num_features"):
+        value = getattr(data, option)
+        if option in defaults and value and value != defaults[option].default:
+            chosen.setdefault(option, value)
+    if data.image_size and data.in_channels != 3 and "in_channels" not in defaults:
+        raise ValueError(f"networks of {space.name} read images of 3 channels, not of in_channels={data.in_channels}")
+    return (data.num_classes or None) if num_classes is None else num_classes, chosen | dict(scale)
 
 
 def plan(architecture: ArchitectureLike, num_classes: int | None = None, **scale: Any) -> partial[Any]:
@@ -87,4 +120,4 @@ def build(architecture: ArchitectureLike, num_classes: int | None = None, **scal
     return plan(architecture, num_classes, **scale)()
 
 
-__all__ = ["build", "options", "plan", "planner_of"]
+__all__ = ["at_task", "build", "options", "plan", "planner_of"]

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..spaces import SearchSpace, TaskLike
 from ..spaces.protocols import ArchitectureLike
 from ..spaces.registry import module_of
-from . import build
+from . import at_task, build
 from .counting import Extra
 from .inputs import input_shape, random_inputs, reads_text
 
@@ -192,9 +192,9 @@ def measure(
         raise ValueError(f"runs must be a whole number from 1, got {runs!r}")
     space = architecture.space
     task = task or next(iter(space.tasks))
-    num_classes = (space.task(task).num_classes or None) if num_classes is None else num_classes
-    scale = space.scale(task) | scale
-    shape = input_shape(space, task, image_size, **{name: scale[name] for name in scale if name != "task"})
+    num_classes, scale = at_task(space, task, num_classes, scale)
+    own_options = {name: scale[name] for name in scale if name not in ("task", "image_size")}
+    shape = input_shape(space, task, image_size, **own_options)
     text = reads_text(space, task)
     with torch.device("meta"):
         network, inputs = build(architecture, num_classes, **scale).float(), random_inputs(shape, text=text)

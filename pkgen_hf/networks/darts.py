@@ -165,6 +165,8 @@ class DARTSNetwork(nn.Module):
         Whether, in training, a second classifier reads the features after two thirds of the cells.
     drop_path_prob
         Of dropping the output of an operation, in training.
+    in_channels
+        Of images.
     """
 
     def __init__(
@@ -178,12 +180,13 @@ class DARTSNetwork(nn.Module):
         affine: bool,
         auxiliary: bool,
         drop_path_prob: float,
+        in_channels: int,
     ) -> None:
         super().__init__()
         is_large = stem == "imagenet"
         if is_large:
             self.stem = nn.Sequential(
-                nn.Conv2d(3, channels // 2, 3, stride=2, padding=1, bias=False),
+                nn.Conv2d(in_channels, channels // 2, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(channels // 2),
                 nn.ReLU(),
                 nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False),
@@ -196,7 +199,7 @@ class DARTSNetwork(nn.Module):
             )
         else:
             width = STEM_WIDENING * channels
-            self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+            self.stem = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
             self.stem_end = nn.Identity()
         shapes = cell_shapes(channels, cells, is_large)
         self.cells = nn.ModuleList(
@@ -215,8 +218,8 @@ class DARTSNetwork(nn.Module):
         Parameters
         ----------
         images
-            ``(batch, 3, height, width)``, of sides divisible by 4, or by 32 after the stem for ImageNet. With the
-            auxiliary classifier 32, or 224.
+            ``(batch, in_channels, height, width)``, of sides divisible by 4, or by 32 after the stem for ImageNet.
+            With the auxiliary classifier 32, or 224.
 
         Returns
         -------
@@ -242,6 +245,7 @@ def plan(
     affine: bool = False,
     auxiliary: bool = False,
     drop_path_prob: float = 0.0,
+    in_channels: int = 3,
 ) -> partial[DARTSNetwork]:
     """The network of a genotype; by default at the scale of NAS-Bench-301, for the 10 classes of CIFAR-10.
 
@@ -272,6 +276,7 @@ def plan(
         affine=affine,
         auxiliary=auxiliary,
         drop_path_prob=drop_path_prob,
+        in_channels=in_channels,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -41,6 +42,13 @@ def input_shape(
     if type(image_size) is not int or image_size < 1:
         raise ValueError(f"image_size must be a whole number from 1, got {image_size!r}")
     return space.input_shape(task, image_size, **scale)
+
+
+def image_size_for(space: SearchSpace, task: TaskLike, scale: Mapping[str, Any]) -> int | None:
+    """Height and width of the images that networks at a scale read for a task; None where they read none."""
+    if not space.task(task).image_size:
+        return None
+    return input_shape(space, task, **{name: scale[name] for name in scale if name != "task"})[-1]
 
 
 def reads_text(space: SearchSpace, task: TaskLike | None = None) -> bool:

@@ -112,6 +112,8 @@ class MnasNetwork(nn.Module):
         Probability before the classifier.
     drop_path_prob
         Of dropping a layer; it grows linearly from 0 in the first layer to nearly this in the last.
+    in_channels
+        Of images.
     """
 
     def __init__(
@@ -121,10 +123,11 @@ class MnasNetwork(nn.Module):
         channels: int,
         dropout: float,
         drop_path_prob: float,
+        in_channels: int,
     ) -> None:
         super().__init__()
         total = sum(layers for _, _, layers, _ in blocks)
-        self.stem = nn.Sequential(*_convolution(3, channels, 3, stride=2), nn.SiLU())
+        self.stem = nn.Sequential(*_convolution(in_channels, channels, 3, stride=2), nn.SiLU())
         body: list[nn.Module] = []
         for (expansion, kernel, layers, gate), (inputs, outputs, stride) in zip(
             blocks, block_shapes(channels), strict=True
@@ -151,7 +154,7 @@ class MnasNetwork(nn.Module):
             nn.init.zeros_(module.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits ``(batch, num_classes)`` of images ``(batch, 3, height, width)``."""
+        """Logits ``(batch, num_classes)`` of images ``(batch, in_channels, height, width)``."""
         features = self.last(self.body(self.stem(images)))
         return self.classifier(self.dropout(features.mean((2, 3))))
 
@@ -162,6 +165,7 @@ def plan(
     channels: int = STEM_WIDTH,
     dropout: float = 0.2,
     drop_path_prob: float = 0.2,
+    in_channels: int = 3,
 ) -> partial[MnasNetwork]:
     """The network of seven blocks; by default as in the benchmark, for the 1,000 classes of ImageNet-1k."""
     values = []
@@ -177,6 +181,7 @@ def plan(
         channels=channels,
         dropout=dropout,
         drop_path_prob=drop_path_prob,
+        in_channels=in_channels,
     )
 
 

@@ -103,6 +103,8 @@ class ModuleNetwork(nn.Module):
         Of the first stack; each later one has twice as many.
     modules
         In each stack.
+    in_channels
+        Of images.
     """
 
     def __init__(
@@ -113,9 +115,10 @@ class ModuleNetwork(nn.Module):
         num_classes: int,
         channels: int,
         modules: int,
+        in_channels: int,
     ) -> None:
         super().__init__()
-        blocks: list[nn.Module] = [_convolution(3, channels, 3)]
+        blocks: list[nn.Module] = [_convolution(in_channels, channels, 3)]
         inputs = channels
         for stack, inner in enumerate(widths):
             outputs = channels * 2**stack
@@ -128,7 +131,7 @@ class ModuleNetwork(nn.Module):
         self.classifier = nn.Linear(inputs, num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits ``(batch, num_classes)`` of images ``(batch, 3, height, width)``, halved before each later stack."""
+        """Logits ``(batch, num_classes)`` of images ``(batch, in_channels, height, width)``, which stacks halve."""
         return self.classifier(self.body(images).mean((2, 3)))
 
 
@@ -138,6 +141,7 @@ def plan(
     channels: int = 128,
     stacks: int = 3,
     modules: int = 3,
+    in_channels: int = 3,
 ) -> partial[ModuleNetwork]:
     """The network of a NAS-Bench-101 cell; by default as in the benchmark, for the 10 classes of CIFAR-10.
 
@@ -163,4 +167,5 @@ def plan(
         num_classes=num_classes or space.task("cifar10").num_classes,
         channels=channels,
         modules=modules,
+        in_channels=in_channels,
     )

@@ -97,11 +97,13 @@ class CellNetwork(nn.Module):
         Of the first stage; each later stage has twice as many.
     cells
         In each stage.
+    in_channels
+        Of images.
     """
 
-    def __init__(self, names: Sequence[str], num_classes: int, channels: int, cells: int) -> None:
+    def __init__(self, names: Sequence[str], num_classes: int, channels: int, cells: int, in_channels: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
         blocks: list[nn.Module] = []
         for stage in range(STAGES):
             width = channels * 2**stage
@@ -113,19 +115,25 @@ class CellNetwork(nn.Module):
         self.classifier = nn.Linear(width, num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits ``(batch, num_classes)`` of images ``(batch, 3, height, width)``, sides divisible by 4."""
+        """Logits ``(batch, num_classes)`` of images ``(batch, in_channels, height, width)``, sides divisible by 4."""
         features = F.relu(self.norm(self.body(self.stem(images))))
         return self.classifier(features.mean((2, 3)))
 
 
 def plan(
-    architecture: ArchitectureLike, num_classes: int | None = None, channels: int = 16, cells: int = 5
+    architecture: ArchitectureLike,
+    num_classes: int | None = None,
+    channels: int = 16,
+    cells: int = 5,
+    in_channels: int = 3,
 ) -> partial[CellNetwork]:
     """The network of a NAS-Bench-201 cell; by default as in the benchmark, for the 10 classes of CIFAR-10."""
     space = architecture.space
     names = [OPERATIONS[index].name for index in architecture.indices]
     classes = num_classes or space.task("cifar10").num_classes
-    return partial(CellNetwork, names=names, num_classes=classes, channels=channels, cells=cells)
+    return partial(
+        CellNetwork, names=names, num_classes=classes, channels=channels, cells=cells, in_channels=in_channels
+    )
 
 
 def extra_operations(task: str) -> dict[Any, Extra]:

@@ -159,6 +159,7 @@ def plan(
     groups: int = SCALE.groups,
     units: int = SCALE.units,
     dropout: float = 0.2,
+    num_features: int | None = None,
 ) -> partial[SpeechNetwork]:
     """The network of a NAS-Bench-ASR cell's canonical form; by default as in the benchmark.
 
@@ -176,6 +177,8 @@ def plan(
         Of the recurrent layer.
     dropout
         After each operation and before the recurrent layer.
+    num_features
+        Of each frame; by default those of the task.
 
     Raises
     ------
@@ -196,7 +199,7 @@ def plan(
     return partial(
         SpeechNetwork,
         nodes=nodes,
-        num_features=task.num_features,
+        num_features=num_features or task.num_features,
         num_classes=num_classes or task.num_classes,
         scale=replace(SCALE, filters=tuple(filters), cells=tuple(cells), groups=groups, units=units),
         dropout=dropout,

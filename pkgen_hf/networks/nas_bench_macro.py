@@ -71,26 +71,31 @@ class MobileNetwork(nn.Module):
         Width of the output.
     channels
         Of the stem; every stage doubles them.
+    in_channels
+        Of images.
     """
 
-    def __init__(self, blocks: Sequence[tuple[int, int]], num_classes: int, channels: int) -> None:
+    def __init__(self, blocks: Sequence[tuple[int, int]], num_classes: int, channels: int, in_channels: int) -> None:
         super().__init__()
         shapes = block_shapes(channels)
-        self.stem = nn.Sequential(*_convolution(3, channels, kernel=3), nn.ReLU())
+        self.stem = nn.Sequential(*_convolution(in_channels, channels, kernel=3), nn.ReLU())
         self.body = nn.Sequential(*(block(*kind, *shape) for kind, shape in zip(blocks, shapes, strict=True)))
         self.last = nn.Sequential(*_convolution(shapes[-1][1], LAST_WIDTH), nn.ReLU())
         self.classifier = nn.Linear(LAST_WIDTH, num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits ``(batch, num_classes)`` of images ``(batch, 3, height, width)``."""
+        """Logits ``(batch, num_classes)`` of images ``(batch, in_channels, height, width)``."""
         features = self.last(self.body(self.stem(images)))
         return self.classifier(features.mean((2, 3)))
 
 
 def plan(
-    architecture: ArchitectureLike, num_classes: int | None = None, channels: int = STEM_WIDTH
+    architecture: ArchitectureLike,
+    num_classes: int | None = None,
+    channels: int = STEM_WIDTH,
+    in_channels: int = 3,
 ) -> partial[MobileNetwork]:
     """The network of a chain of blocks; by default as in the benchmark, for the 10 classes of CIFAR-10."""
     blocks = [(int(BLOCKS[index].expansion), BLOCKS[index].kernel) for index in architecture.indices]
     classes = num_classes or architecture.space.task("cifar10").num_classes
-    return partial(MobileNetwork, blocks=blocks, num_classes=classes, channels=channels)
+    return partial(MobileNetwork, blocks=blocks, num_classes=classes, channels=channels, in_channels=in_channels)

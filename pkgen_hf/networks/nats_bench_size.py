@@ -47,12 +47,14 @@ class SizeNetwork(nn.Module):
         Channels of the five layers; the stem has those of the first.
     num_classes
         Width of the output.
+    in_channels
+        Of images.
     """
 
-    def __init__(self, names: Sequence[str], widths: Sequence[int], num_classes: int) -> None:
+    def __init__(self, names: Sequence[str], widths: Sequence[int], num_classes: int, in_channels: int) -> None:
         super().__init__()
         inputs = widths[0]
-        self.stem = nn.Sequential(nn.Conv2d(3, inputs, 3, padding=1, bias=False), nn.BatchNorm2d(inputs))
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, inputs, 3, padding=1, bias=False), nn.BatchNorm2d(inputs))
         self.body = nn.Sequential()
         for outputs, halves in zip(widths, HALVES, strict=True):
             self.body.append(Reduction(inputs, outputs) if halves else SizedCell(names, inputs, outputs))
@@ -61,17 +63,17 @@ class SizeNetwork(nn.Module):
         self.classifier = nn.Linear(inputs, num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits ``(batch, num_classes)`` of images ``(batch, 3, height, width)``, sides divisible by 4."""
+        """Logits ``(batch, num_classes)`` of images ``(batch, in_channels, height, width)``, sides divisible by 4."""
         features = F.relu(self.norm(self.body(self.stem(images))))
         return self.classifier(features.mean((2, 3)))
 
 
-def plan(architecture: ArchitectureLike, num_classes: int | None = None) -> partial[SizeNetwork]:
+def plan(architecture: ArchitectureLike, num_classes: int | None = None, in_channels: int = 3) -> partial[SizeNetwork]:
     """The network of five widths as in the benchmark; by default for the 10 classes of CIFAR-10."""
     widths = [WIDTHS[index] for index in architecture.indices]
     names = get_space("nas-bench-201").split_string(CELL)
     classes = num_classes or architecture.space.task("cifar10").num_classes
-    return partial(SizeNetwork, names=names, widths=widths, num_classes=classes)
+    return partial(SizeNetwork, names=names, widths=widths, num_classes=classes, in_channels=in_channels)
 
 
 def extra_operations(task: str) -> dict[Any, Extra]:

@@ -121,16 +121,18 @@ class TransNASNetwork(nn.Module):
         `Head` or `decoder`.
     channels
         Of the stem.
+    in_channels
+        Of images.
     tiles
         0 for tasks on images. For the puzzle 9: each tile goes through stem and body by itself.
     """
 
-    def __init__(self, body: nn.Module, head: nn.Module, channels: int, tiles: int = 0) -> None:
+    def __init__(self, body: nn.Module, head: nn.Module, channels: int, in_channels: int, tiles: int = 0) -> None:
         super().__init__()
         half = (channels + 1) // 2
         self.tiles = tiles
         self.stem = nn.Sequential(
-            nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False),
+            nn.Conv2d(in_channels, half, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(half),
             relu_conv_bn(half, channels, kernel=3, stride=2),
         )
@@ -146,8 +148,8 @@ class TransNASNetwork(nn.Module):
         Parameters
         ----------
         images
-            ``(batch, 3, height, width)``, or tiles ``(batch, 9, 3, height, width)`` for the puzzle. For decoders,
-            height and width must be divisible by 4 x 2^(number of modules that halve).
+            ``(batch, in_channels, height, width)``; for the puzzle tiles ``(batch, 9, in_channels, height, width)``.
+            For decoders, height and width must be divisible by 4 x 2^(number of modules that halve).
 
         Returns
         -------
@@ -156,7 +158,9 @@ class TransNASNetwork(nn.Module):
         if not self.tiles:
             return self.head(self.body(self.stem(images)))
         if images.ndim != 5 or images.shape[1] != self.tiles:
-            raise ValueError(f"expected tiles (batch, {self.tiles}, 3, height, width), got {tuple(images.shape)}")
+            raise ValueError(
+                f"expected tiles (batch, {self.tiles}, channels, height, width), got {tuple(images.shape)}"
+            )
         # One after the other, because normalisation is over the tiles of one place.
         return self.head(torch.cat([self.body(self.stem(tile)) for tile in images.unbind(1)], dim=1))
 
@@ -186,29 +190,33 @@ def _residual_blocks(modules: Sequence[tuple[int, int]], channels: int) -> nn.Se
 
 
 def _with_head(
-    body: nn.Module, shapes: Sequence[tuple[int, int, int]], task_kind: str, outputs: int, channels: int
+    body: nn.Module, shapes: Sequence[tuple[int, int, int]], task_kind: str, outputs: int, in_channels: int
 ) -> TransNASNetwork:
     """The network of a body of these `shapes`; the puzzle is a kind of task by itself, ``"jigsaw"``."""
-    width = shapes[-1][1]
+    channels, width = shapes[0][0], shapes[-1][1]
     if task_kind == "jigsaw":
-        return TransNASNetwork(body, Head(TILES * width, outputs), channels, tiles=TILES)
+        return TransNASNetwork(body, Head(TILES * width, outputs), channels, in_channels, tiles=TILES)
     if task_kind in ("image-classification", "image-regression"):
-        return TransNASNetwork(body, Head(width, outputs), channels)
+        return TransNASNetwork(body, Head(width, outputs), channels, in_channels)
     halvings = sum(stride == 2 for _, _, stride in shapes)
     if halvings > 4:
         raise ValueError(f"decoders are for at most 4 modules that halve the resolution, not {halvings}")
-    return TransNASNetwork(body, decoder(task_kind, width, 2 + halvings, outputs), channels)
+    return TransNASNetwork(body, decoder(task_kind, width, 2 + halvings, outputs), channels, in_channels)
 
 
-def cell_network(operations: Sequence[str], task_kind: str, outputs: int, channels: int) -> TransNASNetwork:
+def cell_network(
+    operations: Sequence[str], task_kind: str, outputs: int, channels: int, in_channels: int
+) -> TransNASNetwork:
     """The network of a cell, given by the operations of its six edges."""
-    return _with_head(_cells(operations, channels), cell_shapes(channels), task_kind, outputs, channels)
+    return _with_head(_cells(operations, channels), cell_shapes(channels), task_kind, outputs, in_channels)
 
 
-def module_network(modules: Sequence[tuple[int, int]], task_kind: str, outputs: int, channels: int) -> TransNASNetwork:
+def module_network(
+    modules: Sequence[tuple[int, int]], task_kind: str, outputs: int, channels: int, in_channels: int
+) -> TransNASNetwork:
     """The network of modules, given by how each widens and divides the resolution."""
     shapes = module_shapes(modules, channels)
-    return _with_head(_residual_blocks(modules, channels), shapes, task_kind, outputs, channels)
+    return _with_head(_residual_blocks(modules, channels), shapes, task_kind, outputs, in_channels)
 
 
 def plan(
@@ -216,6 +224,7 @@ def plan(
     num_classes: int | None = None,
     task: str = "class_scene",
     channels: int = STEM_WIDTH,
+    in_channels: int = 3,
 ) -> partial[TransNASNetwork]:
     """The network of a cell or of a list of modules; by default as in the benchmark, for scenes of 47 classes.
 
@@ -229,12 +238,15 @@ def plan(
         Whose head or decoder to use: that of its kind, or the puzzle's own.
     channels
         Of the stem.
+    in_channels
+        Of images.
     """
     data = architecture.space.task(task)
     common: dict[str, Any] = {
         "task_kind": task if task == "jigsaw" else data.kind,
         "outputs": num_classes or data.num_classes,
         "channels": channels,
+        "in_channels": in_channels,
     }
     if architecture.space.name == "transnas-bench-101-micro":
         return partial(cell_network, operations=[OPERATIONS[index].name for index in architecture.indices], **common)

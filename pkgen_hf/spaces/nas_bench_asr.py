@@ -108,7 +108,7 @@ class NASBenchASRSpace(SearchSpace):
 
     def input_shape(self, task: TaskLike, image_size: int | None = None, **scale: Any) -> tuple[int, ...]:
         """Frames of speech, each with the features of a spectrum."""
-        return (FRAMES, self.task(task).num_features)
+        return (FRAMES, scale.get("num_features", self.task(task).num_features))
 
     # ------------------------------------------------------------------ strings
 

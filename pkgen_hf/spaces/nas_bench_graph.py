@@ -289,9 +289,7 @@ class NASBenchGraphSpace(SearchSpace):
         return COSTS.to(rows.device)[operations], inputs, (widths[:, 1:] * is_leaf).sum(1)
 
     def scale(self, task: TaskLike) -> dict[str, Any]:
-        data = self.task(task)
-        own = {} if task in self.tasks else {"num_features": data.num_features}
-        return {"task": self.like(task)} | own
+        return {"task": self.like(task)}
 
     def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact, as the benchmark counts them: operations, a batch normalisation for each node, and linear layers."""

@@ -8,7 +8,8 @@ from genotypes import DARTS_V2
 from torch import nn
 from torch.nn import functional as F
 
-from pkgen_hf import Architecture, Cost, SearchSpace, Slot, get_space, list_spaces
+from pkgen_hf import Architecture, Cost, SearchSpace, Slot, Task, get_space, list_spaces
+from pkgen_hf.networks import planner_of
 from pkgen_hf.networks.costs import count, time_forward
 from pkgen_hf.spaces import nas_bench_201
 
@@ -50,6 +51,47 @@ def test_every_task_has_its_own_scale(name: str) -> None:
 def test_multiply_adds_leave_out_what_only_the_benchmark_counts() -> None:
     measured = Architecture.from_string("nas-bench-201", CELL).cost(measured=True)
     assert measured.flops - measured.multiply_adds == 10  # the classifier's biases
+
+
+IMAGES = [name for name in list_spaces() if next(iter(get_space(name).tasks.values())).image_size]
+SIZES = {"nas-bench-201": (16, 28), "nats-bench-size": (16, 28), "darts": (28, 160)}
+
+
+@pytest.mark.parametrize("in_channels", [1, 4])
+@pytest.mark.parametrize("name", [name for name in IMAGES if planner_of(get_space(name)) is not None])
+def test_formulas_hold_for_tasks_of_ones_own(name: str, in_channels: int) -> None:
+    """Other channels, classes and sizes of images, also sizes that the strides do not divide."""
+    (architecture,) = valid_samples(name, 1)
+    sizes = (64, 96) if name.startswith("autoformer") else SIZES.get(name, (30, 45))
+    for size in sizes:
+        task = Task("image-classification", num_classes=7, in_channels=in_channels, image_size=size)
+        formula, measured = architecture.cost(task), architecture.cost(task, measured=True)
+        assert (measured.parameters, measured.flops) == (formula.parameters, formula.flops), size
+        with torch.device("meta"):
+            network = architecture.build(task=task).eval()
+        assert sum(weight.numel() for weight in network.parameters()) == formula.parameters
+        assert network(torch.zeros(2, in_channels, size, size, device="meta")).shape == (2, 7)
+
+
+@pytest.mark.parametrize("kind", ["image-segmentation", "dense-regression", "image-regression"])
+def test_formulas_hold_for_heads_and_decoders_of_ones_own(kind: str) -> None:
+    for name in ("transnas-bench-101-micro", "transnas-bench-101-macro"):
+        (architecture,) = valid_samples(name, 1)
+        for size in (64, 90):
+            task = Task(kind, num_classes=5, in_channels=2, image_size=size)
+            formula, measured = architecture.cost(task), architecture.cost(task, measured=True)
+            assert (measured.parameters, measured.flops) == (formula.parameters, formula.flops), (name, size)
+
+
+def test_formulas_hold_for_graphs_and_speech_of_ones_own() -> None:
+    graph = Architecture.from_string("nas-bench-graph", "0112:gcn,gin,fc,cheb")
+    task = Task("node-classification", num_classes=3, num_features=11)
+    network = graph.build(task=task)
+    assert sum(weight.numel() for weight in network.parameters()) == graph.cost(task).parameters
+    (speech,) = valid_samples("nas-bench-asr", 1)
+    task = Task("speech-recognition", num_classes=30, num_features=40)
+    formula, measured = speech.cost(task), speech.cost(task, measured=True)
+    assert (measured.parameters, measured.flops) == (formula.parameters, formula.flops)
 
 
 # ---------------------------------------------------------------------- other scales
