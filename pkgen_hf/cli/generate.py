@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from .options import DEFAULT_SPACE, LIMITS, AsJson, Checkpoint, Quiet, Space, TablePath, Task, friendly, grouped
+from .options import DEFAULT_SPACE, LIMITS, AsJson, Checkpoint, Quiet, Space, TablePath, TaskOptions, friendly, grouped
 
 if TYPE_CHECKING:
     from ..requests.answer import GenerationAnswer
@@ -82,7 +82,7 @@ class OutputOptions:
 def generate(
     *,
     space: Space = DEFAULT_SPACE,
-    task: Task = None,
+    task: TaskOptions,
     sampling: SamplingOptions,
     prior: Annotated[
         Path | None, typer.Option(help="Prior for this call: a Parquet file that `pkgen prior` wrote.")
@@ -95,6 +95,8 @@ def generate(
 ) -> None:
     """Generate architectures, best first, with their costs and, where they were measured, their scores.
 
+    With --num-classes, --in-channels or --image-size, --task is the kind of a data set of your own.
+
     Example: pkgen generate --space nas-bench-201 --task cifar10 -n 8 --seed 0 --draw cells.png
     """
     from ..pipeline_pkgen import PKGenPipeline
@@ -104,13 +106,14 @@ def generate(
     from ..requests.tables import Tables
     from ..spaces import get_space
 
+    chosen = get_space(space)
     if output.draw is not None:
         from ..drawing.page import picture_path
 
         picture_path(output.draw)  # a wrong suffix is an error before anything is generated
     request = GenerationRequest(
-        get_space(space),
-        task,
+        chosen,
+        task.chosen(chosen),
         num_architectures=sampling.number,
         seed=sampling.seed,
         num_candidates=sampling.candidates,

@@ -51,7 +51,9 @@ def cost(
     *,
     architecture: Annotated[str, typer.Argument(help="String of the benchmark.")],
     space: Space = DEFAULT_SPACE,
-    task: Annotated[str | None, typer.Option(help="Data set of the space; without it, the first.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Data set of the space, or a kind of task; without it, the first.")
+    ] = None,
     network: NetworkOptions,
     measurements: MeasureOptions,
     as_json: AsJson = False,
@@ -104,6 +106,9 @@ def export(
         str | None, typer.Argument(help="String of the benchmark; not needed with --weights.")
     ] = None,
     space: Space = DEFAULT_SPACE,
+    task: Annotated[
+        str | None, typer.Option(help="Data set of the space for which the network is built; without it, the first.")
+    ] = None,
     network: NetworkOptions,
     file: ExportOptions,
     quiet: Quiet = False,
@@ -127,15 +132,21 @@ def export(
         saved = read(file.weights)
         if architecture is not None and Architecture.from_string(space, architecture) != saved.architecture:
             raise ValueError(f"{file.weights} holds {saved.architecture!r}, not {architecture!r} of {space}")
-        if network.num_classes is not None or network.scale:
+        if network.num_classes is not None or network.scale or network.in_channels is not None or task is not None:
             raise ValueError(f"{file.weights} says what the number of classes and the scale are: leave them out")
         state, classes = saved.state, saved.num_classes
         size = size or saved.image_size
         done = export_network(saved.architecture, output, file.format, classes, size, state, **saved.scale)
     elif architecture is not None:
-        chosen, classes = Architecture.from_string(space, architecture), network.num_classes
-        done = export_network(
-            chosen, output, file.format, classes, size, None, file.seed, **network.keywords(export_network)
+        options = network.keywords(export_network)
+        done = Architecture.from_string(space, architecture).export(
+            output,
+            file.format,
+            num_classes=network.num_classes,
+            image_size=size,
+            task=options.pop("task", task),
+            seed=file.seed,
+            **options,
         )
     else:
         raise ValueError("an architecture, or --weights with a trained network, is needed")

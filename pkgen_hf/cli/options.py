@@ -10,13 +10,16 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from ..budgets import BUDGETS, Bound
+
+if TYPE_CHECKING:
+    from ..spaces import SearchSpace, TaskLike
 
 # Libraries read this when they are imported. Commands import them late, so that --help answers at once.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -36,6 +39,52 @@ TablePath = Annotated[str | None, typer.Option("--table", help="Benchmark table:
 
 
 @dataclass(frozen=True)
+class TaskOptions:
+    """A data set of the space, a kind of task, or with numbers a task of the user's own."""
+
+    task: Task = None
+    num_classes: Annotated[
+        int | None, typer.Option(help="Classes of a data set of your own, of which --task is the kind.")
+    ] = None
+    in_channels: Annotated[int | None, typer.Option(help="Channels of its images.")] = None
+    image_size: Annotated[int | None, typer.Option(help="Height and width of its images in pixels.")] = None
+
+    def chosen(self, space: SearchSpace) -> TaskLike | None:
+        """The task of these options: with numbers a `Task` of that kind, which lacks those of the space's first one.
+
+        Raises
+        ------
+        ValueError
+            For numbers without a kind of task, or other numbers than those of the data set that was named.
+        """
+        from ..spaces import Task
+        from ..spaces.tasks import kind_of
+
+        numbers = {name: value for name, value in vars(self).items() if name != "task" and value is not None}
+        task = space.resolved(self.task)
+        if not numbers:
+            return task
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in numbers)
+        if not isinstance(task, str):
+            kinds = ", ".join(dict.fromkeys(known.kind for known in space.tasks.values()))
+            raise ValueError(
+                f"{options} describes a data set of your own: say by --task of which kind, such as {kinds}"
+            )
+        data = space.task(space.data_set(task) or Task(kind_of(task) or "other", 0.0))
+        if task in space.tasks:
+            for name, value in numbers.items():
+                if value != (known := getattr(data, name)):
+                    raise ValueError(
+                        f"{task} has {name}={known}, not {value}: for a data set of your own, --task is {data.kind}"
+                    )
+            return task
+        kind, _, name = task.partition("/")
+        chance = data.chance_score if not (self.num_classes or data.num_classes) else None
+        sizes = {size: getattr(data, size) for size in ("num_classes", "image_size", "num_features")}
+        return Task(kind, chance, **(sizes | numbers), name=name)  # type: ignore[arg-type]  # None follows from classes
+
+
+@dataclass(frozen=True)
 class NetworkOptions:
     """The scale at which a network is built."""
 
@@ -43,6 +92,7 @@ class NetworkOptions:
     image_size: Annotated[
         int | None, typer.Option(help="Height and width of images in pixels; without it, those of the task.")
     ] = None
+    in_channels: Annotated[int | None, typer.Option(help="Channels of images; without it, those of the task.")] = None
     scale: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Option of the space's networks, e.g. channels=48; may be repeated."),
@@ -51,7 +101,7 @@ class NetworkOptions:
     def keywords(self, function: Callable[..., Any]) -> dict[str, Any]:
         """`scale` as further keyword arguments of a function; a value that is not JSON is a text."""
         own = inspect.signature(function).parameters
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, Any] = {} if self.in_channels is None else {"in_channels": self.in_channels}
         for text in self.scale or []:
             name, sign, value = text.partition("=")
             if not (name and sign and value):

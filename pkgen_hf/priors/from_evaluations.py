@@ -30,7 +30,7 @@ def from_evaluations(
     """Contributions over the best quarter of the evaluated architectures, at most `top_k`."""
     given = _finished(space, architectures, scores)
     top_k = whole_number("top_k", top_k)
-    label = space.task_label(task)
+    task = space.resolved(task)
     _check_scores(given)
     indices, values = mean_of_each(space, given.indices, given.scores)
     if len(values) < MIN_EVALUATIONS and len(values) < space.num_architectures:
@@ -42,7 +42,7 @@ def from_evaluations(
     estimate = Estimate(space, indices, values, chance)
     num_good = min(top_k, max(LEAST_GOOD, len(values) // GOOD_SHARE))
     good = indices[values.argsort(descending=True, stable=True)[:num_good]]
-    prior = measure(space, label, good, estimate)
+    prior = measure(space, space.task_label(task), good, estimate)
     evidence = "measured" if estimate.num_measured == estimate.num_asked else "partly measured"
     distinct = f"{len(values)} architectures in " if len(values) < len(given.scores) else ""
     detail = (
@@ -56,7 +56,6 @@ def from_evaluations(
 
 def _chance_score(space: SearchSpace, task: TaskLike | None, lowest: float) -> float:
     """The score of a disconnected network: of a data set of the space as it says, else at most the lowest given."""
-    task = space.resolved(task)
     if isinstance(task, Task):
         return min(task.chance_score, lowest)  # scores may be in other units than percent
     return space.tasks[task].chance_score if task in space.tasks else lowest

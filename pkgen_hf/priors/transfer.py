@@ -187,7 +187,7 @@ def carried_over(space: SearchSpace, priors: Sequence[P], task: TaskLike | None)
 def select(priors: Sequence[PriorData], space: SearchSpace, task: TaskLike | None) -> PriorData:
     """The best of `priors`, or made of them, for a space and task; see `pkgen_hf.priors.prior.select_prior`."""
     here = [prior for prior in priors if prior.space == space]
-    label = space.task_label(task)
+    label = space.task_label(space.resolved(task))
     own = [prior for prior in here if prior.task == label]
     if own:
         return own[0]

@@ -82,9 +82,9 @@ class StateFile:
             raise ValueError(f"{damaged}: {error!r}") from error
         for name, here in (("space", self.space.name), ("task", self.task), ("seed", self.seed)):
             if written[name] != here:
-                there = shortened(written[name])
+                there, wanted = (shortened(value) for value in _differing(written[name], here))
                 raise ValueError(
-                    f"{self.path} is of the {name} {there}, not {shortened(here)}; use another file for each {name}"
+                    f"{self.path} is of the {name} {there}, not {wanted}; use another file for each {name}"
                 )
         if fingerprint != self.space.fingerprint:
             raise ValueError(
@@ -96,6 +96,14 @@ class StateFile:
         except ValueError as error:
             raise ValueError(f"{damaged}: {error}") from error
         return Record().asked(asked).told(evaluations)
+
+
+def _differing(written: Any, here: Any) -> tuple[Any, Any]:
+    """The two, of tasks of the user's own only the fields that differ."""
+    if not (isinstance(written, dict) and isinstance(here, dict)):
+        return written, here
+    fields = [field for field in here if written.get(field) != here[field]]
+    return {field: written.get(field) for field in fields}, {field: here[field] for field in fields}
 
 
 def _comparable(evaluations: Sequence[Evaluation]) -> list[tuple[Architecture, float | None]]:

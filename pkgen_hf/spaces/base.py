@@ -264,9 +264,9 @@ class SearchSpace(Strings):
         return found if isinstance(found, str) else ""
 
     def task_label(self, task: TaskLike | None) -> str | None:
-        """What names a task in files and titles: a data set of the space or a kind as it is, else `Task.label`."""
-        task = self.resolved(task)
-        return task.label if isinstance(task, Task) else task
+        """What names a task in files and titles: any text as it is, of a `Task` its data set or else `Task.label`."""
+        named = self.resolved(task) if isinstance(task, Task) else task
+        return named.label if isinstance(named, Task) else named
 
     def scale(self, task: TaskLike) -> dict[str, Any]:
         """Options of `pkgen_hf.networks.build` for the network whose costs are counted for a task, if not defaults."""
