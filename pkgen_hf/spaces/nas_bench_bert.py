@@ -220,26 +220,6 @@ class NASBenchBERTSpace(SearchSpace):
             table[place][: len(matrices)] = torch.tensor(matrices)
         return table
 
-    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Of each layer the query, key, value and output of a head, and the matrices of the feed-forward part."""
-        device = indices.device
-        hidden_sizes, depths, heads, numbers, inner = (
-            torch.tensor(values, device=device) for values in (HIDDEN_SIZES, DEPTHS, HEADS, FF_LAYERS, FF_WIDTHS)
-        )
-        _, number, width, of_heads = indices[:, 2:].unflatten(1, (-1, len(FIELDS))).unbind(2)
-        exists = torch.arange(max(DEPTHS), device=device) < depths[indices[:, 1:2]]  # (batch, layers)
-        hidden, heads = hidden_sizes[indices[:, :1]].expand_as(exists), heads[of_heads]
-        first, later, is_deep = 4 * hidden, inner[width], (numbers[number] > 1) & exists
-        last = torch.where(is_deep, later, first)
-        parts = (
-            (hidden // heads, hidden, 4 * heads * exists),
-            (first, hidden, exists),
-            (later, first, is_deep),
-            (later, later, is_deep),
-            (hidden, last, exists),
-        )
-        return torch.cat([torch.stack([value.long() for value in part], -1) for part in parts], dim=1)
-
     def _head(self, indices: torch.Tensor, task: TaskLike | None) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Hidden sizes, weights of the two linear maps of the classifier, ``(batch,)`` each, and number of classes."""
         classes = self.task(task or "glue").num_classes
