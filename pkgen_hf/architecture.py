@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from .errors import QUOTED, shortened, unknown
 from .networks import at_task, build
-from .networks.costs import RUNS, Cost, measure
+from .networks.costs import RUNS, Cost, measure, of_language_model
 from .networks.inputs import image_size_for
 from .spaces import SearchSpace, TaskLike, get_space, list_spaces
 
@@ -167,6 +168,9 @@ class Architecture:
         measured: bool = False,
         latency: bool = False,
         runs: int = RUNS,
+        context: int | None = None,
+        batch_size: int | None = None,
+        memory_dtype: str = "float32",
         **scale: Any,
     ) -> Cost:
         """What the network costs: by closed formulas at the scale of a task, or measured at any scale.
@@ -192,6 +196,9 @@ class Architecture:
             Also time forward passes of one example on this machine's CPU, with as many threads as torch has.
         runs
             How many, of which the median counts.
+        context, batch_size, memory_dtype
+            Of language models: tokens of a sequence (by default those of the benchmark), and the number of sequences
+            (by default 1) and the dtype for which memory is counted; see `SearchSpace.memory`.
         scale
             Options of the space's family as of `build`.
 
@@ -203,9 +210,12 @@ class Architecture:
             For a space without networks or formulas, or measuring where networks read a whole graph.
         """
         task = self.space.data_set(task)
-        if measured or latency or scale or image_size is not None or num_classes is not None:
-            return measure(self, task, image_size, num_classes, latency, runs, **scale)
-        return Cost(int(self.space.parameters(self.rows, task)), int(self.space.flops(self.rows, task)))
+        is_scaled = bool(scale) or image_size is not None or num_classes is not None
+        text = {} if is_scaled else of_language_model(self, task, context, batch_size, memory_dtype)
+        if is_scaled or measured or latency:
+            scale |= {} if context is None else {"context": context}
+            return replace(measure(self, task, image_size, num_classes, latency, runs, **scale), **text)
+        return Cost(int(self.space.parameters(self.rows, task)), int(self.space.flops(self.rows, task)), **text)
 
     def build(self, num_classes: int | None = None, task: TaskLike | None = None, **scale: Any) -> nn.Module:
         """The benchmark's network as a ``torch.nn.Module``, with fresh weights.

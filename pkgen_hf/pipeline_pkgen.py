@@ -337,32 +337,16 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         space = get_space(space)
         task = space.resolved(task)
         settings = GenerationSettings(
-            num_architectures,
-            num_candidates,
-            distinct,
-            num_inference_steps,
-            guidance_scale,
-            temperature,
-            generator,
-            callback_on_step_end,
-            callback_on_step_end_tensor_inputs,
-        )
+            num_architectures, num_candidates, distinct, num_inference_steps, guidance_scale, temperature, generator,
+            callback_on_step_end, callback_on_step_end_tensor_inputs,
+        )  # fmt: skip
         self.check_inputs(space, settings.num_architectures, distinct, callback_on_step_end_tensor_inputs)
         prior = self.select_prior(space, task, prior)
         limits = Limits(
-            space,
-            task,
-            max_parameters=max_parameters,
-            max_flops=max_flops,
-            max_latency=max_latency,
-            device=device,
-            latency_table=latency_table,
-            min_parameters=min_parameters,
-            max_memory=max_memory,
-            context=context,
-            batch_size=batch_size,
-            memory_dtype=memory_dtype,
-        )
+            space, task, max_parameters=max_parameters, min_parameters=min_parameters, max_flops=max_flops,
+            max_latency=max_latency, device=device, latency_table=latency_table, max_memory=max_memory,
+            context=context, batch_size=batch_size, memory_dtype=memory_dtype,
+        )  # fmt: skip
         if distinct:
             limits.check_number(settings.num_architectures)
         model = ConditionedDenoiser.of(self.denoiser, space, prior, task, self.similarity_to_training(space))

@@ -45,6 +45,19 @@ class MeasureOptions:
     runs: Annotated[int, typer.Option(help="Number of timed runs; the median is shown.")] = 20
 
 
+@dataclass(frozen=True)
+class MemoryOptions:
+    """For what the memory of a language model is counted."""
+
+    context: Annotated[
+        int | None, typer.Option(help="Tokens of a sequence, of a language model; without it, the benchmark's.")
+    ] = None
+    batch_size: Annotated[int | None, typer.Option(help="Sequences in its KV cache; without it, 1.")] = None
+    memory_dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16, of its weights and KV cache.")] = (
+        "float32"
+    )
+
+
 @friendly
 @grouped
 def cost(
@@ -56,6 +69,7 @@ def cost(
     ] = None,
     network: NetworkOptions,
     measurements: MeasureOptions,
+    memory: MemoryOptions,
     as_json: AsJson = False,
 ) -> None:
     """Show what a network costs: by formulas at the scale of a task, or measured at any other scale.
@@ -72,15 +86,17 @@ def cost(
         measured=measurements.measure,
         latency=measurements.latency,
         runs=measurements.runs,
+        **vars(memory),
         **network.keywords(Architecture.cost),
     )
     values = {name: value for name, value in vars(found).items() if value is not None}
     if as_json:
         print(json.dumps(values, indent=2))
         return
+    width = max(18, *map(len, values))
     for name, value in values.items():
         text = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
-        print(f"{name.replace('_', ' '):18} {text:>16}")
+        print(f"{name.replace('_', ' '):{width}} {text:>16}")
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,13 @@ class Cost:
     latency_ms
         Milliseconds of a forward pass for one example on this machine's CPU, the median of several; None if not asked
         for.
+    non_embedding_parameters
+        Trainable parameters of a language model without the embeddings of tokens; None of other networks, as the next.
+    flops_at_context
+        Multiply-adds of a language model for a token that attends to as many tokens as the context has, itself
+        included.
+    memory_bytes
+        Of its weights and KV cache, see `SearchSpace.memory`.
     """
 
     parameters: int
@@ -68,6 +75,9 @@ class Cost:
     activation_bytes: int | None = None
     peak_bytes: int | None = None
     latency_ms: float | None = None
+    non_embedding_parameters: int | None = None
+    flops_at_context: int | None = None
+    memory_bytes: int | None = None
 
 
 # ---------------------------------------------------------------------- measuring
@@ -152,6 +162,31 @@ def count(network: nn.Module, inputs: torch.Tensor, extras: Mapping[Any, Extra] 
     multiply_adds = products.get_total_flops() // 2  # which torch counts as two each
     parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
     return Cost(parameters, multiply_adds + watch.extra, multiply_adds, watch.activation_bytes, watch.peak_bytes)
+
+
+def of_language_model(
+    architecture: ArchitectureLike,
+    task: TaskLike | None,
+    context: int | None = None,
+    batch_size: int | None = None,
+    dtype: str = "float32",
+) -> dict[str, int]:
+    """Those fields of `Cost` that only language models have, by formulas; none for other networks.
+
+    Raises
+    ------
+    ValueError
+        As `SearchSpace.memory`.
+    """
+    space, rows = architecture.space, torch.tensor([architecture.indices])
+    space.check_memory(context, batch_size, dtype)
+    if space.context is None:
+        return {}
+    return {
+        "non_embedding_parameters": int(space.non_embedding_parameters(rows)),
+        "flops_at_context": int(space.flops_at_context(rows, context or space.context, task)),
+        "memory_bytes": int(space.memory(rows, task, context=context, batch_size=batch_size, dtype=dtype)),
+    }
 
 
 def time_forward(network: nn.Module, inputs: torch.Tensor, runs: int = RUNS) -> float:

@@ -53,6 +53,14 @@ class Costs(Rows):
         """
         raise NotImplementedError(f"{self.name} lists no weight matrices")
 
+    def non_embedding_parameters(self, indices: torch.Tensor) -> torch.Tensor:
+        """Parameters of language models without the embeddings of tokens, ``LongTensor (batch,)``."""
+        raise NotImplementedError(f"{self.name} has no count of parameters without embeddings")
+
+    def flops_at_context(self, indices: torch.Tensor, context: int, task: TaskLike | None = None) -> torch.Tensor:
+        """Multiply-adds of language models for a token that attends to `context` tokens, ``LongTensor (batch,)``."""
+        raise NotImplementedError(f"{self.name} has no count of multiply-adds at a context")
+
     def kv_cache_elements(self, indices: torch.Tensor) -> torch.Tensor:
         """Keys and values that all layers keep of a token of context, in numbers, ``LongTensor (batch,)``.
 

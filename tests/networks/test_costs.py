@@ -215,3 +215,20 @@ def test_spaces_that_cannot_be_measured_say_so() -> None:
     toy = SearchSpace("toy", [Slot("a", "operation", nas_bench_201.OPERATIONS, (0,), 1)], nas_bench_201.TASKS, "none")
     with pytest.raises(NotImplementedError, match="toy has no networks"):
         Architecture(toy, [1]).cost(measured=True)
+
+
+def test_costs_of_language_models_say_more() -> None:
+    space = get_space("hw-gpt-bench-s")
+    rows = space.sample(1, torch.Generator().manual_seed(0))
+    (architecture,) = Architecture.from_batch(space, rows)
+    cost = architecture.cost()
+    assert cost.non_embedding_parameters == int(space.non_embedding_parameters(rows)) < cost.parameters
+    assert cost.flops_at_context == cost.flops + 1024 * int(space.kv_cache_elements(rows))
+    assert cost.memory_bytes == int(space.memory(rows))
+    small = architecture.cost(context=64, batch_size=2, memory_dtype="bfloat16")
+    assert small.memory_bytes == 2 * (cost.parameters + 128 * int(space.kv_cache_elements(rows)))
+    assert small.flops_at_context == cost.flops + 64 * int(space.kv_cache_elements(rows))
+    measured = architecture.cost(measured=True, context=64)
+    assert measured.parameters == cost.parameters and measured.flops_at_context == small.flops_at_context
+    with pytest.raises(ValueError, match="context=64 has no effect: networks of nas-bench-201 have no KV cache"):
+        Architecture.from_string("nas-bench-201", CELL).cost(context=64)
