@@ -30,7 +30,7 @@ from gradio_client.exceptions import AppError  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, load_benchmark  # noqa: E402
-from pkgen_hf.app.backend import Backend  # noqa: E402
+from pkgen_hf.app.backend import ENDPOINT, Backend  # noqa: E402
 from pkgen_hf.app.page import LOOK, build_app  # noqa: E402
 from pkgen_hf.app.views import figures, prior_bars, ranking  # noqa: E402
 from pkgen_hf.cli.main import app as command_line  # noqa: E402
@@ -166,15 +166,18 @@ def test_limits_are_kept_and_shown(tmp_path: Path, cell_table: ScoreTable) -> No
     pq.write_table(table, tmp_path / "nas-bench-201.parquet")
     app = build_app(latencies=tmp_path)
     most = float(np.quantile(milliseconds.to_numpy(), 0.2))
-    limits = {"max_parameters": "0.5", "max_flops": "90", "max_latency": f"{most:.3f}", "device": "card"}
+    limits = {"max_parameters": "0.5", "min_parameters": "0.1", "max_memory": "1.9", "max_flops": "90"}
+    limits |= {"max_latency": f"{most:.3f}", "device": "card"}
     said, _, ranked, _, json_file, *_ = press(app, "nas-bench-201", "cifar10", **limits)
     assert 'role="status"' in said and "Latency, ms" in ranked and "Latency: on card." in ranked
     content = json.loads(Path(json_file["value"]).read_text())
     assert content["max_parameters"] == 500_000 and content["device"] == "card"
+    assert content["max_memory"] == 1_900_000 and content["memory_dtype"] == "float32" and "Memory, MB" in ranked
     by_string = dict(zip(table["architecture"].to_pylist(), milliseconds.to_pylist(), strict=True))
     for record in content["architectures"]:
         cost = Architecture.from_string("nas-bench-201", record["architecture"]).cost("cifar10")
-        assert record["parameters"] == cost.parameters <= 500_000 and record["flops"] == cost.flops <= 90_000_000
+        assert record["parameters"] == cost.parameters and 100_000 <= cost.parameters <= 475_000
+        assert record["memory_bytes"] == 4 * cost.parameters and record["flops"] == cost.flops <= 90_000_000
         assert record["latency_ms"] == pytest.approx(by_string[record["architecture"]]) and record["latency_ms"] < most
     for changed, message in (
         ({"max_latency": "5"}, "a limit on latency needs a device, one of card"),
@@ -209,7 +212,8 @@ def test_endpoint_for_programs(address: str) -> None:
 
 def test_visitors_do_not_disturb_each_other(address: str, backend: Backend) -> None:
     client = Client(address, verbose=False)
-    calls = [("nas-bench-201", "cifar10", 4, 0, None, None, None, None, steps) for steps in (2, 20, 3, 11, 7, 30)]
+    unlimited = [None] * (list(ENDPOINT.parameters).index("steps") - 4)
+    calls = [("nas-bench-201", "cifar10", 4, 0, *unlimited, steps) for steps in (2, 20, 3, 11, 7, 30)]
     jobs = [client.submit(*call, api_name="/generate") for call in calls]  # all at once, of different steps
     for call, job in zip(calls, jobs, strict=True):
         assert json.loads(job.result(timeout=60)) == json.loads(backend.generate(*call).as_json())
