@@ -6,8 +6,9 @@ Everything is plain HTML that fits a phone, with a text for every picture: no sc
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from ..budgets import Budget
 from ..drawing.per_layer import describe
@@ -100,6 +101,8 @@ def ranking(answer: GenerationAnswer) -> str:
     note = "Ranked by the model’s own score; no measurement was read for it."
     if "device" in answer.request.options:
         note += f" Latency: on {answer.request.options['device']}."
+    if "memory_dtype" in answer.request.options:
+        note += f" Memory: in {answer.request.options['memory_dtype']}{_cached(answer.request.options)}."
     if measured is not None:
         heads.append(_hyphenated("Measured"))
         note += f" Measured: {measured.label}{', in %' if measured.unit else ''}, looked up afterwards."
@@ -122,9 +125,15 @@ def ranking(answer: GenerationAnswer) -> str:
     )
 
 
+def _cached(options: Mapping[str, Any]) -> str:
+    """What is in the KV cache, empty for networks without one."""
+    tokens, sequences = options["context"], options["batch_size"]
+    return "" if tokens is None else f", with a KV cache of {sequences} x {tokens:,} tokens"
+
+
 def _heading(budget: Budget) -> str:
     """Name and unit of a column of costs."""
-    unit = "M" if budget.scale_in_words == "millions" else budget.unit
+    unit = "M" if budget.scale_in_words == "millions" else budget.scale_in_words
     return f"{_hyphenated(budget.label.capitalize())}, {unit}"
 
 

@@ -173,6 +173,7 @@ def test_limits_are_kept_and_shown(tmp_path: Path, cell_table: ScoreTable) -> No
     content = json.loads(Path(json_file["value"]).read_text())
     assert content["max_parameters"] == 500_000 and content["device"] == "card"
     assert content["max_memory"] == 1_900_000 and content["memory_dtype"] == "float32" and "Memory, MB" in ranked
+    assert "Memory: in float32." in ranked
     by_string = dict(zip(table["architecture"].to_pylist(), milliseconds.to_pylist(), strict=True))
     for record in content["architectures"]:
         cost = Architecture.from_string("nas-bench-201", record["architecture"]).cost("cifar10")
