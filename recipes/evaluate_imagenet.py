@@ -31,6 +31,7 @@ from accuracy import accuracy, cost
 from classes import classes_of
 from image_loaders import EvaluationImages
 from parallel import make_accelerator
+from pixels import check_channels
 from pkgen_hf.errors import one_line
 from pkgen_hf.files import write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification
@@ -53,9 +54,10 @@ def load_network(name: str) -> tuple[PKGenNetworkForImageClassification, Any]:
     Raises
     ------
     ValueError
-        If one of them is missing, or the weights are not whole.
+        If one of them is missing, the weights are not whole, or the network does not read RGB.
     """
     model = load_weights(name)
+    check_channels(model.config.scale)
     try:
         processor = AutoImageProcessor.from_pretrained(name)
     except OSError as error:

@@ -22,6 +22,7 @@ from images import LabelledImages
 from network_training import NetworkTrainer, OnStep, check_writable
 from optimizers import make_optimizer
 from parallel import RunningStatistics, has_idle_weights, make_accelerator
+from pixels import check_channels
 from pkgen_hf.files import write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
 from pkgen_hf.publishing.cards import write_card
@@ -201,6 +202,7 @@ class ImageTrainer(NetworkTrainer):
 
 def _check_network(settings: Settings, model: PKGenNetworkForImageClassification) -> None:
     """ValueError unless the settings are for this network."""
+    check_channels(model.config.scale)
     if model.config.image_size != settings.image_size:
         raise ValueError(f"the network is for images of {model.config.image_size} pixels, not {settings.image_size}")
     growing = spaces_with("drop_path_grows")

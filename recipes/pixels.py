@@ -22,6 +22,15 @@ def stored(value: Any) -> tuple[bytes | None, str | None]:
     return (None, value) if isinstance(value, str) else (value, None)
 
 
+def check_channels(scale: dict[str, Any]) -> None:
+    """Raise ValueError for the scale of a network that does not read RGB, to which images are decoded here."""
+    channels = scale.get("in_channels", 3)
+    if channels != 3:
+        raise ValueError(
+            f"images are decoded to RGB, grey ones too, so that a network reads 3 channels, not in_channels={channels}"
+        )
+
+
 def decoded(encoded: bytes | None) -> Image.Image:
     """Decode an image to RGB, as `datasets` decodes it and transformers' pipelines convert it.
 

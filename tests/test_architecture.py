@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import pickle
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +17,7 @@ import torch
 
 from pkgen_hf.architecture import Architecture, Cost
 from pkgen_hf.errors import shortened
-from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, Task, get_space, register_space, unregister_space
 
 SPACES = ["nas-bench-201", "nas-bench-graph"]
 CELL = "|avg_pool_3x3~0|+|nor_conv_1x1~0|none~1|+|nor_conv_1x1~0|skip_connect~1|none~2|"
@@ -251,3 +256,54 @@ def test_indices_of_any_form() -> None:
         tuple(array),
     ):
         assert Architecture("nas-bench-201", indices) == expected
+
+
+SLOT = Slot("a", "operation", (Choice("none", "zero"), Choice("conv", "convolution", kernel=3)), (0,), 1)
+
+
+@contextlib.contextmanager
+def registered(space: SearchSpace) -> Iterator[None]:
+    register_space(space, network=lambda architecture, num_classes=None: partial(torch.nn.Linear, 3, num_classes or 2))
+    try:
+        yield
+    finally:
+        unregister_space(space.name)
+
+
+def test_networks_are_built_and_exported_for_a_task(tmp_path: Path) -> None:
+    cell = Architecture.from_string("nas-bench-201", CELL)
+    task = Task("image-classification", num_classes=6, in_channels=2, image_size=16)
+    assert cell.build(task=task).eval()(torch.zeros(2, 2, 16, 16)).shape == (2, 6)
+    assert cell.build(3, task, in_channels=1).eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 3)  # what is given counts
+    assert cell.build(task="cifar100").classifier.out_features == 100
+    assert cell.build(task="image-classification").classifier.out_features == cell.build().classifier.out_features
+    with pytest.raises(ValueError, match="unknown task of nas-bench-201: 'cifar1'. Did you mean 'cifar10'"):
+        cell.build(task="cifar1")
+    cell.export(tmp_path / "net.py", task=task, channels=4, cells=1)
+    names: dict[str, Any] = {"__name__": "net"}
+    text = (tmp_path / "net.py").read_text()
+    exec(text, names)
+    assert names["build"]().eval()(torch.zeros(2, 2, 16, 16)).shape == (2, 6)
+    assert "for an input of 2 x 16 x 16" in " ".join(text.split())
+
+
+def test_the_network_of_a_data_set_is_the_one_whose_costs_count() -> None:
+    for name, task in (
+        ("darts", "imagenet1k"),
+        ("transnas-bench-101-macro", "jigsaw"),
+        ("nas-bench-graph", "citeseer"),
+    ):
+        architecture = sampled(name, 1)[1][0]
+        with torch.device("meta"):
+            network = architecture.build(task=task)
+        assert sum(weight.numel() for weight in network.parameters()) == architecture.cost(task).parameters
+
+
+def test_networks_without_the_option_read_three_channels() -> None:
+    own = SearchSpace("grey", [SLOT], {"things": Task("image-classification", num_classes=2, image_size=8)}, "none")
+    with registered(own):
+        architecture = Architecture(own, [0])
+        assert isinstance(architecture.build(task="things"), torch.nn.Linear)
+        task = Task("image-classification", num_classes=2, in_channels=1)
+        with pytest.raises(ValueError, match="networks of grey read images of 3 channels, not of in_channels=1"):
+            architecture.build(task=task)

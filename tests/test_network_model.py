@@ -12,7 +12,7 @@ import torch
 from hub_stub import TOKEN, HubStub
 from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments, pipeline
 
-from pkgen_hf import Architecture, get_space, network_folder
+from pkgen_hf import Architecture, Task, get_space, network_folder
 from pkgen_hf.modeling_network import (
     PKGenNetworkConfig,
     PKGenNetworkForImageClassification,
@@ -234,3 +234,26 @@ def test_mistakes_are_named() -> None:
         PKGenNetworkConfig(architecture="nonsense")
     with pytest.raises(ValueError, match="'chanels'.*Did you mean 'channels'"):
         PKGenNetworkForImageClassification.from_architecture(CELL, chanels=3)
+
+
+def test_a_task_gives_classes_channels_and_sizes(tmp_path: Path) -> None:
+    task = Task("image-classification", num_classes=6, in_channels=1, image_size=16, name="grey")
+    model = PKGenNetworkForImageClassification.from_architecture(CELL, task=task, channels=4, cells=1).eval()
+    assert (model.config.num_labels, model.config.image_size) == (6, 16)
+    assert model.config.scale == {"in_channels": 1, "channels": 4, "cells": 1}
+    model.save_pretrained(tmp_path)
+    again = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
+    pixels = torch.randn(2, 1, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(again(pixels).logits, model(pixels).logits)
+    card = (tmp_path / "README.md").read_text()
+    assert "torch.randn(1, 1, 16, 16)" in card and "16 × 16 pixels and 1 channel, 6 classes" in card
+    # what is given counts before the task; data sets of the space by name
+    given = PKGenNetworkForImageClassification.from_architecture(CELL, 3, 8, task, in_channels=3, channels=4, cells=1)
+    assert (given.config.num_labels, given.config.image_size, given.config.scale["in_channels"]) == (3, 8, 3)
+    named = PKGenNetworkForImageClassification.from_architecture(CELL, task="ImageNet16-120", channels=4, cells=1)
+    assert (named.config.num_labels, named.config.image_size) == (120, 16)
+    with pytest.raises(ValueError, match="these networks classify images, and image-segmentation is no task of"):
+        PKGenNetworkForImageClassification.from_architecture(CELL, task=Task("image-segmentation", num_classes=3))
+    with pytest.raises(ValueError, match="images are converted to RGB, which takes mean and std of 3 channels, got 1"):
+        image_processor(16, [0.5], [0.5])

@@ -138,7 +138,8 @@ def _image_config(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     """What a card says of the configuration of a network for images."""
     config = _of_space(folder / "config.json", content, "image_size")
     labels = content.get("id2label") or range(2)  # transformers leaves its own default out
-    return config | {"num_labels": len(labels), "pipeline": "image-classification"}
+    channels = (content.get("scale") or {}).get("in_channels", 3)
+    return config | {"num_labels": len(labels), "in_channels": channels, "pipeline": "image-classification"}
 
 
 def _text_config(folder: Path, content: dict[str, Any]) -> dict[str, Any]:

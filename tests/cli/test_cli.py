@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -271,3 +272,41 @@ def test_values_of_other_arguments_are_refused(words: list[str], message: str) -
     cell = ["|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"] if words[0] != "bench" else []
     result = runner.invoke(app, [*words, *cell])
     assert result.exit_code == 1 and message in " ".join(result.output.split())
+
+
+def test_a_task_of_ones_own_by_its_numbers(tmp_path: Path) -> None:
+    numbers = ("--num-classes", "18", "--in-channels", "1", "--image-size", "16")
+    call = ("generate", "-n", "2", "--seed", "0", "--json", "--task")
+    own = json.loads(run(*call, "image-classification/addnist", *numbers))
+    assert own["task"] == "image-classification/addnist"
+    assert own["shape"] == {"num_classes": 18, "in_channels": 1, "image_size": 16}
+    kind = json.loads(run(*call, "image-classification"))
+    assert "shape" not in kind
+    for one, other in zip(own["architectures"], kind["architectures"], strict=True):
+        assert one["architecture"] == other["architecture"]
+        assert one["parameters"] == other["parameters"] + 8 * 65 - 2 * 144
+        assert one["flops"] < other["flops"] / 3.9
+    assert json.loads(run(*call, "cifar10", "--num-classes", "10"))["task"] == "cifar10"
+    text = kind["architectures"][0]["architecture"]
+    cost = json.loads(run("cost", text, *numbers, "--json"))
+    assert [cost[name] for name in ("parameters", "flops")] == [
+        own["architectures"][0][name] for name in ("parameters", "flops")
+    ]
+    run("export", text, "--task", "cifar100", "--in-channels", "1", "-o", str(tmp_path / "net.py"), "--quiet")
+    names: dict[str, Any] = {"__name__": "net"}
+    exec((tmp_path / "net.py").read_text(), names)
+    assert names["build"]().eval()(torch.zeros(2, 1, 32, 32)).shape == (2, 100)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--task", "cifar10", "--num-classes", "18"), "cifar10 has num_classes=10, not 18"),
+        (("--in-channels", "1"), "--in-channels describes a data set of your own: say by --task of which kind"),
+        (("--task", "image-classification", "--image-size", "30"), "multiples of 4, not of image_size=30"),
+        (("--task", "addnist", "--num-classes", "18"), "unknown task of nas-bench-201: 'addnist'"),
+    ],
+)
+def test_contradicting_numbers_of_a_task_end_in_one_line(arguments: tuple[str, ...], message: str) -> None:
+    result = runner.invoke(app, ["generate", "-n", "2", *arguments])
+    assert result.exit_code == 1 and message in result.stderr and result.stderr.count("\n") == 1

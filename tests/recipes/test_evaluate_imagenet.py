@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor
 
 from accuracy import accuracy, cost
 from classes import name_classes
-from evaluate_imagenet import main
+from evaluate_imagenet import load_network, main
 from image_loaders import EvaluationImages
 from images import load_images
 from pkgen_hf import Architecture, PKGenNetworkForImageClassification
@@ -207,3 +207,10 @@ def test_mistakes_are_named(saved: Path, named: Path, tmp_path: Path) -> None:
     ]:
         with pytest.raises(SystemExit, match=message):
             main([*argv, "--cpu", "--quiet"])
+
+
+def test_a_network_that_does_not_read_rgb_ends_in_one_line(tmp_path: Path) -> None:
+    model = PKGenNetworkForImageClassification.from_architecture(CELL, 7, 24, channels=4, cells=1, in_channels=1)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="images are decoded to RGB.* reads 3 channels, not in_channels=1"):
+        load_network(str(tmp_path))
