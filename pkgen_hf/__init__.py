@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .benchmarks.sources import load_benchmark
     from .modeling_denoiser import ArchitectureDenoiser
     from .modeling_network import PKGenNetworkConfig, PKGenNetworkForImageClassification
+    from .modeling_text_encoder import PKGenNetworkForMaskedLM, PKGenNetworkForSequenceClassification
     from .modeling_text_network import PKGenNetworkForCausalLM, PKGenTextConfig
     from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
     from .priors.prior import Prior
@@ -35,6 +36,8 @@ __all__ = [
     "PKGenNetworkConfig",
     "PKGenNetworkForCausalLM",
     "PKGenNetworkForImageClassification",
+    "PKGenNetworkForMaskedLM",
+    "PKGenNetworkForSequenceClassification",
     "PKGenPipeline",
     "PKGenPipelineOutput",
     "PKGenTextConfig",
@@ -60,6 +63,8 @@ _MODULES = {
     "PKGenNetworkConfig": "modeling_network",
     "PKGenNetworkForCausalLM": "modeling_text_network",
     "PKGenNetworkForImageClassification": "modeling_network",
+    "PKGenNetworkForMaskedLM": "modeling_text_encoder",
+    "PKGenNetworkForSequenceClassification": "modeling_text_encoder",
     "PKGenPipeline": "pipeline_pkgen",
     "PKGenPipelineOutput": "pipeline_pkgen",
     "PKGenTextConfig": "modeling_text_network",
@@ -104,5 +109,5 @@ def __dir__() -> list[str]:
 AfterImport(
     "transformers.models.auto.configuration_auto",
     ("transformers", "diffusers", __name__),
-    lambda: [importlib.import_module(f"{__name__}.{name}") for name in ("modeling_network", "modeling_text_network")],
+    lambda: [importlib.import_module(f"{__name__}.{name}") for name in ("modeling_network", "modeling_text_encoder")],
 ).install()

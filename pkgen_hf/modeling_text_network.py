@@ -270,7 +270,7 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
             )
         embedded = self.network.embedding(input_ids) if inputs_embeds is None else inputs_embeds
         cache = self._cache(past_key_values if cache is None else cache, use_cache)
-        mask = _padding(attention_mask, embedded.shape[1] + (0 if cache is None else cache.get_seq_length()))
+        mask = padding_mask(attention_mask, embedded.shape[1] + (0 if cache is None else cache.get_seq_length()))
         hidden = self.network.hidden_states(embedded, mask, position_ids, cache)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.network.logits(hidden[:, kept])
@@ -289,7 +289,7 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
         return DynamicCache(config=self.config) if given is None else given
 
 
-def _padding(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:
+def padding_mask(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:
     """A mask in which something is hidden, or None; ValueError for one of another shape."""
     if mask is None:
         return None

@@ -9,13 +9,14 @@ after each residual sum, as in BERT (Devlin et al., NAACL 2019).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ..spaces.nas_bench_bert import EMBEDDING_SIZE, HIDDEN_SIZES, POSITIONS, SEGMENTS, VOCABULARY, NASBenchBERTSpace
 from ..spaces.protocols import ArchitectureLike
@@ -57,11 +58,12 @@ class Embeddings(nn.Module):
         self.projection = nn.Identity() if width == hidden else nn.Linear(width, hidden)
         self.dropout = dropout
 
-    def forward(self, tokens: torch.Tensor, segments: torch.Tensor | None) -> torch.Tensor:
-        length = tokens.shape[1]
+    def forward(self, embedded: torch.Tensor, segments: torch.Tensor | None) -> torch.Tensor:
+        """What the first layer reads, ``(batch, length, hidden)``, of tokens' vectors ``(batch, length, width)``."""
+        length = embedded.shape[1]
         if length > self.positions.num_embeddings:
             raise ValueError(f"a text has at most {self.positions.num_embeddings} tokens, got {length}")
-        vectors = self.tokens(tokens) + self.positions.weight[:length]
+        vectors = embedded + self.positions.weight[:length]
         vectors = vectors + (self.segments.weight[0] if segments is None else self.segments(segments))
         return self.projection(F.dropout(self.norm(vectors), self.dropout, self.training))
 
@@ -133,12 +135,31 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.embeddings = Embeddings(vocabulary, positions, embedding, hidden, dropout)
         self.layers = nn.ModuleList(EncoderLayer(hidden, heads, inner, dropout) for heads, inner in layers)
+        self.gradient_checkpointing = False  # these two names are those by which transformers sets it
+        self._gradient_checkpointing_func: Callable[..., Any] = partial(checkpoint, use_reentrant=False)
         self.apply(initialise)
+
+    def hidden_states(
+        self, embedded: torch.Tensor, mask: torch.Tensor | None = None, segments: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The same as `forward` of tokens' vectors, ``(batch, length, embedding)``."""
+        hidden = self.embeddings(embedded, segments)
+        attended = None
+        if mask is not None:
+            is_token = mask.bool()
+            is_token = is_token | ~is_token.any(1, keepdim=True)  # a text of padding alone attends to something, too
+            attended = is_token[:, None, None, :]
+        for layer in self.layers:
+            if self.gradient_checkpointing and self.training:
+                hidden = self._gradient_checkpointing_func(layer, hidden, attended)
+            else:
+                hidden = layer(hidden, attended)
+        return hidden
 
     def forward(
         self, tokens: torch.Tensor, mask: torch.Tensor | None = None, segments: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Vectors of tokens, ``(batch, length, hidden)``.
+        """Vectors of tokens that depend on the whole text, ``(batch, length, hidden)``.
 
         Parameters
         ----------
@@ -149,11 +170,7 @@ class TextEncoder(nn.Module):
         segments
             0 or 1 for tokens of a first and a second text, ``LongTensor (batch, length)``; without it all are 0.
         """
-        hidden = self.embeddings(tokens, segments)
-        attended = None if mask is None else mask[:, None, None, :].bool()
-        for layer in self.layers:
-            hidden = layer(hidden, attended)
-        return hidden
+        return self.hidden_states(self.embeddings.tokens(tokens), mask, segments)
 
 
 class TextClassifier(nn.Module):
@@ -182,7 +199,11 @@ class TextClassifier(nn.Module):
         self, tokens: torch.Tensor, mask: torch.Tensor | None = None, segments: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Logits ``(batch, num_classes)``; arguments are those of `TextEncoder.forward`."""
-        first = F.dropout(self.encoder(tokens, mask, segments)[:, 0], self.dropout, self.training)
+        return self.logits(self.encoder(tokens, mask, segments))
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Of vectors that the encoder returns."""
+        first = F.dropout(hidden[:, 0], self.dropout, self.training)
         return self.classifier(F.dropout(F.gelu(self.dense(first)), self.dropout, self.training))
 
 
@@ -200,16 +221,20 @@ class MaskedLanguageModel(nn.Module):
     def __init__(self, layers: Sequence[Layer], hidden: int, vocabulary: int, embedding: int, **sizes: Any) -> None:
         super().__init__()
         self.encoder = TextEncoder(layers, hidden, vocabulary, embedding=embedding, **sizes)
-        self.dense = nn.Linear(hidden, embedding)
-        self.norm = nn.LayerNorm(embedding, EPSILON)
+        self.transform = nn.Linear(hidden, embedding)
+        self.transform_norm = nn.LayerNorm(embedding, EPSILON)
         self.decoder_bias = nn.Parameter(torch.zeros(vocabulary))
-        initialise(self.dense)
+        initialise(self.transform)
 
     def forward(
         self, tokens: torch.Tensor, mask: torch.Tensor | None = None, segments: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Logits ``(batch, length, vocabulary)``; arguments are those of `TextEncoder.forward`."""
-        vectors = self.norm(F.gelu(self.dense(self.encoder(tokens, mask, segments))))
+        return self.logits(self.encoder(tokens, mask, segments))
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Of vectors that the encoder returns."""
+        vectors = self.transform_norm(F.gelu(self.transform(hidden)))
         return F.linear(vectors, self.encoder.embeddings.tokens.weight, self.decoder_bias)
 
 
@@ -254,3 +279,15 @@ def plan(
     if num_classes is not None:
         return partial(TextClassifier, num_classes=num_classes, **sizes)
     return partial(TextEncoder, **sizes)
+
+
+def config_fields(architecture: ArchitectureLike) -> dict[str, Any]:
+    """What a transformers configuration says of the network: its sizes, those of layers as lists."""
+    row = [int(index) for index in architecture.indices]
+    layers = cast(NASBenchBERTSpace, architecture.space).trained_layers(row)
+    return {
+        "hidden_size": HIDDEN_SIZES[row[0]],
+        "num_hidden_layers": len(layers),
+        "num_attention_heads_per_layer": [heads for heads, _ in layers],
+        "intermediate_sizes_per_layer": [list(inner) for _, inner in layers],
+    }

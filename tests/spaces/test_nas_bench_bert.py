@@ -274,7 +274,7 @@ def test_heads_share_the_encoder() -> None:
     tokens = torch.randint(11, (2, 5))
     logits = masked(tokens)
     assert logits.shape == (2, 5, 11) and classifier(tokens).shape == (2, 3)
-    vectors = masked.norm(F.gelu(masked.dense(encoder(tokens))))
+    vectors = masked.transform_norm(F.gelu(masked.transform(encoder(tokens))))
     torch.testing.assert_close(logits, vectors @ encoder.embeddings.tokens.weight.T)
 
 
