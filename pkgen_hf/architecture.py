@@ -257,9 +257,9 @@ class Architecture:
 
         ``python``: source of a module that needs torch alone, with a function ``build``; it has no weights, but loads
         those of the other two by the same names. ``safetensors``: weights, with the space, the architecture's string
-        and the scale in the metadata. ``onnx``: a model for batches of any size of images (``pip install
-        'pkgen-hf[onnx]'``), compared with the network where onnxruntime is installed. A file that is there already is
-        replaced, once the new one is whole.
+        and the scale in the metadata. ``onnx``: a model for batches of any size of images, or of texts of
+        any length (``pip install 'pkgen-hf[onnx]'``), compared with the network where onnxruntime is installed. A file
+        that is there already is replaced, once the new one is whole.
 
         Parameters
         ----------
@@ -280,7 +280,7 @@ class Architecture:
         -------
         Export
             ``path``, and ``difference``: of an ONNX model the largest difference between what onnxruntime and torch
-            make of random images (None without onnxruntime, and for other files).
+            make of random inputs (None without onnxruntime, and for other files).
 
         Raises
         ------
