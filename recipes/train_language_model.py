@@ -177,7 +177,8 @@ def sample(network: str, prompt: str, seed: int) -> str:
     model = AutoModelForCausalLM.from_pretrained(network)
     ids = tokenizer(prompt or tokenizer.eos_token, return_tensors="pt", add_special_tokens=False)["input_ids"]
     transformers.set_seed(seed)
-    chosen = {"do_sample": True, "temperature": 0.8, "top_k": 50, "max_new_tokens": SAMPLE}
+    most = max(1, min(SAMPLE, model.config.max_position_embeddings - ids.shape[1]))
+    chosen = {"do_sample": True, "temperature": 0.8, "top_k": 50, "max_new_tokens": most}
     tokens = model.generate(ids, attention_mask=torch.ones_like(ids), **chosen)
     return str(tokenizer.decode(tokens[0], skip_special_tokens=True))
 
@@ -200,7 +201,7 @@ def main(argv: list[str] | None = None) -> None:
     if show:
         folder = str(user_path(settings.output_dir) / "network")
         if found := result["validation"]:
-            print(f"perplexity {found['perplexity']:,.2f}, {found['bits_per_byte']:.3f} bits a byte")
+            print(f"perplexity {found['perplexity']:,.2f}, {found['bits_per_byte']:.3f} bits per byte")
         print(sample(folder, options.prompt, settings.seed))
         print(f"saved in {folder}, after {result['seconds']:,.0f} s")
 

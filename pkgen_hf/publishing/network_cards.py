@@ -48,29 +48,16 @@ def network_card(folder: str | Path, repo_id: str = PLACEHOLDER, variant: str | 
     is_text = content.get("model_type") == TEXT_MODEL_TYPE
     config = _text_config(folder, content) if is_text else _image_config(folder, content)
     record = training_record(folder)
-    training = _image_training(record) if not is_text else {}
+    training = _text_training(record) if is_text else _image_training(record)
     origins = origins_of([config["space"]])
     title = repo_id.split("/")[-1] if repo_id != PLACEHOLDER else f"Network of {config['space']}"
-    results = None
-    if training and training["top_1"] is not None and training["evaluated"]:
-        name, split = training["evaluated"]
-        results = [
-            EvalResult(
-                task_type="image-classification",
-                dataset_type=name,
-                dataset_name=name,
-                dataset_split=split,
-                metric_type="accuracy",
-                metric_value=round(training["top_1"], 4),
-            )
-        ]
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag=config["pipeline"],
         license="apache-2.0",
         model_name=title,
         tags=["neural-architecture-search", config["space"], TAG],
-        eval_results=results,
+        eval_results=_result(config["pipeline"], training),
         ignore_metadata_errors=False,
     )
     return render(
@@ -102,9 +89,44 @@ def _image_training(record: dict[str, Any]) -> dict[str, Any]:
         "source": _source_name(record["source"], record.get("split")),
         "seconds": record["seconds"],
         "device": record["device"],
-        "top_1": last.get("validation", {}).get("top_1"),
+        "metric": "accuracy",
+        "value": last.get("validation", {}).get("top_1"),
         "evaluated": _evaluated(record),
     }
+
+
+def _text_training(record: dict[str, Any]) -> dict[str, Any]:
+    """What a card says of a training of a language model; nothing without a record of one."""
+    if "tokens_seen" not in record:
+        return {}
+    names, validation = ("tokens_seen", "seconds", "device"), record["validation"] or {}
+    source = record["validation_source"]
+    return {name: record[name] for name in names} | {
+        "steps": record["history"][-1]["steps"],
+        "source": _source_name(record["source"], record["split"]),
+        "metric": "perplexity",
+        "value": validation.get("perplexity"),
+        "bits_per_byte": validation.get("bits_per_byte"),
+        "held_out": source and source["held_out"],
+        "evaluated": source and (_source_name(source["name"], source["split"]), source["split"]),
+    }
+
+
+def _result(pipeline: str, training: dict[str, Any]) -> list[EvalResult] | None:
+    """What the header of a card says of an evaluation on data that was not trained on."""
+    if not training or training["value"] is None or not training["evaluated"]:
+        return None
+    name, split = training["evaluated"]
+    return [
+        EvalResult(
+            task_type=pipeline,
+            dataset_type=name,
+            dataset_name=name,
+            dataset_split=split,
+            metric_type=training["metric"],
+            metric_value=round(training["value"], 4),
+        )
+    ]
 
 
 def _source_name(name: Any, split: str | None) -> str:

@@ -141,6 +141,9 @@ def test_it_learns_and_is_the_same_in_a_fresh_process(text: Path, trained: Path,
     assert record["tokens_seen"] == 60 * 4 * CONTEXT and record["network"]["architecture"] == TINY
     assert record["validation_source"] == {"name": str(text), "split": None, "held_out": 0.05}
     assert list((trained / "pkgen-network").rglob("events*"))
+    card = (trained / "network/README.md").read_text()
+    assert f"60 steps on 7,680 tokens of `{text.name}`" in card and "AutoTokenizer" in card
+    assert f"the last 5 % of the text, which was not trained on: {record['validation']['perplexity']:.2f}" in card
     # Fresh process, without the Hub.
     command = [sys.executable, "-c", LOGITS, str(trained / "network"), str(tmp_path / "x.safetensors")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
