@@ -12,7 +12,7 @@ import torch
 
 from ..errors import shortened, unknown
 from ..hub.download import download
-from ..spaces import Origin, SearchSpace, get_space, list_spaces
+from ..spaces import Origin, SearchSpace, TaskLike, get_space, list_spaces
 from .score_table import find_rows, merge_rows
 
 SUFFIX = "_latency"  # of columns such as cifar10_edgegpu_latency, in milliseconds
@@ -120,20 +120,21 @@ class LatencyTable:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{source} is not a Parquet file, or is damaged: {error}") from error
 
-    def column(self, task: str, device: str) -> torch.Tensor:
+    def column(self, task: TaskLike, device: str) -> torch.Tensor:
         """Milliseconds of every row, ``DoubleTensor (rows,)``, NaN where the network does not run."""
         if device not in self.devices:
             raise unknown(f"device of this table of {self.space.name}", device, self.devices)
-        for name in (f"{task}_{device}", device):
+        label = self.space.task_label(task)
+        for name in (f"{label}_{device}", device):
             if name in self._columns:
                 return self._columns[name]
-        raise ValueError(f"this table has no latency of {task} on {device}; it has {', '.join(self._columns)}")
+        raise ValueError(f"this table has no latency of {label} on {device}; it has {', '.join(self._columns)}")
 
     @cached_property
     def _codes(self) -> tuple[torch.Tensor, torch.Tensor]:
         return self.space.codes(self.indices).sort(stable=True)
 
-    def latencies(self, indices: torch.Tensor, task: str, device: str) -> torch.Tensor:
+    def latencies(self, indices: torch.Tensor, task: TaskLike, device: str) -> torch.Tensor:
         """Milliseconds of a batch, ``DoubleTensor (batch,)``, NaN where not measured or it does not run."""
         indices = self.space.check(indices)
         if self.space.is_conditional:  # strings do not say what slots without effect hold

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from ..errors import shortened, unknown
-from ..spaces import SearchSpace, get_space
+from ..spaces import SearchSpace, TaskLike, get_space
 from ..spaces.parts import group_means
 from .estimate import Estimate
 from .sources import read_table
@@ -93,10 +93,10 @@ class ScoreTable:
         self.indices, self._columns = merge_rows(self.space, self.indices, self._columns)
         self.tasks = [name for name in self.space.tasks if self.has(name, self.split(name))]
         self._codes = self.space.codes(self.indices).sort(stable=True)
-        self._ordered: dict[tuple[str, str], torch.Tensor] = {}
-        self._means: dict[tuple[str, str], tuple[torch.Tensor, torch.Tensor]] = {}
-        self._measured: dict[str, float] = {}
-        self._estimates: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+        self._ordered: dict[tuple[TaskLike, str], torch.Tensor] = {}
+        self._means: dict[tuple[TaskLike, str], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._measured: dict[TaskLike, float] = {}
+        self._estimates: dict[TaskLike, Callable[[torch.Tensor], torch.Tensor]] = {}
 
     @classmethod
     def load(cls, space: str | SearchSpace, source: str | Path | None = None) -> ScoreTable:
@@ -104,25 +104,26 @@ class ScoreTable:
         space = get_space(space)
         return cls(space, read_table(space, source))
 
-    def split(self, task: str) -> str:
+    def split(self, task: TaskLike) -> str:
         """The split whose scores select: ``"validation"`` if the table has such scores, else `Task.split`."""
         fallback = self.space.task(task).split
         return SPLITS[0] if self.has(task, SPLITS[0]) else fallback
 
-    def unit(self, task: str, split: str | None = None) -> str:
+    def unit(self, task: TaskLike, split: str | None = None) -> str:
         """``"%"`` of a column of accuracies, ``""`` of any other score."""
         return "%" if self._name(task, split or self.split(task)).endswith(MEASURES[0]) else ""
 
-    def _name(self, task: str, split: str) -> str:
+    def _name(self, task: TaskLike, split: str) -> str:
         """The column of a task's scores; of the two ways to name one, the one that is there."""
-        score = f"{task}_{split}{MEASURES[1]}"
-        return score if score in self._columns else f"{task}_{split}{MEASURES[0]}"
+        name = self.space.task_label(task)
+        score = f"{name}_{split}{MEASURES[1]}"
+        return score if score in self._columns else f"{name}_{split}{MEASURES[0]}"
 
-    def has(self, task: str, split: str) -> bool:
+    def has(self, task: TaskLike, split: str) -> bool:
         """Whether the table has scores of a task and split."""
         return self._name(task, split) in self._columns
 
-    def column(self, task: str, split: str | None = None) -> torch.Tensor:
+    def column(self, task: TaskLike, split: str | None = None) -> torch.Tensor:
         """Scores of every row, ``FloatTensor (rows,)``, in percent where they are accuracies, NaN where not measured.
 
         Without a split, those that select (see `split`), here and in the methods below.
@@ -133,7 +134,9 @@ class ScoreTable:
         name = self._name(task, split)
         if name not in self._columns:
             have = ", ".join(self._columns)
-            raise ValueError(f"this {self.space.name} table has no {split} scores of {task}; it has {have}")
+            raise ValueError(
+                f"this {self.space.name} table has no {split} scores of {self.space.task_label(task)}; it has {have}"
+            )
         return self._columns[name]
 
     def rows(self, indices: torch.Tensor) -> torch.Tensor:
@@ -153,7 +156,7 @@ class ScoreTable:
         parts = self.indices.split(_CHUNK)
         return torch.cat([self.space.keys(part) for part in parts]).sort(stable=True)
 
-    def scores(self, indices: torch.Tensor, task: str, split: str | None = None) -> torch.Tensor:
+    def scores(self, indices: torch.Tensor, task: TaskLike, split: str | None = None) -> torch.Tensor:
         """Measured scores of a batch, ``FloatTensor (batch,)``, NaN where not measured.
 
         Those of the string itself; where it is not in the table, the mean over those that are isomorphic to it.
@@ -169,7 +172,7 @@ class ScoreTable:
             scores[missing] = torch.where(at >= 0, means[at], torch.nan)
         return scores
 
-    def _class_means(self, task: str, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def _class_means(self, task: TaskLike, split: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Sorted keys of the table's isomorphism classes, and the mean score of each."""
         if (task, split) not in self._means:
             keys, rows = self._keys
@@ -197,13 +200,13 @@ class ScoreTable:
         means = group_means(column[rows], which, len(representatives)).float()
         return find_rows(self._codes, self.space.codes(representatives)), means
 
-    def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
+    def values(self, indices: torch.Tensor, task: TaskLike) -> torch.Tensor:
         """Scores of a batch; the chance score of a network that is disconnected or was not measured."""
         scores = self.scores(indices, task)
         connected = self.space.is_connected(indices.cpu())
         return torch.where(connected & ~scores.isnan(), scores, self.space.task(task).chance_score)
 
-    def ranks(self, scores: torch.Tensor, task: str, split: str | None = None) -> torch.Tensor:
+    def ranks(self, scores: torch.Tensor, task: TaskLike, split: str | None = None) -> torch.Tensor:
         """Share of the table's measured rows that score higher, ``FloatTensor (batch,)``, 0 for the best."""
         split = split or self.split(task)
         if (task, split) not in self._ordered:
@@ -215,14 +218,15 @@ class ScoreTable:
 
     # ------------------------------------------------------------------ what priors and training read
 
-    def tasks_of(self, task: str) -> list[str]:
+    def tasks_of(self, task: TaskLike) -> list[str]:
         """The task itself, or the table's tasks of a kind; ValueError if there is none."""
-        if task in self.space.tasks:
-            return [task]
-        found = [name for name in self.tasks if self.space.tasks[name].kind == task]
+        wanted = self.space.task_label(task) or ""
+        if wanted in self.space.tasks:
+            return [wanted]
+        found = [name for name in self.tasks if self.space.tasks[name].kind == wanted]
         if not found:
             kinds = sorted({self.space.tasks[name].kind for name in self.tasks})
-            raise unknown(f"task, or kind of task, in this {self.space.name} table", task, [*self.tasks, *kinds])
+            raise unknown(f"task, or kind of task, in this {self.space.name} table", wanted, [*self.tasks, *kinds])
         return found
 
     def consensus(self, tasks: Sequence[str]) -> torch.Tensor:
@@ -236,11 +240,11 @@ class ScoreTable:
         ranks = [self.ranks(column, task) for column, task in zip(columns, tasks, strict=True)]
         return 100 - 100 * torch.stack(ranks).mean(0)
 
-    def is_complete(self, task: str) -> bool:
+    def is_complete(self, task: TaskLike) -> bool:
         """Whether every distinct architecture of the space was measured."""
         return self._share_measured(task) == 1
 
-    def _share_measured(self, task: str) -> float:
+    def _share_measured(self, task: TaskLike) -> float:
         """Of the distinct architectures of the space."""
         if task not in self._measured:
             measured = ~self.column(task).isnan() & self.space.is_valid(self.indices)
@@ -248,7 +252,7 @@ class ScoreTable:
             self._measured[task] = distinct / self.space.num_architectures
         return self._measured[task]
 
-    def value_function(self, task: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    def value_function(self, task: TaskLike) -> Callable[[torch.Tensor], torch.Tensor]:
         """What contributions are measured with: scores of batches ``(batch, slots)``, ``FloatTensor (batch,)``.
 
         A disconnected network has the chance score. In a complete table the others have their own scores; in one

@@ -10,7 +10,7 @@ import torch
 from ..benchmarks.score_table import ScoreTable
 from ..errors import unknown
 from ..inputs import on_cpu, whole_number
-from ..spaces import SearchSpace
+from ..spaces import SearchSpace, TaskLike
 from ..spaces.parts import device_of
 from .contributions import measure, restricted_games
 from .data import PriorData
@@ -22,7 +22,7 @@ SELECTIONS = ("best", "worst", "random")
 @on_cpu
 def from_benchmark(
     space: SearchSpace,
-    task: str | None,
+    task: TaskLike | None,
     top_k: int,
     table: ScoreTable | str | Path | None,
     selection: str,
@@ -33,12 +33,13 @@ def from_benchmark(
         table = ScoreTable.load(space, table)
     space.check_same(table.space, "this table of scores")
     top_k = top_k if isinstance(top_k, int) else whole_number("top_k", top_k)  # `_select` checks its range
-    if task is None:
+    label = space.task_label(task)
+    if label is None:
         parts = [from_benchmark(space, name, top_k, table, selection, generator) for name in table.tasks]
         return replace(average(parts), task=None)
-    tasks = table.tasks_of(task)
+    tasks = table.tasks_of(label)
     column = table.consensus(tasks)
-    good = table.indices[_select(table, task, column, top_k, selection, generator)]
+    good = table.indices[_select(table, label, column, top_k, selection, generator)]
     parts = [_of_task(table, name, good) for name in tasks]
     prior = parts[0] if len(parts) == 1 else average(parts)
     labels = sum(int((~table.column(name).isnan()).sum()) for name in tasks)
@@ -46,7 +47,7 @@ def from_benchmark(
     detail = f"{selection} {top_k} of {int((~column.isnan()).sum()):,} by {by}"
     if prior.evidence == "partly measured":
         detail += "; reduced networks predicted by an additive fit"
-    return replace(prior, task=task, labels_read=labels, num_good=top_k, detail=detail + restricted_games(space))
+    return replace(prior, task=label, labels_read=labels, num_good=top_k, detail=detail + restricted_games(space))
 
 
 def _of_task(table: ScoreTable, task: str, good: torch.Tensor) -> PriorData:

@@ -64,7 +64,7 @@ class Prior(PriorData):
     def from_benchmark(
         cls,
         space: str | SearchSpace,
-        task: str | None,
+        task: TaskLike | None,
         top_k: int = 20,
         table: ScoreTable | str | Path | None = None,
         selection: str = "best",

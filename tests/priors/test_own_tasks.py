@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pkgen_hf import Architecture, PKGenPipeline, Prior, Proposer, Task, get_space
+from pkgen_hf import Architecture, PKGenPipeline, Prior, Proposer, ScoreTable, Task, get_space
 from pkgen_hf.budgets import BUDGETS
 from pkgen_hf.priors.files import load_priors
 from pkgen_hf.priors.parquet import save_priors
@@ -101,3 +101,15 @@ def test_the_answer_says_what_the_task_is(pipe: PKGenPipeline) -> None:
     best = Architecture.from_string(CELLS, content["architectures"][0]["architecture"])
     assert content["architectures"][0]["parameters"] == best.cost(OWN).parameters
     assert "shape" not in json.loads(answer(GenerationRequest(CELLS, "cifar10", 1, 0), pipe).as_json())
+
+
+def test_tables_of_a_benchmark_take_its_tasks_and_have_no_others(cell_table: ScoreTable) -> None:
+    rows, cifar10 = CELLS.sample(3, seeded()), CELLS.task("cifar10")
+    assert torch.equal(cell_table.scores(rows, cifar10), cell_table.scores(rows, "cifar10"))
+    assert torch.equal(
+        cell_table.ranks(torch.tensor([90.0]), cifar10), cell_table.ranks(torch.tensor([90.0]), "cifar10")
+    )
+    assert Prior.from_benchmark(CELLS, cifar10, table=cell_table).task == "cifar10"
+    for look_up in (cell_table.scores, lambda _, task: Prior.from_benchmark(CELLS, task, table=cell_table)):
+        with pytest.raises(ValueError, match="image-classification/addnist"):
+            look_up(rows, OWN)
