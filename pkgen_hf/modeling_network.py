@@ -24,7 +24,7 @@ except ImportError:
 from .architecture import Architecture
 from .errors import shortened, unknown
 from .network_folder import PKGenNetworkModel, SavedNetwork, saved_state
-from .networks import at_task, planner_of
+from .networks import at_image_size, at_task, planner_of
 from .networks.inputs import image_size_for
 from .spaces import DEFAULT_SPACE, TaskLike, get_space, list_spaces
 
@@ -109,12 +109,14 @@ class PKGenNetworkForImageClassification(PKGenNetworkModel):
 
     config_class = PKGenNetworkConfig
     main_input_name = "pixel_values"
+    supports_gradient_checkpointing = True  # of networks with an attribute for it, such as transformers; else an error
 
     def __init__(self, config: PKGenNetworkConfig) -> None:
         super().__init__(config)
         with torch.device("cpu"):  # builders read their architecture from tensors, which the meta device cannot
             architecture = Architecture.from_string(config.space, config.architecture)
-            self.network = architecture.build(num_classes=config.num_labels, **config.scale)
+            scale = at_image_size(architecture.space, config.image_size, config.scale)
+            self.network = architecture.build(num_classes=config.num_labels, **scale)
         self.post_init()
 
     @classmethod
@@ -154,7 +156,8 @@ class PKGenNetworkForImageClassification(PKGenNetworkModel):
             raise ValueError(f"these networks classify images, and {about.label} is no task of {IMAGE_CLASSIFICATION}")
         if task is not None:
             num_labels, scale = at_task(space, data, num_labels, scale)
-            image_size = image_size or scale.pop("image_size", None) or image_size_for(space, data, scale)
+            size_of_task = scale.pop("image_size", None)
+            image_size = image_size or size_of_task or image_size_for(space, data, scale)
         config = PKGenNetworkConfig(
             space=space.name,
             architecture=str(architecture),

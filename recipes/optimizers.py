@@ -13,7 +13,7 @@ from presets import Settings
 
 
 def make_optimizer(settings: Settings, network: nn.Module) -> torch.optim.Optimizer:
-    """SGD or RMSprop, as the settings say; ValueError for any other."""
+    """SGD, RMSprop or AdamW, as the settings say; ValueError for any other."""
     shared: dict[str, Any] = {
         "lr": settings.learning_rate,
         "momentum": settings.momentum,
@@ -24,16 +24,21 @@ def make_optimizer(settings: Settings, network: nn.Module) -> torch.optim.Optimi
     if settings.optimizer == "rmsprop":
         alpha, eps = settings.rmsprop_alpha, settings.rmsprop_eps
         return torch.optim.RMSprop(network.parameters(), alpha=alpha, eps=eps, **shared)
-    raise unknown("optimizer", settings.optimizer, ["sgd", "rmsprop"])
+    if settings.optimizer == "adamw":
+        return make_adamw(network, settings.learning_rate, settings.weight_decay, (0.9, 0.999))
+    raise unknown("optimizer", settings.optimizer, ["sgd", "rmsprop", "adamw"])
 
 
 def make_adamw(
     network: nn.Module, learning_rate: float, weight_decay: float, betas: tuple[float, float]
 ) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter, ICLR 2019), whose decay spares embeddings, biases and norms."""
+    """AdamW (Loshchilov and Hutter, ICLR 2019), whose decay spares embeddings, positions, biases and norms."""
     embeddings = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
-    decayed = [p for p in network.parameters() if p.ndim >= 2 and id(p) not in embeddings]
-    others = [p for p in network.parameters() if p.ndim < 2 or id(p) in embeddings]
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        is_matrix = name.endswith("weight") and parameter.ndim >= 2 and id(parameter) not in embeddings
+        (decayed if is_matrix else others).append(parameter)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas)
 

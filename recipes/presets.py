@@ -28,7 +28,7 @@ class Settings(TrainingSettings):
         Augmentation: pixels around the image before a random crop; or a crop of random area and shape, resized;
         mirroring; ranges of brightness, contrast, saturation and hue; side of a square that is set to the mean colour.
     optimizer
-        ``"sgd"`` or ``"rmsprop"``.
+        ``"sgd"``, ``"rmsprop"``, or ``"adamw"``, which has no momentum.
     lr_warmup_epochs
         Epochs of linear warm-up.
     auxiliary_weight, drop_path_grows

@@ -52,7 +52,7 @@ HELP = {
     "cutout": "side of a square that is set to the mean colour, 0 for none",
     "total_batch_size": "images of a step, over all processes",
     "train_batch_size": "images of a batch in each process, in place of --total_batch_size",
-    "optimizer": "sgd or rmsprop",
+    "optimizer": "sgd, rmsprop or adamw",
     "momentum": "of the optimizer",
     "nesterov": "Nesterov's momentum",
     "rmsprop_alpha": "decay of rmsprop's mean of squares",
@@ -74,7 +74,7 @@ HELP = {
 }
 CHOICES = {
     **SHARED_CHOICES,
-    "optimizer": ["sgd", "rmsprop"],
+    "optimizer": ["sgd", "rmsprop", "adamw"],
     "lr_scheduler": ["cosine", "linear", "exponential", "constant"],
 }
 

@@ -31,6 +31,7 @@ SMALL = {
     "nas-bench-201": {"channels": 4, "cells": 1},
     "nas-bench-macro": {"channels": 4},
     "nats-bench-size": {},
+    "ofa-mobilenetv3": {"width": 0.5},
 }
 
 

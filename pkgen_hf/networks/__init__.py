@@ -80,6 +80,15 @@ def at_task(
     return (data.num_classes or None) if num_classes is None else num_classes, chosen | dict(scale)
 
 
+def at_image_size(space: SearchSpace, image_size: int | None, scale: Mapping[str, Any]) -> dict[str, Any]:
+    """Options `scale` with the size of images, if one is given and the networks of a space depend on it.
+
+    Those of most spaces read images of any size; transformers learn positions for one.
+    """
+    depends = image_size is not None and "image_size" in options(space)
+    return ({"image_size": image_size} if depends else {}) | dict(scale)
+
+
 def plan(architecture: ArchitectureLike, num_classes: int | None = None, **scale: Any) -> partial[Any]:
     """What builds the benchmark's network: a class or function, and its arguments.
 
@@ -120,4 +129,4 @@ def build(architecture: ArchitectureLike, num_classes: int | None = None, **scal
     return plan(architecture, num_classes, **scale)()
 
 
-__all__ = ["at_task", "build", "options", "plan", "planner_of"]
+__all__ = ["at_image_size", "at_task", "build", "options", "plan", "planner_of"]

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..spaces import SearchSpace, TaskLike
 from ..spaces.protocols import ArchitectureLike
 from ..spaces.registry import module_of
-from . import at_task, build
+from . import at_image_size, at_task, build
 from .counting import Extra
 from .inputs import input_shape, random_inputs, reads_text
 
@@ -230,6 +230,7 @@ def measure(
     num_classes, scale = at_task(space, task, num_classes, scale)
     own_options = {name: scale[name] for name in scale if name not in ("task", "image_size")}
     shape = input_shape(space, task, image_size, **own_options)
+    scale |= at_image_size(space, shape[-1] if space.task(task).image_size else None, {})
     text = reads_text(space, task)
     with torch.device("meta"):
         network, inputs = build(architecture, num_classes, **scale).float(), random_inputs(shape, text=text)

@@ -22,7 +22,7 @@ from ..errors import unknown
 from ..files import atomic_write, user_path
 from ..spaces import TASK_KINDS
 from ..spaces.protocols import ArchitectureLike
-from . import build, plan
+from . import at_image_size, build, plan
 from .costs import count
 from .inputs import input_shape, random_inputs, reads_text
 from .source_code import WIDTH, source_of
@@ -87,6 +87,7 @@ def export_network(
             raise ModuleNotFoundError(
                 f"writing ONNX takes {' and '.join(missing)}: pip install 'pkgen-hf[onnx]'", name=missing[0]
             )
+    scale = at_image_size(architecture.space, image_size, scale)
     network = _network(architecture, num_classes, state, seed, scale)
     facts = {"space": architecture.space.name, "architecture": str(architecture), "scale": json.dumps(scale)}
     if num_classes is not None:
@@ -129,7 +130,7 @@ def python_source(
     Its weights have the names that those of `Architecture.build` have.
     """
     space = architecture.space
-    how = plan(architecture, num_classes, **scale)
+    how = plan(architecture, num_classes, **at_image_size(space, image_size, scale))
     with torch.device("meta"):
         network = how().eval()
         parameters = sum(weight.numel() for weight in network.parameters())

@@ -18,9 +18,9 @@ from .counting import Extra, aten
 def drop_path(features: torch.Tensor, probability: float) -> torch.Tensor:
     """Set whole examples to 0 with `probability` below 1, and divide the others by that of keeping them.
 
-    Stochastic depth (Huang et al., ECCV 2016); `features` are ``(batch, channels, height, width)``.
+    Stochastic depth (Huang et al., ECCV 2016); `features` are ``(batch, ...)``.
     """
-    keep = torch.rand(len(features), 1, 1, 1, device=features.device) >= probability
+    keep = torch.rand(len(features), *[1] * (features.ndim - 1), device=features.device) >= probability
     return features * keep.to(features.dtype) / (1 - probability)
 
 

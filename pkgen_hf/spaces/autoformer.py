@@ -135,6 +135,9 @@ class AutoFormerSpace(SearchSpace):
         in_layer = len(self.layers.ratios) * len(self.layers.heads)
         return len(self.layers.widths) * sum(in_layer**depth for depth in self.layers.depths)
 
+    def image_sizes(self, task: Task) -> tuple[int, int]:
+        return PATCH, 1
+
     # ------------------------------------------------------------------ strings
 
     def split_string(self, text: str) -> list[str]:
@@ -216,7 +219,7 @@ class AutoFormerSpace(SearchSpace):
         scale = self.task(task or "imagenet1k")
         width, depth, attention, hidden = self._dimensions(indices)
         patches = (scale.image_size // PATCH) ** 2
-        embedding = PATCH**2 * 3 * width + width + (patches + 2) * width
+        embedding = PATCH**2 * scale.in_channels * width + width + (patches + 2) * width
         norms = (4 * depth + 2) * width
         projections = 4 * width * attention + 3 * attention + depth * width
         mlps = 2 * width * hidden + hidden + depth * width
@@ -236,7 +239,7 @@ class AutoFormerSpace(SearchSpace):
         width, depth, attention, hidden = self._dimensions(indices)
         patches = (scale.image_size // PATCH) ** 2
         tokens = patches + 2
-        embedding = patches * PATCH**2 * 3 * width + width + (patches + 1) * width // 2
+        embedding = patches * PATCH**2 * scale.in_channels * width + width + (patches + 1) * width // 2
         linear = tokens * (4 * width * attention + 2 * width * hidden)
         products = 2 * tokens**2 * attention
         norms = 2 * depth * tokens * width

@@ -74,17 +74,22 @@ class Reader:
         Names of the benchmark's own files, such as ``"*.json"``, and the function that makes a ``pyarrow.Table`` of
         the space, a list of such files, and whether to print no progress.
     marker, convert
-        A column that tells a table of another form from a standard one, and the function that makes a standard
-        ``pyarrow.Table`` of the space and such a table.
+        A column (or one for each form) that tells a table of another form from a standard one, and the function that
+        makes a standard ``pyarrow.Table`` of the space and such a table.
     read_package
         Function that makes a dictionary of columns of the space and the folder of its `Package`.
     """
 
     pattern: str = ""
     read: Callable[[Any, Any, bool], Any] | None = None
-    marker: str = ""
+    marker: str | tuple[str, ...] = ()
     convert: Callable[[Any, Any], Any] | None = None
     read_package: Callable[[Any, Any], dict[str, Any]] | None = None
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The columns that tell tables of other forms."""
+        return (self.marker,) if isinstance(self.marker, str) else self.marker
 
 
 def bibtex(kind: str, key: str, title: str, author: str, where: str, year: int) -> str:

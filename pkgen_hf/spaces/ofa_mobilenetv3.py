@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -97,6 +97,8 @@ def _block_costs(stage: Stage, inputs: int, stride: int, size: int, kernel: int,
     return costs
 
 
+@cache
+@constant
 def _costs_at(image_size: int) -> torch.Tensor:
     """Costs of every block, ``LongTensor (stages, blocks, kernels, expansions, 2)``: parameters and products."""
     table = np.zeros((len(STAGES), BLOCKS, len(KERNELS), len(EXPANSIONS), 2), dtype=np.int64)
@@ -200,17 +202,12 @@ class OFAMobileNetV3Space(SearchSpace):
 
     # ------------------------------------------------------------------ costs
 
-    @cached_property
-    @constant
-    def _costs(self) -> torch.Tensor:
-        return _costs_at(TASKS["imagenet1k"].image_size)
-
-    def _sum_costs(self, table: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    def _sum_costs(self, indices: torch.Tensor, image_size: int) -> torch.Tensor:
         """Costs of the blocks that there are, ``LongTensor (batch, 2)``."""
         stages = indices.reshape(len(indices), len(STAGES), 1 + 2 * BLOCKS)
         exists = self.active_slots(indices).reshape(stages.shape)[..., 1::2]
         places = torch.arange(len(STAGES), device=indices.device)[:, None], torch.arange(BLOCKS, device=indices.device)
-        costs = table.to(indices.device)[(*places, stages[..., 1::2], stages[..., 2::2])]
+        costs = _costs_at(image_size).to(indices.device)[(*places, stages[..., 1::2], stages[..., 2::2])]
         return (costs * exists[..., None]).sum((1, 2))
 
     def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
@@ -232,21 +229,27 @@ class OFAMobileNetV3Space(SearchSpace):
 
     def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact, equal to the published ones, with scales and biases of normalisations."""
-        classes = self.task(task or "imagenet1k").num_classes
-        stem = 27 * STEM_WIDTH + 2 * STEM_WIDTH
+        scale = self.task(task or "imagenet1k")
+        stem = (9 * scale.in_channels + 2) * STEM_WIDTH
         first = 9 * STEM_WIDTH + STEM_WIDTH**2 + 4 * STEM_WIDTH
         last = STAGES[-1].outputs * BEFORE_LAST + 2 * BEFORE_LAST + BEFORE_LAST * LAST_WIDTH
-        return stem + first + self._sum_costs(self._costs, indices)[:, 0] + last + classes * (LAST_WIDTH + 1)
+        return (
+            stem
+            + first
+            + self._sum_costs(indices, scale.image_size)[:, 0]
+            + last
+            + scale.num_classes * (LAST_WIDTH + 1)
+        )
 
     def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of convolutions and classifier, equal to the published ones; normalisations count nothing."""
         scale = self.task(task or "imagenet1k")
-        usual = scale.image_size == TASKS["imagenet1k"].image_size
-        table = self._costs if usual else _costs_at(scale.image_size)
         first_size, last_size = (math.ceil(scale.image_size / stride) for stride in (2, 32))
-        stem_and_first = (27 * STEM_WIDTH + 9 * STEM_WIDTH + STEM_WIDTH**2) * first_size**2
+        stem_and_first = (9 * scale.in_channels * STEM_WIDTH + 9 * STEM_WIDTH + STEM_WIDTH**2) * first_size**2
         last = STAGES[-1].outputs * BEFORE_LAST * last_size**2 + BEFORE_LAST * LAST_WIDTH
-        return stem_and_first + self._sum_costs(table, indices)[:, 1] + last + LAST_WIDTH * scale.num_classes
+        return (
+            stem_and_first + self._sum_costs(indices, scale.image_size)[:, 1] + last + LAST_WIDTH * scale.num_classes
+        )
 
 
 register_built_in(OFAMobileNetV3Space())

@@ -57,9 +57,10 @@ _CITATION = bibtex(
     2021,
 )
 _MEASURED = (
-    "Validation scores of the last epoch on seven vision tasks of Taskonomy, all the better the higher: accuracies in "
-    "percent (classifications and segmentation), structural similarity (normal, autoencoder), and less the loss "
-    "(room layout)."
+    "Scores on seven vision tasks of Taskonomy, all the better the higher: accuracies in percent (classifications and "
+    "segmentation), structural similarity (normal, autoencoder), and less the loss (room layout). Validation scores "
+    "are those of the last epoch; in the table that has scores of training and test images too, each column has the "
+    "best epoch of its own."
 )
 MICRO_ORIGIN = Origin(
     "TransNAS-Bench-101, cells",

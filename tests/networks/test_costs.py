@@ -33,7 +33,8 @@ def test_measured_counts_are_those_of_the_formulas(name: str) -> None:
         formula, measured = architecture.cost(), architecture.cost(measured=True)
         assert formula.multiply_adds is None and formula.activation_bytes is None and formula.latency_ms is None
         assert (measured.parameters, measured.flops) == (formula.parameters, formula.flops), str(architecture)
-        attends = architecture.space.task(next(iter(architecture.space.tasks))).kind == "language-modelling"
+        is_text = architecture.space.task(next(iter(architecture.space.tasks))).kind == "language-modelling"
+        attends = is_text or name.startswith("autoformer")  # products of attention are counted less or not at all
         assert measured.multiply_adds > 0 and (measured.multiply_adds <= measured.flops or attends)
         assert 0 < measured.peak_bytes < measured.activation_bytes
 

@@ -30,13 +30,15 @@ from pkgen_hf import (
 )
 from pkgen_hf.cli.main import app
 from pkgen_hf.modeling_text_network import saved_text_network
+from pkgen_hf.networks import at_image_size
 from pkgen_hf.networks.darts import operation as darts_operation
 from pkgen_hf.networks.export import python_source
 from pkgen_hf.networks.source_code import literal
 from pkgen_hf.spaces.nas_bench_asr import SpeechScale
 
 CLASSES = 5
-SMALL: dict[str, dict[str, Any]] = {
+SMALL: dict[str, dict[str, Any]] = {  # of spaces that differ in sizes alone, the smallest
+    "autoformer-tiny": {},
     "darts": {"channels": 4, "cells": 3},
     "hw-gpt-bench-s": {"context": 9},
     "mnasnet": {"channels": 8},
@@ -48,6 +50,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nas-bench-macro": {"channels": 4},
     "nas-bench-nlp": {"embedding": 6, "hidden": 8},
     "nats-bench-size": {},
+    "ofa-mobilenetv3": {"width": 0.5},
     "transnas-bench-101-micro": {"channels": 8},
     "transnas-bench-101-macro": {"channels": 4},
 }
@@ -143,15 +146,16 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     networks = {}
     torch.manual_seed(0)
     for number, (name, options, architecture) in enumerate(cases):
-        network = architecture.build(num_classes=CLASSES, **options)
         data = data_for(name, options)
+        size = data[0].shape[-1] if data[0].ndim > 3 else None
+        network = architecture.build(num_classes=CLASSES, **at_image_size(architecture.space, size, options))
         with torch.no_grad():
             network(*data)  # running statistics of its own
         file = folder / f"net{number:02}_{name.replace('-', '_')}.py"
-        size = data[0].shape[-1] if data[0].ndim > 3 else None
         architecture.export(file, num_classes=CLASSES, image_size=size, **options)
         state = network.state_dict()
-        architecture.export(file.with_suffix(".safetensors"), num_classes=CLASSES, state=state, **options)
+        weights = file.with_suffix(".safetensors")
+        architecture.export(weights, num_classes=CLASSES, image_size=size, state=state, **options)
         save_file({f"{k}": tensor for k, tensor in enumerate(data)}, file.with_suffix(".inputs"))
         networks[file.stem] = network, data
     return folder, networks

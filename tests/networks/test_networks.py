@@ -47,6 +47,9 @@ def check_gradients(network: nn.Module) -> None:
 # ---------------------------------------------------------------------- every space
 
 SMALL: dict[str, dict[str, Any]] = {
+    "autoformer-tiny": {"image_size": 32},
+    "autoformer-small": {"image_size": 32},
+    "autoformer-base": {"image_size": 32},
     "darts": {"channels": 4, "cells": 3, "drop_path_prob": 0.0},
     "mnasnet": {"channels": 8},
     "nas-bench-101": {"channels": 8, "stacks": 2, "modules": 1},
@@ -56,6 +59,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nas-bench-graph": {"num_features": 5},
     "nas-bench-macro": {"channels": 4},
     "nas-bench-nlp": {"embedding": 6, "hidden": 8},
+    "ofa-mobilenetv3": {"width": 0.5},
     "transnas-bench-101-micro": {"channels": 8},
     "transnas-bench-101-macro": {"channels": 4},
 }

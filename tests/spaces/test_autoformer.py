@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pkgen_hf import SearchSpace, get_space
+from pkgen_hf import SearchSpace, Task, get_space
 from pkgen_hf.benchmarks.score_table import ScoreTable
-from pkgen_hf.spaces.autoformer import SIZES, AutoFormerSpace
+from pkgen_hf.spaces.autoformer import SIZES
 
 SPACES = [get_space(name) for name in SIZES]
 TINY = get_space("autoformer-tiny")
@@ -117,9 +116,10 @@ def test_published_table_is_read(name: str, best: float, shared_benchmarks: Path
     assert table.unit("imagenet1k") == "%"
 
 
-def test_costs_follow_classes_and_image_size() -> None:
-    space = AutoFormerSpace("autoformer-tiny")
-    space.tasks["small"] = replace(space.tasks["imagenet1k"], num_classes=10, image_size=64)
-    row = space.from_strings([record()])
-    assert int(space.parameters(row) - space.parameters(row, "small")) == 193 * 990 + (196 - 16) * 192
-    assert int(space.flops(row, "small")) < int(space.flops(row)) // 8
+def test_costs_follow_classes_channels_and_image_size() -> None:
+    task = Task("image-classification", num_classes=10, in_channels=1, image_size=64)
+    row = TINY.from_strings([record()])
+    assert int(TINY.parameters(row) - TINY.parameters(row, task)) == 193 * 990 + (196 - 16 + 2 * 256) * 192
+    assert int(TINY.flops(row, task)) < int(TINY.flops(row)) // 8
+    with pytest.raises(ValueError, match="image_size"):
+        TINY.flops(row, Task("image-classification", num_classes=10, image_size=8))

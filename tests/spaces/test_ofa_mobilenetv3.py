@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pkgen_hf import get_space
+from pkgen_hf import Task, get_space
 from pkgen_hf.benchmarks.score_table import ScoreTable
-from pkgen_hf.spaces.ofa_mobilenetv3 import OFAMobileNetV3Space, rounded
+from pkgen_hf.spaces.ofa_mobilenetv3 import rounded
 
 SPACE = get_space("ofa-mobilenetv3")
 
@@ -98,9 +97,8 @@ def test_published_table_is_read(shared_benchmarks: Path) -> None:
     assert float(table.column("imagenet1k").max()) == pytest.approx(77.466, abs=1e-3)
 
 
-def test_costs_follow_classes_and_image_size() -> None:
-    space = OFAMobileNetV3Space()
-    space.tasks["small"] = replace(space.tasks["imagenet1k"], num_classes=10, image_size=112)
-    row = space.from_strings([record()])
-    assert int(space.parameters(row) - space.parameters(row, "small")) == 1281 * 990
-    assert 3 < int(space.flops(row)) / int(space.flops(row, "small")) < 4.1
+def test_costs_follow_classes_channels_and_image_size() -> None:
+    task = Task("image-classification", num_classes=10, in_channels=1, image_size=112)
+    row = SPACE.from_strings([record()])
+    assert int(SPACE.parameters(row) - SPACE.parameters(row, task)) == 1281 * 990 + 2 * 9 * 16
+    assert 3 < int(SPACE.flops(row)) / int(SPACE.flops(row, task)) < 4.1

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,7 +16,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from pkgen_hf import Architecture, SearchSpace, get_space
+from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.networks import transnas_bench_101 as transnas
+from pkgen_hf.publishing.dataset_folder import build_benchmark
 from pkgen_hf.spaces.transnas_bench_101 import decoder_layers
 
 MICRO = get_space("transnas-bench-101-micro")
@@ -56,6 +59,44 @@ def test_strings_are_those_of_the_shared_table(space: SearchSpace, shared_benchm
     assert space.to_strings(rows) == texts
     assert set(texts) == set(space.to_strings(valid_rows(space)))
     assert set(space.tasks) <= {name.split("_validation")[0] for name in table.column_names}
+
+
+@pytest.mark.parametrize("space", BOTH, ids=named)
+def test_published_scores_are_of_the_same_strings_and_never_lower(space: SearchSpace, shared_benchmarks: Path) -> None:
+    """The best epoch of validation is at least as good as the last, in all rows and tasks."""
+    last = ScoreTable.load(space, shared_benchmarks / f"{space.name}.parquet")
+    best = ScoreTable.load(space, shared_benchmarks / f"{space.name}-published.parquet")
+    assert set(space.to_strings(best.indices)) == set(space.to_strings(valid_rows(space)))
+    assert best.tasks == last.tasks == list(space.tasks)
+    equal = torch.zeros(len(best.indices), dtype=torch.bool)
+    for task in space.tasks:
+        assert best.split(task) == "validation" and best.has(task, "test") and not last.has(task, "test")
+        before, after = last.scores(best.indices, task), best.column(task)
+        assert (after >= before).all() and (after > before).any() and best.column(task, "test").isfinite().all()
+        equal |= after == before
+    assert int(equal.sum()) == {"transnas-bench-101-micro": 4_087, "transnas-bench-101-macro": 3_247}[space.name]
+
+
+@pytest.mark.parametrize("space", BOTH, ids=named)
+def test_published_scores_become_a_data_set(space: SearchSpace, shared_benchmarks: Path, tmp_path: Path) -> None:
+    source = shared_benchmarks / f"{space.name}-published.parquet"
+    built = build_benchmark(space.name, source, tmp_path / "data", quiet=True)
+    again = ScoreTable.load(space, built.folder)
+    assert {"room_layout_validation_score", "room_layout_test_score", "room_layout_train_neg_loss"} <= set(
+        again.column_names
+    )
+    assert not any(name.endswith(("_accuracy", "_score")) and "_train_" in name for name in again.column_names)
+    table = ScoreTable.load(space, source)
+    for split in ("validation", "test"):
+        assert torch.equal(again.scores(table.indices, "jigsaw", split), table.column("jigsaw", split))
+
+
+def test_two_kinds_of_validation_scores_are_not_mixed(tmp_path: Path) -> None:
+    texts = pa.array(MICRO.to_strings(MICRO.sample(2)))
+    for name in ("class_scene_validation", "class_scene_valid_top1"):
+        pq.write_table(pa.table({"architecture": texts, name: [40.0, 41.0]}), tmp_path / f"{name}.parquet")
+    with pytest.raises(ValueError, match="^scores of the last epoch and of the best epochs are two tables"):
+        ScoreTable.load(MICRO, tmp_path)
 
 
 def test_macro_space_holds_what_the_paper_says() -> None:
@@ -227,7 +268,7 @@ def test_wrong_options_are_refused() -> None:
         build(SKIPS, task="jigsow")
     with pytest.raises(ValueError, match="Did you mean 'channels'"):
         build(SKIPS, chanels=8)
-    with pytest.raises(ValueError, match=r"tiles \(batch, 9, 3, height, width\)"):
+    with pytest.raises(ValueError, match=r"tiles \(batch, 9, channels, height, width\)"):
         build(SKIPS, task="jigsaw", channels=2)(torch.randn(1, 3, 64, 64))
     with pytest.raises(ValueError, match="at most 4 modules that halve the resolution, not 5"):
         build("64-333341-basic", task="normal")

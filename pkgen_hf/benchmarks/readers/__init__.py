@@ -66,7 +66,7 @@ def read_source(space: SearchSpace, path: Path, quiet: bool = True) -> pa.Table:
 def standard(space: SearchSpace, table: pa.Table) -> pa.Table:
     """`table` in the standard form, if it is of another that is known for the space; as it is if not."""
     reader = reader_of(space)
-    if reader.convert is not None and reader.marker in table.column_names:
+    if reader.convert is not None and any(name in table.column_names for name in reader.markers):
         return reader.convert(space, table)
     return table
 

@@ -1,8 +1,12 @@
-"""TransNAS-Bench-101's own file: ``transnas-bench_v10141024.pth``, of both spaces.
+"""TransNAS-Bench-101's own file, ``transnas-bench_v10141024.pth``, of both spaces, and tables made of it.
 
-From https://github.com/yawen-d/TransNASBench (through VEGA). It is what ``torch.save`` made of nested dictionaries:
-``data``, space, string, task, ``metrics`` by epoch and ``model_info``. Not yet run on the original file, but on files
-of this form.
+The file is from https://github.com/yawen-d/TransNASBench (through VEGA). It is what ``torch.save`` made of nested
+dictionaries: ``data``, space, string, task, ``metrics`` by epoch and ``model_info``. Not yet run on the original file,
+but on files of this form.
+
+Tables are of two kinds. One has the validation scores of the last epoch. The other has the highest value over all
+epochs of each measure, of training, validation and test images, each by itself: its test scores are not those of the
+epoch that validation selects, and optimistic. Of both kinds the validation scores are those that select.
 """
 
 from __future__ import annotations
@@ -51,12 +55,27 @@ def read(space: SearchSpace, files: Sequence[Path], quiet: bool = True) -> pa.Ta
     return pa.table(columns)
 
 
+_MARKERS = ("class_scene_validation", "class_scene_valid_top1")
+_IDENTIFICATION = ("matching_values", "identified_alone")  # how a table found the strings of its rows
+
+
 def convert(space: SearchSpace, table: pa.Table) -> pa.Table:
-    """TransNAS-Bench-101: ``<task>_<split>`` without the measure."""
-    rename = {
-        f"{task}_{split}": score_column(space, task, split) for task in space.tasks for split in ("validation", "test")
-    }
-    return table.rename_columns([rename.get(name, name) for name in table.column_names])
+    """TransNAS-Bench-101: of the last epoch ``<task>_<split>``, or of the best epochs ``<task>_<prefix>_<measure>``.
+
+    Other measures, such as those of training, keep their names, which are none of scores that select. ValueError for a
+    table of both, whose validation scores would be two.
+    """
+    if all(name in table.column_names for name in _MARKERS):
+        raise ValueError(
+            f"scores of the last epoch and of the best epochs are two tables of {space.name}: read one of them"
+        )
+    rename: dict[str, str] = {}
+    for task, measure in _MEASURES.items():
+        for split, prefix in _PREFIXES.items():
+            names = f"{task}_{split}", f"{task}_{prefix}_{measure}"
+            rename |= dict.fromkeys(names, score_column(space, task, split))
+    kept = table.drop_columns([name for name in _IDENTIFICATION if name in table.column_names])
+    return kept.rename_columns([rename.get(name, name) for name in kept.column_names])
 
 
-READER = Reader(pattern="*.pth", read=read, marker="class_scene_validation", convert=convert)
+READER = Reader(pattern="*.pth", read=read, marker=_MARKERS, convert=convert)
