@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -55,7 +56,8 @@ def quiet(pipe: PKGenPipeline) -> PKGenPipeline:
 
 def fresh(name: str) -> SearchSpace:
     """A built-in space that has made none of its tensors yet."""
-    return type(get_space(name))()
+    kind: Any = type(get_space(name))
+    return kind(name) if "name" in inspect.signature(kind).parameters else kind()  # some classes have several spaces
 
 
 def seeded(seed: int = 0) -> torch.Generator:
