@@ -285,7 +285,8 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
             A data set of the space, a kind of task such as ``"image-classification"``, a `Task` of your own, which has
             the prior of its kind and costs at its own shape, or None for the average prior of the space.
         prior
-            Prior knowledge to use in place of the checkpoint's.
+            Prior knowledge to use in place of the checkpoint's. Choices that are not drawn (see `Choice.is_drawn`),
+            such as ``none`` in DARTS cells, are generated where the good architectures of the prior have them.
         num_architectures, num_candidates
             How many to return, and samples drawn for each of them, sharing the first half of the steps. Without
             `distinct`, the candidate that the denoiser scores highest is returned; with it, all count as samples.

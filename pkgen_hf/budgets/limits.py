@@ -35,7 +35,7 @@ class Limits:
     ----------
     limits : list of Limit
     listed : LongTensor (n, slots) or None
-        All valid architectures whose cost is known. None if the space is too large to list.
+        All valid architectures of choices that are drawn, whose cost is known. None if the space is too large to list.
     pool : LongTensor (n, slots) or None
         Architectures within the limits, at least one. None if there is no limit and the space is too large to list.
     is_complete : bool
@@ -55,6 +55,8 @@ class Limits:
         for limit in self.limits:
             measured = limit.budget.measured(space, **limit.options)
             self.listed = self.listed if measured is None else measured
+        if self.listed is not None:
+            self.listed = self.listed[space.is_drawn(self.listed)]
         self.pool, self.is_complete = self.listed, self.listed is not None
         if self.limits:
             candidates = self._candidates() if self.listed is None else self.listed

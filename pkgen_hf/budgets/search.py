@@ -89,8 +89,8 @@ def connected(space: SearchSpace, within: Measure, start: torch.Tensor, at_once:
 
 
 def neighbours(space: SearchSpace, indices: torch.Tensor) -> torch.Tensor:
-    """Rows with one slot changed, ``LongTensor (batch, changes, slots)``."""
-    changes = [(s, k) for s, size in enumerate(space.sizes.tolist()) for k in range(size - 1)]
+    """Rows of choices that are drawn with one slot changed, ``LongTensor (batch, changes, slots)``."""
+    changes = [(s, k) for s, size in enumerate(space.drawn_sizes.tolist()) for k in range(size - 1)]
     near = indices[:, None].repeat(1, len(changes), 1)
     slots, others = torch.tensor(changes).reshape(-1, 2).T
     near[:, torch.arange(len(changes)), slots] = others + (others >= indices[:, slots])  # all but the choice it has
@@ -99,7 +99,7 @@ def neighbours(space: SearchSpace, indices: torch.Tensor) -> torch.Tensor:
 
 def _best_neighbours(space: SearchSpace, cost: Measure, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The lowest cost among the valid neighbours of each row, ``(batch,)``, and the neighbours ``(batch, slots)``."""
-    changes = int((space.sizes - 1).sum())
+    changes = int((space.drawn_sizes - 1).sum())
     costs, best = [], []
     for part in rows.split(max(1, CHUNK // (changes * space.num_slots))):
         near = neighbours(space, part)

@@ -77,10 +77,10 @@ def draw_prior(prior: PriorLike, path: str | Path) -> Path:
     existence = _existence(space, frequencies / 100)
     if form:
         shown = existence.nonzero()[0].tolist()
-        blocks = list(_blocks_of_layers(space, form, existence))
+        blocks = list(_blocks_of_layers(space, form, existence, frequencies))
     else:
         shown = _slots_to_show(contributions, frequencies * space.sizes.numpy()[:, None])
-        blocks = list(_blocks(space, shown))
+        blocks = list(_blocks(space, shown, frequencies))
     panels = _panels(blocks, shown, contributions, frequencies)
     width = 0.2 + max(panel.width for panel in panels)
     heights = [panel.height for panel in panels]
@@ -205,9 +205,10 @@ def _panels(
     )
 
 
-def _blocks(space: SearchSpace, shown: list[int]) -> Iterator[_Block]:
-    """Blocks of the heat maps, in the order of their first slots."""
-    names = {s: [label(choice).replace("\n", ", ") for choice in space.slots[s].choices] for s in shown}
+def _blocks(space: SearchSpace, shown: list[int], frequencies: np.ndarray) -> Iterator[_Block]:
+    """Blocks of the heat maps, in the order of their first slots, without choices that are neither drawn nor there."""
+    sizes = np.maximum(space.drawn_sizes.numpy(), (frequencies > 0).cumsum(1).argmax(1) + 1)  # up to the last that is
+    names = {s: [label(choice).replace("\n", ", ") for choice in space.slots[s].choices[: sizes[s]]] for s in shown}
     wholes: list[list[str]] = []  # sets of choices that hold those of all slots
     groups: dict[int, list[int]] = {}
     for s in sorted(shown, key=lambda s: -len(names[s])):
@@ -224,9 +225,11 @@ def _blocks(space: SearchSpace, shown: list[int]) -> Iterator[_Block]:
             yield _Block(rows, part, labels, np.array(choices))
 
 
-def _blocks_of_layers(space: SearchSpace, form: PerLayer, existence: np.ndarray) -> Iterator[_Block]:
+def _blocks_of_layers(
+    space: SearchSpace, form: PerLayer, existence: np.ndarray, frequencies: np.ndarray
+) -> Iterator[_Block]:
     """Blocks of the decisions for the whole network, then one for each decision about layers."""
-    yield from _blocks(space, [s for s in (*form.shared, *form.depths) if existence[s]])
+    yield from _blocks(space, [s for s in (*form.shared, *form.depths) if existence[s]], frequencies)
     for decision in form.decisions:
         layers = [layer for layer, s in sorted(decision.slots.items()) if existence[s]]
         for first in range(0, len(layers), MOST_LAYERS):

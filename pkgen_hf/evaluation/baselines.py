@@ -115,7 +115,7 @@ def regularized_evolution(space: SearchSpace) -> Search:
     def children(parent: tuple[int, ...], draw: random.Random) -> Iterator[tuple[int, ...]]:
         while True:
             slot = draw.randrange(space.num_slots)
-            choices = [k for k in range(len(space.slots[slot].choices)) if k != parent[slot]]
+            choices = [k for k in range(int(space.drawn_sizes[slot])) if k != parent[slot]]
             if choices:
                 yield (*parent[:slot], draw.choice(choices), *parent[slot + 1 :])
 
@@ -145,8 +145,8 @@ def local_search(space: SearchSpace) -> Search:
     def neighbours(row: tuple[int, ...], draw: random.Random) -> list[tuple[int, ...]]:
         found = [
             (*row[:s], k, *row[s + 1 :])
-            for s, slot in enumerate(space.slots)
-            for k in range(len(slot.choices))
+            for s, size in enumerate(space.drawn_sizes.tolist())
+            for k in range(size)
             if k != row[s]
         ]
         draw.shuffle(found)

@@ -16,18 +16,29 @@ from .settings import MAX_BATCH
 
 @dataclass(frozen=True)
 class ConditionedDenoiser:
-    """A denoiser with its condition: a space, a prior and a task."""
+    """A denoiser with its condition: a space, a prior and a task.
+
+    Attributes
+    ----------
+    denoiser, space, condition
+    excluded : BoolTensor (slots, choices) or None
+        Choices that are not generated: those that are not drawn (`Choice.is_drawn`), unless good architectures of the
+        prior have them. None if there are none.
+    """
 
     denoiser: ArchitectureDenoiser
     space: SearchSpace
     condition: Condition
+    excluded: torch.Tensor | None
 
     @classmethod
     def of(
         cls, denoiser: ArchitectureDenoiser, space: SearchSpace, prior: Prior, task: TaskLike | None, similarity: float
     ) -> ConditionedDenoiser:
         """Make the condition; `similarity` is that of the space to the training spaces, 0 to 1."""
-        return cls(denoiser, space, denoiser.make_condition(space, prior, task, similarity))
+        condition = denoiser.make_condition(space, prior, task, similarity)
+        excluded = space.choice_mask & ~prior.possible_choices()
+        return cls(denoiser, space, condition, excluded.to(condition.choice_mask.device) if excluded.any() else None)
 
     @cached_property
     def conditional(self) -> EncodedCondition:
@@ -52,9 +63,11 @@ class ConditionedDenoiser:
         Returns
         -------
         FloatTensor (batch, slots, choices)
-            Minus infinity where a slot has no such choice.
+            Minus infinity where a slot has no such choice, or it is not generated.
         """
         logits, _ = self.denoiser(sample, timestep, self.conditional)
+        if self.excluded is not None:
+            logits = logits.masked_fill(self.excluded, -torch.inf)
         if guidance_scale == 0:
             return logits
         unconditional, _ = self.denoiser(sample, timestep, self.unconditional)

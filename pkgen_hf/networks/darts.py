@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..errors import unknown
 from ..spaces.darts import DARTSSpace
-from ..spaces.darts_cells import OPERATIONS
+from ..spaces.darts_cells import NONE, OPERATIONS
 from ..spaces.darts_costs import CELL_WIDENING, CHANNELS, LAYERS, STEM_WIDENING, CellShape, cell_shapes
 from ..spaces.protocols import ArchitectureLike
 from .counting import Extra, aten, outputs, window
@@ -67,12 +67,26 @@ class FactorizedReduce(nn.Module):
         return self.norm(torch.cat([self.even(features), self.odd(features[:, :, 1:, 1:])], dim=1))
 
 
+class Zero(nn.Module):
+    """No connection: zeros, at the resolution divided by `stride`."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(batch, channels, height, width)`` to the same divided by the stride."""
+        return torch.zeros_like(features[:, :, :: self.stride, :: self.stride])
+
+
 def operation(name: str, width: int, stride: int, affine: bool) -> nn.Module:
     """The operation called `name`, on features of `width` channels.
 
     With `affine` it is the one of DARTS's evaluation. Otherwise its normalisations have no weights, and one more
     follows a pooling: so they are in DARTS's search, and in the networks of NAS-Bench-301 by their published sizes.
     """
+    if name == NONE:
+        return Zero(stride)
     if name == "skip_connect":
         return nn.Identity() if stride == 1 else FactorizedReduce(width, width, affine)
     if name in ("max_pool_3x3", "avg_pool_3x3"):
@@ -118,7 +132,7 @@ class Cell(nn.Module):
         parts: list[torch.Tensor] = []
         for source, layer in zip(self.sources, self.operations, strict=True):
             part = layer(nodes[source])
-            if self.training and self.drop_path_prob > 0 and not isinstance(layer, nn.Identity):
+            if self.training and self.drop_path_prob > 0 and not isinstance(layer, nn.Identity | Zero):
                 part = drop_path(part, self.drop_path_prob)
             parts.append(part)
             if len(parts) % 2 == 0:

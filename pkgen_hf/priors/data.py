@@ -72,17 +72,22 @@ class PriorData:
     def distribution(self) -> torch.Tensor:
         """The stationary distribution of the diffusion, ``FloatTensor (slots, choices)``; rows sum to 1.
 
-        A tenth is uniform. The rest is half the frequencies in good architectures, and half the softmax of the
+        A tenth is uniform over the choices that are drawn (see `Choice.is_drawn`); others are possible only where good
+        architectures have them. The rest is half the frequencies in good architectures, and half the softmax of the
         contributions in units of `scale`, which redistributes the frequencies of the choices of known contribution.
         """
         uniform = uniform_distribution(self.space)
         if self.evidence == "absent":
             return uniform
-        known = ~self.contributions.isnan()
+        known = ~self.contributions.isnan() & self.possible_choices()
         logits = torch.where(known, self.contributions / self.scale, -torch.inf)
         share = (self.frequencies * known).sum(1, keepdim=True)
         softmax = torch.where(known, logits.softmax(1).nan_to_num() * share, self.frequencies)
         return UNIFORM_SHARE * uniform + (1 - UNIFORM_SHARE) * (softmax + self.frequencies) / 2
+
+    def possible_choices(self) -> torch.Tensor:
+        """Choices that are drawn, and those of good architectures, ``BoolTensor (slots, choices)``."""
+        return self.space.drawn_mask | (self.frequencies > 0)
 
     def sample(self, num: int, temperature: float = 1.0, generator: torch.Generator | None = None) -> torch.Tensor:
         """Independent samples of every slot, ``LongTensor (num, slots)``: the prior alone, without the denoiser."""
@@ -112,8 +117,8 @@ class PriorData:
 
 
 def uniform_distribution(space: SearchSpace) -> torch.Tensor:
-    """Every choice of a slot as probable as the others, ``FloatTensor (slots, choices)``."""
-    return space.choice_mask.float() / space.sizes[:, None]
+    """Every choice of a slot that is drawn as probable as the others, ``FloatTensor (slots, choices)``."""
+    return space.drawn_mask.float() / space.drawn_sizes[:, None]
 
 
 def absent(space: SearchSpace, task: TaskLike | None = None) -> PriorData:

@@ -159,7 +159,7 @@ def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]])
     shape = (space.num_slots, space.num_choices)
     frequencies = torch.zeros(shape, dtype=torch.float32, device="cpu")
     contributions, subgraph = (torch.full_like(frequencies, torch.nan) for _ in range(2))
-    missing = space.choice_mask.clone()
+    given = torch.zeros_like(space.choice_mask)
     graphs = []
     head = _check_head(rows)
     for row in rows:
@@ -172,10 +172,11 @@ def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]])
             graphs.append(Subgraph(tuple(slots), tuple(choices), contribution, count))
             continue
         at = (slots[0], choices[0])
-        if not missing[at]:
+        if given[at]:
             raise ValueError(f"choice {row['choices'][0]!r} in slot {row['slots'][0]!r} is there twice.")
         contributions[at], subgraph[at], frequencies[at] = contribution, of_subgraphs, row["frequency"]
-        missing[at] = False
+        given[at] = True
+    missing = space.drawn_mask & ~given  # a choice that is not drawn may have come later
     if missing.any():
         s, k = missing.nonzero()[0].tolist()
         raise ValueError(

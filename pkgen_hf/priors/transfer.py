@@ -87,14 +87,15 @@ def choice_similarity(source: SearchSpace, target: SearchSpace) -> torch.Tensor:
     """Similarity of each target (slot, choice) and source (slot, choice), ``(slots, choices, slots', choices')``.
 
     Product of a kernel on where slots sit, which sums to 1 over the source's slots of the same kind (so that the most
-    similar ones are read, however far they are), and one on the descriptions of choices.
+    similar ones are read, however far they are), and one on the descriptions of choices. It is 0 for choices that are
+    not drawn.
     """
     squared, other_kind = _slot_distances(source, target)
     slots = (-squared / SLOT_KERNEL).masked_fill(other_kind, -torch.inf).softmax(1).nan_to_num()
     what = torch.cdist(target.choice_descriptions.flatten(0, 1), source.choice_descriptions.flatten(0, 1)).square()
     choices = (-what / CHOICE_KERNEL).exp().reshape(*target.choice_mask.shape, *source.choice_mask.shape)
     both = slots[:, None, :, None] * choices
-    return both * target.choice_mask[:, :, None, None] * source.choice_mask
+    return both * target.drawn_mask[:, :, None, None] * source.drawn_mask
 
 
 @_once_a_pair
@@ -106,7 +107,7 @@ def space_similarity(source: SearchSpace, target: SearchSpace) -> float:
     """
     squared, other_kind = _slot_distances(source, target)
     near = (-squared / PLACE_KERNEL).exp().masked_fill(other_kind, 0).max(1).values
-    similar = choice_similarity(source, target).sum((2, 3)).clamp(max=1).sum(1) / target.sizes
+    similar = choice_similarity(source, target).sum((2, 3)).clamp(max=1).sum(1) / target.drawn_sizes
     return LEAST_WEIGHT + float((near * similar).mean())
 
 
@@ -144,7 +145,7 @@ def _transferred_frequencies(space: SearchSpace, prior: PriorData, weights: torc
     trend = (_cost_slope(prior.space, ratio) * _mean_cost_effects(space)).clamp(-LARGEST_TREND, LARGEST_TREND).exp()
     total = weights.sum((2, 3)) + COST_WEIGHT
     mixed = (torch.einsum("skul,ul->sk", weights, ratio) + COST_WEIGHT * trend) / total
-    frequencies = torch.where(space.choice_mask, mixed + LEAST_FREQUENCY, 0.0)
+    frequencies = torch.where(space.drawn_mask, mixed + LEAST_FREQUENCY, 0.0)
     return frequencies / frequencies.sum(1, keepdim=True)
 
 
@@ -155,8 +156,8 @@ def _mean_cost_effects(space: SearchSpace) -> torch.Tensor:
 
 def _cost_slope(space: SearchSpace, ratio: torch.Tensor) -> float:
     """Slope of the logarithm of frequencies (in units of chance) on what choices do to costs, by ridge regression."""
-    effects = _mean_cost_effects(space)[space.choice_mask]
-    gain = (RATIO_OFFSET + ratio).log()[space.choice_mask]
+    effects = _mean_cost_effects(space)[space.drawn_mask]
+    gain = (RATIO_OFFSET + ratio).log()[space.drawn_mask]
     centred = effects - effects.mean()
     return float((centred * (gain - gain.mean())).sum() / (centred.square().sum() + SLOPE_RIDGE))
 

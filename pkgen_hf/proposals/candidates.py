@@ -92,7 +92,10 @@ class Candidates:
         for more in (0, *FILLING):
             if more:
                 listed = self.space.valid_rows
-                parts.append(self.space.sample(more + 4 * num, generator) if listed is None else listed)
+                if listed is None:
+                    parts.append(self.space.sample(more + 4 * num, generator))
+                else:
+                    parts.append(listed[self.space.is_drawn(listed)])
             rows = torch.cat(parts)
             rows = self.space.canonical(rows[self.space.is_valid(rows)])
             keys = self.space.keys(rows).numpy()

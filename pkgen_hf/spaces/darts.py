@@ -4,7 +4,8 @@ A network stacks two cells, one that keeps the resolution and one that halves it
 cells before it as nodes 0 and 1, and four nodes 2 to 5, each the sum of two operations on two earlier nodes; its
 output is the concatenation of these four. The string is what Python prints of the genotype in the authors' code:
 ``Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ...], normal_concat=range(2, 6), reduce=[...], ...)``.
-It may stand in a line of code or of a log, over several lines, and with lists or numpy's numbers.
+It may stand in a line of code or of a log, over several lines, with lists or numpy's numbers, node by node, or as an
+object of JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +21,18 @@ import torch
 from ..errors import shortened
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
-from .darts_cells import CELLS, NODES, OPERATIONS, PAIRS, count_cells, number_table
+from .darts_cells import (
+    BASE,
+    CELLS,
+    NODES,
+    NUM_OPERATIONS,
+    OPERATIONS,
+    PAIRS,
+    count_cells,
+    is_live,
+    number_table,
+    numbers_with_none,
+)
 from .darts_costs import LARGE_CHANNELS, LARGE_LAYERS, cost_table, fixed_costs, large_fixed_costs
 from .literals import arguments, literal
 from .parts import Choice, Graph, Slot, constant, on_device
@@ -70,6 +82,8 @@ def _read_cells(text: str) -> list[list[tuple[str, str]]]:
         given = arguments(text, "Genotype", _ARGUMENTS)
     else:
         value = literal(text)
+        while isinstance(value, dict) and len(value) == 1:  # as in {"genotype": {...}}
+            (value,) = value.values()
         if isinstance(value, list):
             if len(value) != len(CELLS):
                 raise ValueError(f"{len(value)} cells, not {len(CELLS)}")
@@ -87,8 +101,14 @@ def _read_cells(text: str) -> list[list[tuple[str, str]]]:
 
 
 def _as_list(cell: Any, name: str) -> list[Any]:
+    """The edges of a cell, which may be listed node by node."""
     if not isinstance(cell, list):
         raise ValueError(f"the {name} cell must be a list of edges, got {shortened(cell)}")
+    if any(isinstance(node, list) and node and isinstance(node[0], list) for node in cell):
+        for node in cell:
+            if not (isinstance(node, list) and len(node) == 2):
+                raise ValueError(f"a node of the {name} cell must be a list of two edges, got {shortened(node)}")
+        return [edge for node in cell for edge in node]
     return cell
 
 
@@ -114,8 +134,12 @@ def _network_costs(is_large: bool, task: Task) -> tuple[torch.Tensor, np.ndarray
 class DARTSSpace(SearchSpace):
     """Two cells of four nodes: for each node an ordered pair of different inputs, and the operations on the two.
 
-    All rows are valid. Two rows are isomorphic when their cells differ by the order of a node's inputs or by the
-    numbers of nodes, which changes the order of channels alone.
+    Two rows are isomorphic when their cells differ by the order of a node's inputs or by the numbers of nodes, which
+    changes the order of channels alone, or by where an edge of ``none`` comes from, which nothing passes. A node whose
+    both operations are ``none`` is zero. A row is valid if the output of either cell depends on its inputs, as that of
+    all cells without ``none`` does.
+
+    ``none`` is read, counted and built, but neither sampled nor generated (see `Choice.is_drawn`).
     """
 
     summary = "two image cells of 4 nodes"
@@ -187,8 +211,15 @@ class DARTSSpace(SearchSpace):
 
     @cached_property
     def num_architectures(self) -> int:
-        """Number of pairs of cells, each up to isomorphism."""
+        """Number of pairs of cells without ``none``, each up to isomorphism: 382,128,166 squared, about 1.5e17.
+
+        With ``none`` there are 626,742,459 cells (``count_cells(with_none=True)``), or about 3.9e17 pairs.
+        """
         return count_cells() ** 2
+
+    def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
+        sources, operations = (part.flatten(0, 1) for part in self.edges(indices))
+        return is_live(sources, operations).unflatten(0, (len(indices), len(CELLS))).all(1)
 
     def canonical(self, indices: torch.Tensor) -> torch.Tensor:
         """Each cell as the smallest of the numbers that its renumberings have, the inputs of every node in order."""
@@ -197,14 +228,19 @@ class DARTSSpace(SearchSpace):
         low, high = sources.gather(2, order).unbind(2)
         pairs = high * (high - 1) // 2 + low
         wiring = (pairs * torch.tensor([180, 60, 10, 1], device=indices.device)).sum(1)
+        has_none = (operations == NUM_OPERATIONS - 1).flatten(1).any(1).nonzero()[:, 0]
+        with_none = numbers_with_none(sources[has_none], operations[has_none]) if len(has_none) else None
         operations = operations.gather(2, order).flatten(1)
         table = on_device(number_table, indices.device)
         smallest = torch.full_like(wiring, 2**62)
         for column in range(table.shape[1]):
             entries = table[wiring, column]
             torch.minimum(smallest, entries[:, 0] + (entries[:, 1:] * operations).sum(1), out=smallest)
-        digits = smallest[:, None] // torch.tensor([490**3, 490**2, 490, 1], device=indices.device) % 490
-        groups = torch.stack([digits // 49, digits // 7 % 7, digits % 7], dim=2)
+        if with_none is not None:
+            smallest[has_none] = with_none
+        digits = smallest[:, None] // torch.tensor([BASE**3, BASE**2, BASE, 1], device=indices.device) % BASE
+        pairs, operations = digits // NUM_OPERATIONS**2, digits % NUM_OPERATIONS**2
+        groups = torch.stack([pairs, operations // NUM_OPERATIONS, operations % NUM_OPERATIONS], dim=2)
         return groups.reshape(len(indices), self.num_slots)
 
     # ------------------------------------------------------------------ strings

@@ -51,6 +51,8 @@ def _operation_costs(choice: Choice, width: int, area: int, is_strided: bool) ->
     A normalisation without weights counts 1 for each value, ReLU 1 for each that it reads, a pooling 9.
     """
     read = width * area * (4 if is_strided else 1)
+    if choice.kind == "zero":
+        return np.zeros(2, dtype=np.int64)
     if choice.kind == "pooling":
         return np.array([0, (9 + 1) * width * area])
     if choice.kind == "identity":
@@ -64,7 +66,7 @@ def _operation_costs(choice: Choice, width: int, area: int, is_strided: bool) ->
 
 def _large_operation_costs(choice: Choice, width: int, area: int, is_strided: bool) -> np.ndarray:
     """Parameters and multiply-adds of a choice in a network for ImageNet, whose normalisations have weights."""
-    if choice.kind == "pooling" or (choice.kind == "identity" and not is_strided):
+    if choice.kind in ("pooling", "zero") or (choice.kind == "identity" and not is_strided):
         return np.zeros(2, dtype=np.int64)
     weights = width**2 + (0 if choice.kind == "identity" else choice.kernel**2 * width)
     once = np.array([weights + 2 * width, weights * area])

@@ -40,6 +40,18 @@ class Description:
 
     @cached_property
     @constant
+    def drawn_sizes(self) -> torch.Tensor:
+        """Choices of each slot that are drawn (`Choice.is_drawn`), ``LongTensor (slots,)``; they come first."""
+        return torch.tensor([sum(choice.is_drawn for choice in slot.choices) for slot in self.slots])
+
+    @cached_property
+    @constant
+    def drawn_mask(self) -> torch.Tensor:
+        """Which (slot, choice) are drawn, ``BoolTensor (slots, choices)``."""
+        return torch.arange(self.num_choices)[None, :] < self.drawn_sizes[:, None]
+
+    @cached_property
+    @constant
     def choice_descriptions(self) -> torch.Tensor:
         """What each choice is, costs aside, ``FloatTensor (slots, choices, CHOICE_FEATURES - COST_FEATURES)``."""
         shape = (self.num_slots, self.num_choices, CHOICE_FEATURES - COST_FEATURES)
@@ -66,7 +78,7 @@ class Description:
                     float(slot.writes == last),
                     float(reads == (0,) and slot.writes == last),
                     len(reads) / last,
-                    len(slot.choices) / 10,
+                    sum(choice.is_drawn for choice in slot.choices) / 10,
                     float(slot.cell),
                     len(rows) / max(1, self.num_slots - 1),
                 ]

@@ -14,6 +14,8 @@ def fingerprint(space: Description) -> str:
     parts: tuple[Any, ...] = (type(space).__qualname__, space.name, space.slots, space.null_choice)
     if space.is_conditional:
         parts += (tuple(slot.active_if for slot in space.slots),)
+    if not bool((space.drawn_sizes == space.sizes).all()):
+        parts += (tuple(space.drawn_sizes.tolist()),)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

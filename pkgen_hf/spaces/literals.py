@@ -69,7 +69,7 @@ def literal(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_as_dict)
     except (ValueError, RecursionError):
-        return _value(_parsed(text), text.strip())
+        return _literal_value(_parsed(text), text.strip())
 
 
 def arguments(text: str, function: str, names: Sequence[str]) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def arguments(text: str, function: str, names: Sequence[str]) -> dict[str, Any]:
         if len(call.args) > len(names) or any(word.arg not in names for word in call.keywords):
             raise ValueError(f"{function}(...) takes {', '.join(names)} and nothing else")
         given = [*zip(names, call.args, strict=False), *((word.arg, word.value) for word in call.keywords)]
-        values = _as_dict([(name, _value(node, source)) for name, node in given])
+        values = _as_dict([(name, _literal_value(node, source)) for name, node in given])
         if found is not None and values != found:
             raise ValueError(f"two different calls of {function}(...)")
         found = values
@@ -143,6 +143,14 @@ def _parsed(text: str) -> ast.expr:
         raise ValueError("its brackets are nested too deep") from error
 
 
+def _literal_value(node: ast.expr, source: str) -> Any:
+    """`_value`, with a ValueError for what is nested too deep for it."""
+    try:
+        return _value(node, source)
+    except RecursionError as error:
+        raise ValueError("its parts are nested too deep") from error
+
+
 def _value(node: ast.expr, source: str) -> Any:
     """The value of literals and of the few calls that stand for them, such as ``range(2, 6)`` and ``np.int64(3)``."""
     match node:
@@ -157,6 +165,10 @@ def _value(node: ast.expr, source: str) -> Any:
         case ast.Dict(keys=keys, values=values):
             pairs = zip(keys, values, strict=True)
             return _as_dict([(key and _value(key, source), _value(part, source)) for key, part in pairs])
+        case ast.BinOp(op=ast.Add(), left=left, right=right):
+            joined = [_value(left, source), _value(right, source)]
+            if all(isinstance(part, list) for part in joined):
+                return joined[0] + joined[1]
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[part, *parts]):
             value, *more = [_value(one, source) for one in [part, *parts]]
             if name == "range" and all(type(one) is int for one in [value, *more]):

@@ -62,6 +62,9 @@ class Choice:
         choice of two nodes (an edge, a pair of predecessors) their mean.
     spread
         Of a choice of two nodes: their distance, on the same scale.
+    is_drawn
+        Whether the choice is among those that are sampled and generated. One that is not, such as ``none`` in DARTS
+        cells, is read, counted and built; it is generated only with a prior in whose good architectures it is.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Choice:
     root_weight: bool = False
     level: float = 0.0
     spread: float = 0.0
+    is_drawn: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in CHOICE_KINDS:
@@ -182,6 +186,9 @@ class Slot:
         twice = repeated(names)
         if twice is not None:
             raise ValueError(f"slot {self.name!r} needs distinct choices, got {names}: {twice!r} is there twice")
+        drawn = [choice.is_drawn for choice in self.choices]
+        if not drawn[0] or sorted(drawn, reverse=True) != drawn:
+            raise ValueError(f"slot {self.name!r} needs the choices that are drawn, at least one, before the others")
         if not isinstance(self.writes, int):
             raise ValueError(f"slot {self.name!r} writes one node, a whole number, got {self.writes!r}")
         if not isinstance(self.reads, Sequence):

@@ -202,10 +202,20 @@ class Rows(Description):
         return self.is_valid(indices)
 
     def sample(self, num: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Draw every slot uniformly, ``LongTensor (num, slots)`` on the generator's device, the CPU without one."""
+        """Draw every slot uniformly among the choices that are drawn (see `Choice.is_drawn`).
+
+        Returns
+        -------
+        LongTensor (num, slots)
+            On the generator's device, the CPU without one.
+        """
         device = device_of(generator)
         chance = torch.rand(num, self.num_slots, generator=generator, dtype=torch.float32, device=device)
-        return (chance * self.sizes.to(device)).long()
+        return (chance * self.drawn_sizes.to(device)).long()
+
+    def is_drawn(self, indices: torch.Tensor) -> torch.Tensor:
+        """Which rows have no choice that is never drawn, ``BoolTensor (batch,)``."""
+        return (indices < self.drawn_sizes.to(indices.device)).all(1)
 
     def remove(self, indices: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """Architectures with the slots outside `keep` set to the null choice; slots without one stay.

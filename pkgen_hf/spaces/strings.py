@@ -72,7 +72,7 @@ class Strings(Costs):
     @property
     def example(self) -> str:
         """The string of a valid architecture: of the last choices if they are one, else of a sample."""
-        rows = torch.cat([self.sizes[None] - 1, self.sample(64, torch.Generator().manual_seed(0))])
+        rows = torch.cat([self.drawn_sizes[None] - 1, self.sample(64, torch.Generator().manual_seed(0))])
         return self.to_strings(rows[self.is_valid(rows)][:1])[0]
 
     def malformed(self, text: str, reason: str = "") -> ValueError:

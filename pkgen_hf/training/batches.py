@@ -140,7 +140,7 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
         number = torch.multinomial(episodes.weights, groups, replacement=True, generator=generator)
         dropped = torch.rand(groups, generator=generator) < self.prior_dropout
         flat = dropped & (torch.rand(groups, generator=generator) < UNIFORM_SHARE)
-        uniform = space.choice_mask / space.sizes[:, None]
+        uniform = space.drawn_mask / space.drawn_sizes[:, None]
         features = torch.where(dropped[:, None, None, None], 0.0, episodes.features[number])
         stationary = torch.where(flat[:, None, None], uniform, episodes.stationary[number])
         masked = _draw_masked(space, generator)
@@ -149,7 +149,9 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
 
 def _draw_masked(space: SearchSpace, generator: torch.Generator) -> torch.Tensor:
     """Where the masked operation is a choice, ``BoolTensor (slots, choices)``; in most batches nowhere."""
-    names = sorted({c.identity for slot in space.slots if slot.kind == "operation" for c in slot.choices})
+    names = sorted(
+        {c.identity for slot in space.slots if slot.kind == "operation" for c in slot.choices if c.is_drawn}
+    )
     drawn = torch.rand((), generator=generator)
     if not names or drawn >= CHOICE_DROPOUT:
         return torch.zeros_like(space.choice_mask)
@@ -164,10 +166,10 @@ def _mask(
         return features, stationary
     present = (features.abs().sum((1, 2, 3)) > 0).float()
     unknown_choice = torch.zeros_like(features)
-    chance = (1 / space.sizes.float())[None, :, None] * present[:, None, None]
+    chance = (1 / space.drawn_sizes.float())[None, :, None] * present[:, None, None]
     unknown_choice[..., FREQUENCY] = chance
     unknown_choice[..., LOG_FREQUENCY] = encode_frequencies(chance) * present[:, None, None]
     unknown_choice[..., LOG_FREQUENCY + 1 :] = features[..., LOG_FREQUENCY + 1 :]
     features = torch.where(masked[None, ..., None], unknown_choice, features)
-    stationary = torch.where(masked, (1 / space.sizes.float())[:, None], stationary)
+    stationary = torch.where(masked, (1 / space.drawn_sizes.float())[:, None], stationary)
     return features, stationary / stationary.sum(-1, keepdim=True)

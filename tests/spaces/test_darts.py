@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
-from pkgen_hf import Architecture, get_space
+from pkgen_hf import Architecture, PKGenPipeline, Prior, get_space
 from pkgen_hf.networks import darts
 from pkgen_hf.spaces.darts import DARTSSpace
 from pkgen_hf.spaces.darts_cells import NODES, OPERATIONS, count_cells
@@ -49,8 +49,9 @@ def count(network: nn.Module) -> int:
 
 def test_slots_are_pairs_and_operations() -> None:
     assert SPACE.num_slots == 24 and SPACE.num_nodes == 6
-    assert SPACE.sizes.tolist() == [size for i in NODES for size in (i * (i - 1), 7, 7)] * 2
-    assert SPACE.num_encodings == (2 * 6 * 12 * 20) ** 2 * 7**16 > 2**63
+    assert SPACE.sizes.tolist() == [size for i in NODES for size in (i * (i - 1), 8, 8)] * 2
+    assert SPACE.drawn_sizes.tolist() == [size for i in NODES for size in (i * (i - 1), 7, 7)] * 2
+    assert SPACE.num_encodings == (2 * 6 * 12 * 20) ** 2 * 8**16 > 2**63
     assert [slot.cell for slot in SPACE.slots] == [0] * 12 + [1] * 12
     for slot in SPACE.slots:
         assert slot.reads == tuple(range(slot.writes))
@@ -135,6 +136,151 @@ def test_cells_up_to_isomorphism_are_counted() -> None:
     assert SPACE.num_architectures == count_cells(7) ** 2 == 382_128_166**2
 
 
+def test_cells_with_none_up_to_isomorphism_are_counted() -> None:
+    """All cells of one operation and none by their canonical form, and by the formula."""
+    wirings = itertools.product(*(itertools.combinations(range(node), 2) for node in NODES))
+    labels = 7 * torch.cartesian_prod(*[torch.arange(2)] * 8)  # (256, 8)
+    sources = torch.tensor(list(wirings)).repeat_interleave(len(labels), dim=0)  # (180 * 256, 4, 2)
+    cells = torch.stack([sources, labels.repeat(180, 1).unflatten(1, (4, 2))], dim=-1).flatten(1, 2)
+    rows = SPACE.from_strings([json.dumps([cell, [[0, 0], [1, 0]] * 4]) for cell in cells.tolist()])
+    valid = rows[SPACE.is_valid(rows)]
+    assert 0 < len(valid) < len(rows)
+    assert len(SPACE.canonical(valid).unique(dim=0)) == count_cells(1, with_none=True)
+    assert count_cells(7, with_none=True) == 626_742_459
+
+
+# ---------------------------------------------------------------------- none
+
+
+def with_none(num: int, chance: float = 0.3) -> torch.Tensor:
+    """Random rows, some of whose operations are none."""
+    rows = some(num)
+    operations = torch.tensor([slot.kind == "operation" for slot in SPACE.slots])
+    picked = torch.rand(rows.shape, generator=torch.Generator().manual_seed(1)) < chance
+    return torch.where(picked & operations, 7, rows)
+
+
+def test_none_is_read_and_written_and_never_sampled() -> None:
+    text = DARTS_V2.replace("dil_conv_3x3", "none")
+    (row,) = SPACE.from_strings([text])
+    assert SPACE.to_strings(row[None]) == [text]
+    assert SPACE.to_compact_strings(row[None]) == [COMPACT_V2.replace("[2, 5]", "[2, 7]")]
+    assert torch.equal(SPACE.from_strings([COMPACT_V2.replace("[2, 5]", "[2, 7]")])[0], row)
+    assert SPACE.is_valid(row[None]).all() and not SPACE.is_drawn(row[None]).any()
+    assert SPACE.is_drawn(some(5000)).all()
+
+
+def test_edges_of_none_may_come_from_anywhere() -> None:
+    rows = with_none(2000)
+    canonical = SPACE.canonical(rows)
+    assert torch.equal(SPACE.canonical(canonical), canonical) and torch.equal(SPACE.check(canonical), canonical)
+    assert torch.equal(SPACE.is_valid(canonical), SPACE.is_valid(rows))
+    for cost in (SPACE.parameters, SPACE.flops):
+        assert torch.equal(cost(canonical), cost(rows))
+    sources, operations = SPACE.edges(rows)
+    none = operations == 7
+    assert (operations.flatten(1).sort(1)[0] == SPACE.edges(canonical)[1].flatten(1).sort(1)[0]).all()
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(5):  # another source, unless it is that of the node's other edge
+        other = (torch.rand(sources.shape, generator=generator) * torch.tensor(NODES)[:, None]).long()
+        moved = torch.where(none & ~none.flip(-1) & (other != sources.flip(-1)), other, sources)
+        assert not torch.equal(moved, sources)
+        assert torch.equal(SPACE.canonical(from_edges(moved, operations)), canonical)
+    kept = ~none.flatten(1).any(1)
+    assert kept.any() and torch.equal(canonical[kept], SPACE.canonical(rows[kept]))
+
+
+def test_renumbered_cells_with_none_have_one_canonical_form() -> None:
+    rows = with_none(1000)
+    canonical = SPACE.canonical(rows)
+    sources, operations = SPACE.edges(rows)
+    for places in itertools.permutations(NODES):
+        number = torch.tensor([0, 1, *places])
+        back = number[2:].argsort()
+        new_sources, new_operations = number[sources][:, :, back], operations[:, :, back]
+        allowed = (new_sources < torch.tensor(NODES)[:, None]).flatten(1).all(1)
+        other = from_edges(new_sources[allowed], new_operations[allowed])
+        assert torch.equal(SPACE.canonical(other), canonical[allowed]), places
+
+
+def test_cells_that_nothing_passes_are_not_valid() -> None:
+    normal = "[[0, 3], [1, 3], [0, 3], [1, 3], [1, 3], [0, 2], [0, 2], [2, 5]]"
+    nothing = "[[0, 7], [1, 7], [0, 7], [1, 7], [1, 7], [0, 7], [0, 7], [1, 7]]"
+    after_nothing = nothing.replace("[0, 7], [1, 7]]", "[2, 3], [3, 4]]")  # node 5 reads nodes that are zero
+    one = nothing.replace("[0, 7], [0, 7]", "[0, 3], [0, 7]")
+    texts = [
+        f"[{a}, {b}]" for a, b in [(normal, normal), (nothing, normal), (normal, nothing), (normal, after_nothing)]
+    ]
+    rows = SPACE.from_strings([*texts, f"[{one}, {one}]"])
+    assert SPACE.is_valid(rows).tolist() == [True, False, False, False, True]
+    torch.manual_seed(0)
+    shapes = cell_shapes(4, 6)
+    for row, is_valid in zip(rows, SPACE.is_valid(rows).tolist(), strict=True):
+        network = Architecture(SPACE, row.tolist()).build(channels=4, cells=6).eval()
+        passes = []
+        for cell, shape in zip(network.cells, shapes, strict=True):
+            size = 16 if shape.shrinks else 8
+            pairs = [(torch.randn(1, shape.before, size, size), torch.randn(1, shape.inputs, 8, 8)) for _ in range(2)]
+            passes.append(not torch.equal(*(cell(*pair) for pair in pairs)))
+        assert all(passes) == is_valid
+
+
+def test_costs_of_cells_with_none_are_those_of_the_network() -> None:
+    rows = with_none(6)
+    for task, options in [
+        ("cifar10", {}),
+        ("imagenet1k", {"channels": 48, "cells": 14, "affine": True, "stem": "imagenet"}),
+    ]:
+        size, counter_type = (32, OperationCount) if task == "cifar10" else (224, MultiplyAdds)
+        for row in rows:
+            architecture = Architecture(SPACE, row.tolist())
+            with torch.device("meta"):
+                network = architecture.build(num_classes=SPACE.task(task).num_classes, **options).eval()
+                counter = counter_type(network)
+                network(torch.empty(1, 3, size, size))
+            extra = 512 * (8 + 1) ** 2 if task == "cifar10" else 0
+            assert count(network) == int(SPACE.parameters(row[None], task))
+            assert counter.total + extra == int(SPACE.flops(row[None], task))
+
+
+def test_priors_without_none_never_give_it() -> None:
+    pipe = PKGenPipeline.from_pretrained()
+    rows = some(40)
+    scores = torch.arange(40.0)
+    given = Prior.from_evaluations(SPACE, rows, scores)
+    for prior in (
+        None,
+        given,
+        Prior.absent(SPACE),
+        Prior.carried_over(SPACE, [p for p in pipe.priors if p.space != SPACE]),
+    ):
+        found = pipe(
+            SPACE, prior=prior, num_architectures=32, generator=torch.Generator().manual_seed(0), temperature=9.0
+        )
+        assert SPACE.is_drawn(torch.tensor([a.indices for a in found.architectures])).all()
+    assert SPACE.is_drawn(given.sample(2000, 5.0, torch.Generator().manual_seed(0))).all()
+
+
+def test_a_prior_of_good_cells_with_none_gives_it() -> None:
+    pipe = PKGenPipeline.from_pretrained()
+    rows = with_none(60, 0.5)
+    prior = Prior.from_evaluations(SPACE, rows, (rows == 7).sum(1) + torch.arange(60) / 100)
+    assert (prior.frequencies[:, 7] > 0).any()
+    found = pipe(SPACE, prior=prior, num_architectures=32, generator=torch.Generator().manual_seed(0))
+    assert not SPACE.is_drawn(torch.tensor([a.indices for a in found.architectures])).all()
+
+
+def test_priors_that_know_nothing_of_none_are_read(tmp_path: Path) -> None:
+    given = Prior.from_evaluations(SPACE, some(40), torch.arange(40.0))
+    path = given.save(tmp_path / "prior.parquet")
+    table = pq.read_table(path)
+    keep = [choices != ["none"] for choices in table["choices"].to_pylist()]
+    assert not all(keep)
+    pq.write_table(table.filter(keep), path)
+    read = Prior.load(path)
+    assert torch.equal(read.frequencies, given.frequencies) and (read.frequencies[:, 7] == 0)[1].all()
+
+
 def test_isomorphic_cells_compute_the_same() -> None:
     """Operations moved along, a cell's nodes are the same up to their order."""
     torch.manual_seed(0)
@@ -193,6 +339,23 @@ def lists(text: str) -> str:
     return text
 
 
+def node_by_node(text: str) -> str:
+    """With a list of two edges for each node."""
+    edge = r"\('\w+', \d\)"
+    return re.sub(rf"({edge}), ({edge})", r"[\1, \2]", text)
+
+
+def as_json(form: dict[str, bool]) -> str:
+    """An object of both cells, with their output nodes, and node by node, if wanted."""
+    made: dict[str, Any] = {}
+    for name in ("normal", "reduce"):
+        edges = [[op, int(node)] for op, node in re.findall(r"\('(\w+)', (\d)\)", PARTS[name])]
+        made[name] = [edges[k : k + 2] for k in range(0, 8, 2)] if form.get("nodes") else edges
+        if form.get("concat"):
+            made[f"{name}_concat"] = [2, 3, 4, 5]
+    return json.dumps(made)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -220,6 +383,15 @@ def lists(text: str) -> str:
         f"Genotype({', '.join(f'{name}={PARTS[name]}' for name in reversed(PARTS))})",
         f"{{{', '.join(f'{name!r}: {part}' for name, part in PARTS.items())}}}",
         COMPACT_V2.replace("[", "(").replace("]", ")"),
+        node_by_node(DARTS_V2),
+        lists(node_by_node(DARTS_V2)),
+        DARTS_V2.replace("range(2, 6)", "list(range(2, 4)) + [4, 5]"),
+        as_json({}),
+        as_json({"concat": True}),
+        as_json({"nodes": True, "concat": True}),
+        f'{{"genotype": {as_json({"concat": True})}}}',
+        f"GENOTYPE = {DARTS_V2},",
+        f"GENOTYPE={DARTS_V2.replace(', ', ' ,  ').replace('=', ' = ')}",
     ],
 )  # fmt: skip
 def test_genotype_is_read_as_people_paste_it(text: str) -> None:
@@ -248,6 +420,10 @@ def test_genotype_is_read_as_people_paste_it(text: str) -> None:
         (DARTS_V2 + "\n" + DARTS_V2.replace("sep", "dil"), "two different calls of Genotype"),
         ("Genotype(normal=[], reduce=5)", "the reduce cell must be a list of edges, got 5"),
         ("Genotype(normal=[])", "there is no reduce cell"),
+        (node_by_node(DARTS_V2).replace(", ('dil_conv_3x3', 2)", ""), "a node of the normal cell must"),
+        (DARTS_V2.replace("range(2, 6)", "[" + "2, " * 500 + "]"), "normal_concat must be the nodes 2 to 5"),
+        (DARTS_V2.replace("range(2, 6)", "[]" + " + []" * 5000), "its (parts|brackets) are nested too deep|.*neither"),
+        ("x" * 5000, "no Genotype"),
     ],
 )  # fmt: skip
 def test_error_of_a_genotype_says_the_reason_first(text: str, reason: str) -> None:
@@ -288,10 +464,10 @@ def test_malformed_string_is_refused(text: str) -> None:
     ("text", "hints"),
     [
         (DARTS_V2.replace("dil_conv_3x3", "dil_conv_3"), ["Did you mean 'dil_conv_3x3'", "'normal node 5, second'"]),
-        (DARTS_V2.replace("dil_conv_3x3", "none"), ["Allowed: max_pool_3x3, avg_pool_3x3, skip_connect"]),
+        (DARTS_V2.replace("dil_conv_3x3", "nothing"), ["Allowed: max_pool_3x3, avg_pool_3x3, skip_connect"]),
         (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 5)"), ["'normal inputs of 5'", "'0,5'"]),
         (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 0)"), ["'normal inputs of 5'", "'0,0'"]),
-        (COMPACT_V2.replace("[2, 5]", "[2, 7]"), ["'7'", "'normal node 5, second'"]),
+        (COMPACT_V2.replace("[2, 5]", "[2, 8]"), ["'8'", "'normal node 5, second'"]),
         (COMPACT_V2.replace("[2, 5]", "[2, true]"), ["'True'", "'normal node 5, second'"]),
         (COMPACT_V2.replace("[2, 5]", "[5, 5]"), ["'0,5'", "'normal inputs of 5'"]),
     ],
@@ -340,7 +516,7 @@ class OperationCount:
 
 
 def test_costs_are_those_of_the_network() -> None:
-    rows = torch.cat([SPACE.sizes[None] - 1, torch.zeros(1, 24, dtype=torch.long), some(8)])
+    rows = torch.cat([SPACE.drawn_sizes[None] - 1, torch.zeros(1, 24, dtype=torch.long), some(8)])
     parameters, flops = SPACE.parameters(rows).tolist(), SPACE.flops(rows).tolist()
     for i, architecture in enumerate(Architecture.from_batch(SPACE, rows)):
         with torch.device("meta"):
@@ -360,7 +536,7 @@ class MultiplyAdds(OperationCount):
 
 
 def test_costs_for_imagenet_are_those_of_the_network() -> None:
-    rows = torch.cat([SPACE.sizes[None] - 1, torch.zeros(1, 24, dtype=torch.long), some(4)])
+    rows = torch.cat([SPACE.drawn_sizes[None] - 1, torch.zeros(1, 24, dtype=torch.long), some(4)])
     parameters, flops = SPACE.parameters(rows, "imagenet1k").tolist(), SPACE.flops(rows, "imagenet1k").tolist()
     for i, architecture in enumerate(Architecture.from_batch(SPACE, rows)):
         with torch.device("meta"):
@@ -436,7 +612,9 @@ def test_operations_keep_channels(choice: Any, affine: bool) -> None:
         norms = [module for module in layer.modules() if isinstance(module, nn.BatchNorm2d)]
         assert all(norm.affine == affine for norm in norms)
         assert len(norms) == (2 if "sep" in choice.name else 1) - (
-            (choice.kind == "identity" and stride == 1) or (choice.kind == "pooling" and affine)
+            choice.kind == "zero"
+            or (choice.kind == "identity" and stride == 1)
+            or (choice.kind == "pooling" and affine)
         )
 
 
