@@ -280,7 +280,7 @@ class DARTSSpace(SearchSpace):
     # ------------------------------------------------------------------ pictures
 
     def graphs(self, indices: Sequence[int]) -> list[Graph]:
-        """Both cells with operations on edges; the outputs of the two cells before are called as in the paper."""
+        """Both cells with operations on edges, without ``none``; cells before are called as in the paper."""
         nodes = [("cₖ₋₂", ""), ("cₖ₋₁", ""), *((str(node - NODES[0]), "") for node in NODES), ("cₖ", "")]
         parts = []
         reads, operations = (part[0].tolist() for part in self.edges(torch.tensor([indices], device="cpu")))
@@ -288,7 +288,8 @@ class DARTSSpace(SearchSpace):
             edges = [(node, len(nodes) - 1, "", "") for node in NODES]
             for node, sources, numbers in zip(NODES, reads[cell], operations[cell], strict=True):
                 for source, choice in zip(sources, (OPERATIONS[number] for number in numbers), strict=True):
-                    edges.append((source, node, choice.name, choice.kind))
+                    if choice.kind != "zero":
+                        edges.append((source, node, choice.name, choice.kind))
             parts.append(Graph(f"{name} cell", nodes, edges))
         return parts
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ..errors import shortened
 
 LONGEST = 100_000  # characters that are searched for a call: one of a genotype has a hundredth of it
+LONGEST_PART = 40  # characters that are quoted of what is no literal, beside those of the whole
 _MOST_OF_A_RANGE = 100
 _Read = TypeVar("_Read")
 # Quotes and spaces that typesetting puts in the place of Python's, and marks that cannot be seen.
@@ -176,7 +177,8 @@ def _value(node: ast.expr, source: str) -> Any:
             is_wrapped = name in _LIST_TYPES if isinstance(value, list) else _NUMBER_TYPES.fullmatch(name)
             if is_wrapped and not more:
                 return value
-    raise ValueError(f"{shortened(ast.get_source_segment(source, node))} is not a literal")
+    part = ast.get_source_segment(source, node)
+    raise ValueError("it is not a literal" if part == source else f"{shortened(part, LONGEST_PART)} is not a literal")
 
 
 def _range(*parts: int) -> list[int]:

@@ -135,7 +135,7 @@ class CellStrings(SearchSpace):
                 operations[names] = self._operations(parts, "", text), len(parts)
             (edges, inner), (labels, named) = matrices[bits], operations[names]
             if inner < 0:
-                raise self.malformed(text, f"{shortened(bits)} is not the upper half of a matrix, row by row")
+                raise self.malformed(text, "its bits are not the upper half of a matrix, row by row")
             if inner != named or not colon:
                 raise self.malformed(text, f"the matrix has {inner} inner vertices, the list {named} operations")
             numbers[i] = edges | labels

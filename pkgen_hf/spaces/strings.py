@@ -78,8 +78,10 @@ class Strings(Costs):
     def malformed(self, text: str, reason: str = "") -> ValueError:
         """The error for a string that is not of this space's form, with the reason first."""
         start = f"{reason}: " if reason else ""
+        article = "an" if self.name[0] in "aeio" else "a"
         return ValueError(
-            f"{start}{shortened(text)} is not a {self.name} string; one looks like {shortened(self.example, 120)}"
+            f"{start}{shortened(text)} is not {article} {self.name} string; one looks like "
+            f"{shortened(self.example, 120)}"
         )
 
     def _literal(self, text: str) -> Any:

@@ -415,6 +415,19 @@ def test_both_forms_of_suite_zero(is_older: bool, tmp_path: Path) -> None:
     assert row["cifar10_parameters_m"] == pytest.approx(0.8)
 
 
+def test_cells_with_none_keep_their_rows(tmp_path: Path) -> None:
+    texts = [GENOTYPE, GENOTYPE.replace("[3, 5]", "[3, 7]")]
+    rows = {text: {"val_accuracy": 90.0 + k, "flops": 150.5, "params": 0.8} for k, text in enumerate(texts)}
+    path = tmp_path / "zc_nasbench301.json"
+    path.write_text(json.dumps({"nasbench301": {"cifar10": rows}}))
+    first, second = load_benchmark("darts", path).to_list()
+    assert first["architecture"].count("none") == 0 and second["architecture"].count("none") == 2
+    assert second["cifar10_validation_accuracy"] == 91
+    scores = ScoreTable.load("darts", path)
+    indices = get_space("darts").from_strings(texts)
+    assert scores.scores(indices, "cifar10", "validation").tolist() == [90, 91]
+
+
 def test_network_that_was_trained_twice_is_one_row(tmp_path: Path) -> None:
     first, second = rows_of("accel", tmp_path)
     assert first["imagenet1k_validation_accuracy"] == 61 and first["imagenet1k_validation_top5"] == 81

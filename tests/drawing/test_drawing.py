@@ -353,6 +353,15 @@ def test_both_darts_cells_have_every_operation():
     assert [box.text for box in boxes if not box.kind] == ["cₖ₋₂", "cₖ₋₁", "0", "1", "2", "3", "cₖ"] * 2
 
 
+def test_edges_of_none_are_not_drawn() -> None:
+    (architecture,) = sampled("darts", 1)
+    genotype = str(architecture).replace("max_pool_3x3", "none").replace("dil_conv_3x3", "none")
+    boxes = lay_out(Architecture.from_string("darts", genotype)).boxes
+    operations = [box for box in boxes if box.kind not in ("", TEXT)]
+    assert 0 < genotype.count("none") == 16 - len(operations) and "none" not in {box.text for box in boxes}
+    assert [box.text for box in boxes if not box.kind] == ["cₖ₋₂", "cₖ₋₁", "0", "1", "2", "3", "cₖ"] * 2
+
+
 def test_what_is_not_connected_is_drawn(tmp_path):
     for space in ("nas-bench-101", "nas-bench-nlp", "nas-bench-asr"):
         space = get_space(space)

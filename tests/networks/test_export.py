@@ -143,6 +143,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     cases += [(name, options, valid_samples(name, 1)[0]) for name, options in OTHERS]
     disconnected = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
     cases.append(("nas-bench-201", {"channels": 4}, Architecture.from_string("nas-bench-201", disconnected)))
+    genotype = str(valid_samples("darts", 1)[0])
+    for operation in ("max_pool_3x3", "dil_conv_3x3"):
+        genotype = genotype.replace(operation, "none")
+    assert genotype.count("none") > 1
+    cases.append(("darts", SMALL["darts"], Architecture.from_string("darts", genotype)))
     networks = {}
     torch.manual_seed(0)
     for number, (name, options, architecture) in enumerate(cases):

@@ -78,7 +78,7 @@ def test_longer_lists_are_read_to_the_depth() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[]", "^it is no object of names and values: '\\[\\]' is not a autoformer-tiny string"),
+        ("[]", "^it is no object of names and values: '\\[\\]' is not an autoformer-tiny string"),
         ("{}", "^the names are embed_dim, depth, mlp_ratio, num_heads: 'embed_dim' is missing"),
         (record(heads=[3]), "'heads' is not one of them"),
         (record(embed_dim=193), "'193'.*Allowed: 192, 216, 240"),

@@ -61,7 +61,7 @@ def test_unused_places_may_hold_anything() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("7", "^it is no object of names and values: '7' is not a ofa-mobilenetv3 string"),
+        ("7", "^it is no object of names and values: '7' is not an ofa-mobilenetv3 string"),
         ('{"ks": [], "e": []}', "^the names are ks, e, d: 'd' is missing"),
         (record(r=224), "'r' is not one of them"),
         (record(d=[2] * 4), "^d must be a list of 5 values"),
