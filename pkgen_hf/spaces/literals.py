@@ -177,8 +177,10 @@ def _value(node: ast.expr, source: str) -> Any:
             is_wrapped = name in _LIST_TYPES if isinstance(value, list) else _NUMBER_TYPES.fullmatch(name)
             if is_wrapped and not more:
                 return value
-    part = ast.get_source_segment(source, node)
-    raise ValueError("it is not a literal" if part == source else f"{shortened(part, LONGEST_PART)} is not a literal")
+    segment = ast.get_source_segment(source, node)
+    raise ValueError(
+        "it is not a literal" if segment == source else f"{shortened(segment, LONGEST_PART)} is not a literal"
+    )
 
 
 def _range(*parts: int) -> list[int]:
