@@ -55,8 +55,8 @@ class Limits:
         for limit in self.limits:
             measured = limit.budget.measured(space, **limit.options)
             self.listed = self.listed if measured is None else measured
-        if self.listed is not None:
-            self.listed = self.listed[space.is_drawn(self.listed)]
+        if self.listed is not None and not bool((is_drawn := space.is_drawn(self.listed)).all()):
+            self.listed = self.listed[is_drawn]
         self.pool, self.is_complete = self.listed, self.listed is not None
         if self.limits:
             candidates = self._candidates() if self.listed is None else self.listed

@@ -253,7 +253,7 @@ def test_a_carried_prior_fits_its_space(name: str) -> None:
     target = get_space(name)
     sources = [made_up(space, task) for space, task in ((CELLS, "cifar10"), (GRAPHS, "cora")) if space is not target]
     carried = Prior.carried_over(target, sources)
-    mask = target.choice_mask
+    mask = target.drawn_mask
     assert carried.space is target and carried.evidence == "from other spaces"
     assert_equal(carried.frequencies.sum(1), torch.ones(target.num_slots), 1e-5)
     assert torch.equal(carried.frequencies > 0, mask)
