@@ -14,10 +14,9 @@ from torch import nn
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 
-from .architecture import Architecture
 from .errors import shortened, unknown
 from .modeling_text_network import PKGenTextConfig, PKGenTextModel, padding_mask, text_spaces
-from .networks import plan, planner_of
+from .networks import planner_of
 from .networks.nas_bench_bert import MaskedLanguageModel, initialise
 from .spaces import get_space
 
@@ -39,20 +38,12 @@ class PKGenEncoderModel(PKGenTextModel):
 
     _no_split_modules = ["EncoderLayer"]
 
-    def __init__(self, config: PKGenTextConfig) -> None:
+    @classmethod
+    def build_arguments(cls, config: PKGenTextConfig) -> tuple[int | None, dict[str, Any]]:
+        """Those of the encoder alone."""
         if config.space not in encoder_spaces():
             raise unknown("space of text encoders", config.space, encoder_spaces())
-        super().__init__(config)
-        sizes = {"vocabulary": config.vocab_size, "positions": config.max_position_embeddings}
-        with torch.device("cpu"):  # planning reads the architecture from tensors, which the meta device cannot
-            architecture = Architecture.from_string(config.space, config.architecture)
-            planned = plan(architecture, **self._head(config), **sizes, **config.scale)
-        self.network = planned()
-        self.post_init()
-
-    def _head(self, config: PKGenTextConfig) -> dict[str, Any]:
-        """Arguments of `plan` that say which head the network has."""
-        raise NotImplementedError
+        return None, {"vocabulary": config.vocab_size, "positions": config.max_position_embeddings, **config.scale}
 
     def _init_weights(self, module: nn.Module) -> None:
         """Weights as networks begin; of a checkpoint without this head, those that it lacks."""
@@ -92,8 +83,9 @@ class PKGenNetworkForMaskedLM(PKGenEncoderModel):
     The decoder's weights are the vectors of tokens.
     """
 
-    def _head(self, config: PKGenTextConfig) -> dict[str, Any]:
-        return {_OPTION: True}
+    @classmethod
+    def build_arguments(cls, config: PKGenTextConfig) -> tuple[int | None, dict[str, Any]]:
+        return None, super().build_arguments(config)[1] | {_OPTION: True}
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
         """As in transformers; the decoder's biases of new tokens are 0."""
@@ -164,8 +156,9 @@ class PKGenNetworkForSequenceClassification(PKGenEncoderModel):
         super().__init__(config)
         self.num_labels = config.num_labels
 
-    def _head(self, config: PKGenTextConfig) -> dict[str, Any]:
-        return {"num_classes": config.num_labels}
+    @classmethod
+    def build_arguments(cls, config: PKGenTextConfig) -> tuple[int | None, dict[str, Any]]:
+        return config.num_labels, super().build_arguments(config)[1]
 
     def forward(
         self,

@@ -298,11 +298,16 @@ def padding_mask(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:
     return None if bool(mask.all()) else mask
 
 
+def _classes_of(base: type[PKGenTextModel]) -> list[type[PKGenTextModel]]:
+    """All classes that are derived from one."""
+    return [kind for child in base.__subclasses__() for kind in (child, *_classes_of(child))]
+
+
 def saved_text_network(folder: str | Path) -> SavedNetwork:
-    """Read the folder of one of the classes of this module; errors are those of `network_folder.saved_state`."""
+    """Read the folder of a network for texts of any class; errors are those of `network_folder.saved_state`."""
     state = saved_state(folder, MODEL_TYPE)
     config = PKGenTextConfig.from_pretrained(folder)
-    classes = {kind.__name__: kind for kind in PKGenTextModel.__subclasses__()}
+    classes = {kind.__name__: kind for kind in _classes_of(PKGenTextModel)}
     name = (config.architectures or [""])[0]
     if name not in classes:
         raise unknown(f"class of the model in {folder}", name, classes)

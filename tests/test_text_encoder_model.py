@@ -31,6 +31,7 @@ from pkgen_hf import (
     get_space,
 )
 from pkgen_hf.modeling_text_encoder import PKGenEncoderModel, encoder_spaces
+from pkgen_hf.modeling_text_network import saved_text_network
 
 WORDS = 41
 NETWORK = Architecture.from_string(
@@ -320,7 +321,10 @@ def test_weights_go_to_plain_python_and_onnx(kind: type[PKGenEncoderModel], tmp_
     found = load_file(tmp_path / "logits.safetensors")["logits"]
     torch.testing.assert_close(found, model(torch.arange(9).view(1, 9)).logits, rtol=1e-6, atol=1e-6)
     pytest.importorskip("onnxscript"), pytest.importorskip("onnxruntime")
-    done = NETWORK.export(tmp_path / "net.onnx", state=state, **scale)
+    model.save_pretrained(tmp_path / "saved")
+    saved = saved_text_network(tmp_path / "saved")
+    assert (saved.architecture, saved.num_classes) == (NETWORK, head.get("num_classes"))
+    done = NETWORK.export(tmp_path / "net.onnx", state=saved.state, num_classes=saved.num_classes, **saved.scale)
     assert done.difference is not None and done.difference < 1e-3
 
 
