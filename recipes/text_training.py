@@ -102,7 +102,8 @@ class TextTrainer(NetworkTrainer):
             check_writable(settings.output_dir)
         self.period = settings.validation_steps or self.plan.steps
         if settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            word = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"  # the former name
+            getattr(model, f"{word}_checkpointing_enable")({"use_reentrant": False})
         betas = (settings.adam_beta1, settings.adam_beta2)
         self.prepare(make_adamw(model, settings.learning_rate, settings.weight_decay, betas))
 
