@@ -187,7 +187,7 @@ def _panels(
     measured = [block for block in blocks if np.isfinite(contributions[block.slots]).any()]
     return (
         _Panel(
-            "Contribution, in points of accuracy",
+            "Contribution to the score",
             contributions,
             matplotlib.colormaps["RdBu"],
             Normalize(-bound, bound),

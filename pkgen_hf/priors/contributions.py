@@ -25,7 +25,7 @@ def measure(
     good
         ``LongTensor (n, slots)``
     value
-        Scores of a batch of networks in percent, ``(batch, slots) -> (batch,)``.
+        Scores of a batch of networks, ``(batch, slots) -> (batch,)``.
     """
     one_hot = torch.nn.functional.one_hot(good, space.num_choices).float()  # (n, slots, choices)
     if space.is_conditional:

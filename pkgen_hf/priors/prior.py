@@ -34,9 +34,9 @@ class Prior(PriorData):
         were predicted by an additive fit to the evaluations; ``"carried over"``: from other tasks of the space;
         ``"from other spaces"``; ``"absent"``.
     contributions
-        Mean Shapley value of each (slot, choice) as an operation, ``FloatTensor (slots, choices)`` in percent points,
-        NaN where no good architecture has it or the slot cannot be removed. Exact in spaces of up to 8 operations
-        whose reduced networks were all measured; `games` and `evidence` say where they are not.
+        Mean Shapley value of each (slot, choice) as an operation, ``FloatTensor (slots, choices)`` in units of the
+        score, NaN where no good architecture has it or the slot cannot be removed. Exact in spaces of up to 8
+        operations whose reduced networks were all measured; `games` and `evidence` say where they are not.
     subgraph_contributions
         Mean Shapley value of the one-hop subgraphs that hold the (slot, choice); same shape and unit.
     frequencies
