@@ -146,8 +146,8 @@ def test_priors_that_a_data_set_lacks_are_carried_over(made: Path) -> None:
     own = Prior.from_hub(folder, "nas-bench-201", "cifar100")
     assert (own.task, own.evidence) == ("cifar100", "measured")
     assert Prior.from_hub(folder, "nas-bench-201").task is None
-    carried = Prior.from_hub(folder, "nas-bench-nlp", "ptb")
-    assert (carried.task, carried.evidence) == ("ptb", "carried over")
+    carried = Prior.from_hub(folder, "darts", "imagenet1k")
+    assert (carried.task, carried.evidence) == ("imagenet1k", "carried over")
     assert whole_folder(None, None) is None and whole_folder("org/gone", "/some/denoiser") is None
 
 
