@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable
-from pkgen_hf.benchmarks.sources import tables_in, with_package
+from pkgen_hf.benchmarks.sources import licensed_tables_in, with_package
 from pkgen_hf.evaluation.measures import evaluate, from_pipeline
 from pkgen_hf.spaces import DEFAULT_SPACE
 from runs import Row, bundled, held_out, load, rows_of, with_those_measured_together, write
@@ -129,7 +129,7 @@ class Ablations:
 
     def of_spaces(self) -> list[Row]:
         """Trainings on one, two, four and all other spaces."""
-        tables = tables_in(self.options.data)
+        tables = licensed_tables_in(self.options.data)
         if missing := [other for other in SPACES if other not in {*tables, *with_package()}]:
             raise FileNotFoundError(f"no tables of {', '.join(missing)} in {self.options.data}; see recipes/README.md")
         trainings: dict[str, dict[str, Any]] = {}

@@ -50,6 +50,9 @@ EVERYTHING: list[tuple[str, list[str], list[str]]] = [
         )
     ),
     ("quality", ["nas-bench-101"], []),
+    ("under-a-budget", ["hw-gpt-bench-s"], ["--budget", "max_parameters=40e6", "--budget", "max_memory=140e6"]),
+    ("under-a-budget", ["autoformer-small"], ["--budget", "max_parameters=20e6"]),
+    ("under-a-budget", ["ofa-mobilenetv3"], ["--budget", "max_parameters=5e6"]),
 ]  # fmt: skip
 QUICK = ["--num_architectures", "200", "--seeds", "2", "--labels", "20", "--runs", "2", "--max_train_steps", "100"]
 FOLDERS = ("data", "checkpoint", "output_dir", "results", "latency_table")  # what all passes on

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from pkgen_hf.benchmarks.latencies import published_latencies
-from pkgen_hf.benchmarks.sources import tables_in, with_package
+from pkgen_hf.benchmarks.sources import licensed_tables_in, with_package
 from pkgen_hf.errors import unknown
 from pkgen_hf.publishing.cards import pipeline_card, space_card, write_card
 from pkgen_hf.publishing.dataset_folder import build_benchmark, build_latencies, build_priors
@@ -41,7 +41,7 @@ def prepare(kind: str, options: argparse.Namespace) -> list[Upload]:
         repo_id = f"{org}/pkgen-priors"
         return [plan(build_priors(options.checkpoint, out / "pkgen-priors", True, repo_id).folder, repo_id)]
     if kind == "benchmarks":
-        sources: dict[str, str | None] = dict.fromkeys(with_package()) | tables_in(options.data)
+        sources: dict[str, str | None] = dict.fromkeys(with_package()) | licensed_tables_in(options.data)
         uploads = []
         for space, source in sorted(sources.items()):
             repo_id = f"{org}/pkgen-{space}"

@@ -19,7 +19,7 @@ from rich.table import Table
 from tqdm.auto import tqdm
 
 from pkgen_hf import PKGenPipeline, ScoreTable, get_space
-from pkgen_hf.benchmarks.sources import tables_in
+from pkgen_hf.benchmarks.sources import licensed_tables_in, tables_in
 from pkgen_hf.evaluation.methods import METHODS
 from pkgen_hf.files import write_json
 from pkgen_hf.training.arguments import RECORD, TrainingArguments
@@ -94,7 +94,7 @@ def held_out(
     """A pipeline trained on everything but what is excluded, and its record, which is checked to say so."""
     arguments = {
         "output_dir": f"{options.output_dir}/{name}" + (f"-train-seed-{seed}" if seed else ""),
-        "sources": tables_in(options.data),
+        "sources": licensed_tables_in(options.data),
         "exclude": tuple(exclude),
         "max_train_steps": options.max_train_steps,
         "seed": seed,

@@ -19,7 +19,7 @@ from typing import Any
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
-from pkgen_hf.benchmarks.sources import tables_in
+from pkgen_hf.benchmarks.sources import licensed_tables_in
 from pkgen_hf.training.arguments import TrainingArguments
 from pkgen_hf.training.loop import train
 from pkgen_hf.training.processes import is_main_process
@@ -69,7 +69,7 @@ def parse_arguments(argv: list[str] | None = None) -> TrainingArguments:
     add("resume_from_checkpoint", "'latest', or a checkpoint's name or folder")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = vars(parser.parse_args(argv))
-    sources = tables_in(data) if (data := options.pop("data")) else {}
+    sources = licensed_tables_in(data) if (data := options.pop("data")) else {}
     for item in options.pop("source"):
         space, equals, table = item.partition("=")
         if not equals:

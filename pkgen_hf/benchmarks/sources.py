@@ -144,3 +144,10 @@ def tables_in(folder: str | Path) -> dict[str, str]:
                 found[name] = str(path)
                 break
     return found
+
+
+def licensed_tables_in(folder: str | Path) -> dict[str, str]:
+    """The same without tables for evaluation only (see `pkgen_hf.spaces.Origin`): to train on, and to publish."""
+    origins = {name: get_space(name).origin for name in list_spaces()}
+    without = {name for name, origin in origins.items() if origin is not None and origin.evaluation_only}
+    return {name: path for name, path in tables_in(folder).items() if name not in without}

@@ -75,6 +75,7 @@ def _origin(name: str) -> Origin:
             2024,
         ),
         measured_with=tuple(other for other in SIZES if other != name),
+        evaluation_only=True,
     )
 
 

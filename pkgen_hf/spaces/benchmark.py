@@ -30,6 +30,8 @@ class Origin:
     measured_with
         Names of other spaces that were measured on the same data sets with the same training; who holds out the
         labels of one space holds out theirs as well.
+    evaluation_only
+        Whether the measurements have no licence: they may be looked up, but are neither trained on nor published.
     """
 
     title: str
@@ -40,6 +42,7 @@ class Origin:
     whole: int | None = None
     partial: tuple[str, ...] = ()
     measured_with: tuple[str, ...] = ()
+    evaluation_only: bool = False
 
 
 @dataclass(frozen=True)

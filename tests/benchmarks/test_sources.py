@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+import pkgen_hf
 from pkgen_hf.benchmarks.readers.tables import merge_runs, score_column
 from pkgen_hf.benchmarks.readers.tfrecord import RecordFile, checksums
 from pkgen_hf.benchmarks.score_table import ScoreTable
-from pkgen_hf.benchmarks.sources import load_benchmark
-from pkgen_hf.spaces import get_space
+from pkgen_hf.benchmarks.sources import licensed_tables_in, load_benchmark, tables_in
+from pkgen_hf.spaces import get_space, list_spaces
 
 CELL = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
 GENOTYPE = "[" + ", ".join(["[[0, 4], [1, 3], [0, 2], [2, 3], [2, 3], [0, 3], [2, 6], [3, 5]]"] * 2) + "]"
@@ -563,3 +564,14 @@ def test_shared_tables(
     assert int(scores.isfinite().sum()) == measured
     if best is not None:
         assert float(scores[scores.isfinite()].max()) == pytest.approx(best, abs=1e-4)
+
+
+def test_tables_without_a_licence_are_looked_up_but_not_trained_on(tmp_path: Path) -> None:
+    for name in ("autoformer-tiny", "hw-gpt-bench-s"):
+        (tmp_path / f"{name}.parquet").write_bytes(b"")
+    assert list(tables_in(tmp_path)) == ["autoformer-tiny", "hw-gpt-bench-s"]
+    assert list(licensed_tables_in(tmp_path)) == ["hw-gpt-bench-s"]
+    bundled = json.loads((Path(pkgen_hf.__file__).parent / "checkpoints/pkgen-base/training.json").read_text())
+    without = [get_space(name) for name in list_spaces() if get_space(name).origin is not None]
+    without = [space.name for space in without if space.origin.evaluation_only]
+    assert len(without) == 3 and not {name.split("/")[0] for name in bundled["labels_read"]} & set(without)
