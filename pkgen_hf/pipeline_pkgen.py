@@ -238,8 +238,12 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         space.check_same(prior.space, "this prior", f"; Prior.carried_over({space.name!r}, [prior]) makes one of it")
         return prior
 
-    def similarity_to_training(self, space: SearchSpace) -> float:
-        """Similarity of a space to the most similar space of the checkpoint's priors, 0 to 1; see `Condition`."""
+    def similarity_to_training(self, space: str | SearchSpace) -> float:
+        """Similarity of a space, or of that of a name, to the most similar space of the priors, 0 to 1.
+
+        It weights the denoiser's correction, see `Condition`. ValueError for an unknown name.
+        """
+        space = get_space(space) if isinstance(space, str) else space
         known = {prior.space for prior in self.priors}
         if not known or space in known:
             return 1.0

@@ -203,7 +203,12 @@ def plan(
     dropout: float = 0.0,
     drop_path_prob: float = 0.1,
 ) -> partial[VisionTransformer]:
-    """The transformer with its own absolute positions for an image size; by default for ImageNet-1k."""
+    """The transformer with its own absolute positions for an image size; by default for ImageNet-1k.
+
+    ValueError for images smaller than a patch.
+    """
+    if image_size < PATCH:
+        raise ValueError(f"networks of {architecture.space.name} read images from {PATCH} pixels, got {image_size=}")
     slots = architecture.space.slots
     names = [slot.choices[index].name for slot, index in zip(slots, architecture.indices, strict=True)]
     width, depth = int(names[0]), int(names[1])

@@ -172,3 +172,8 @@ def test_onnx_model_is_written(tmp_path: Path) -> None:
     architecture = samples("autoformer-tiny", 1)[0]
     written = architecture.export(tmp_path / "network.onnx", num_classes=5, image_size=32, seed=0)
     assert written.difference is None or written.difference < 1e-4
+
+
+def test_images_smaller_than_a_patch_are_refused() -> None:
+    with pytest.raises(ValueError, match="autoformer-tiny read images from 16 pixels, got image_size=15"):
+        tiny(image_size=15)
