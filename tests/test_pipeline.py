@@ -444,7 +444,7 @@ def test_damaged_priors(checkpoint: Path) -> None:
 def test_logit_corrections_out_of_distribution_are_withheld(pipe: PKGenPipeline) -> None:
     """The similarity to training spaces is 1 for one of them; where it is 0, the logits are those of the prior."""
     assert pipe.similarity_to_training(get_space(SPACE)) == pipe.familiarity(SPACE) == 1
-    slots = [Slot(f"width {i}", "width", tuple(Choice(f"{w}", "size", level=w) for w in (0.0, 1.0)), (i,), i + 1)
+    slots = [Slot(f"bias {i}", "gate", tuple(Choice(f"{w}", "size", level=w) for w in (0.0, 1.0)), (i,), i + 1)
              for i in range(3)]  # fmt: skip
     strange = SearchSpace("strange", slots, {"x": Task("other", chance_score=0.0, num_classes=2)}, null_choice="0.0")
     assert pipe.similarity_to_training(strange) < 0.2
