@@ -23,7 +23,7 @@ except ImportError:
 
 from .architecture import Architecture
 from .errors import shortened, unknown
-from .network_folder import PKGenNetworkModel, SavedNetwork, saved_state
+from .network_folder import PKGenNetworkModel, SavedNetwork, check_architecture, saved_state
 from .networks import at_image_size, at_task, planner_of
 from .networks.inputs import image_size_for
 from .spaces import DEFAULT_SPACE, TaskLike, get_space, list_spaces
@@ -145,11 +145,11 @@ class PKGenNetworkForImageClassification(PKGenNetworkModel):
         Raises
         ------
         ValueError
-            For a space or task that is not for classifying images, an unknown option, or a size that cannot be.
+            For what is no `Architecture`, a space or task that is not for classifying images, an unknown option, or a
+            size that cannot be.
         """
+        check_architecture(architecture, image_spaces(), "for images")
         space = architecture.space
-        if space.name not in image_spaces():
-            raise unknown("space of networks for images", space.name, image_spaces())
         data = space.data_set(IMAGE_CLASSIFICATION if task is None else task) or ""
         about = space.task(data)
         if about.kind != IMAGE_CLASSIFICATION:

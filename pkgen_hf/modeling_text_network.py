@@ -20,7 +20,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from .architecture import Architecture
 from .errors import shortened, unknown
 from .inputs import whole_number
-from .network_folder import PKGenNetworkModel, SavedNetwork, saved_state
+from .network_folder import PKGenNetworkModel, SavedNetwork, check_architecture, saved_state
 from .networks import plan, planner_of
 from .spaces import TASK_KINDS, SearchSpace, get_space, list_spaces
 from .spaces.registry import module_of
@@ -181,7 +181,13 @@ class PKGenTextModel(PKGenNetworkModel):
             Of a space whose networks read texts.
         vocab_size, max_position_embeddings, **kwargs
             As of `PKGenTextConfig`; such as ``bos_token_id``, ``eos_token_id`` and ``pad_token_id``.
+
+        Raises
+        ------
+        ValueError
+            For what is no `Architecture`, or one of a space without such networks; else as of `PKGenTextConfig`.
         """
+        check_architecture(architecture, text_spaces(), "for texts")
         config = PKGenTextConfig(
             space=architecture.space.name,
             architecture=str(architecture),
@@ -262,7 +268,8 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
         Raises
         ------
         ValueError
-            If there are both tokens and embeddings or neither, or for a mask of another shape.
+            If there are both tokens and embeddings or neither, for a mask or positions of another shape, or a cache of
+            a fixed length.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError(
@@ -271,6 +278,9 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
         embedded = self.network.embedding(input_ids) if inputs_embeds is None else inputs_embeds
         cache = self._cache(past_key_values if cache is None else cache, use_cache)
         mask = padding_mask(attention_mask, embedded.shape[1] + (0 if cache is None else cache.get_seq_length()))
+        if position_ids is not None and position_ids.shape not in (embedded.shape[:2], (1, embedded.shape[1])):
+            wanted, got = tuple(embedded.shape[:2]), tuple(position_ids.shape)
+            raise ValueError(f"position_ids must be of shape {wanted}, got {got}")
         hidden = self.network.hidden_states(embedded, mask, position_ids, cache)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.network.logits(hidden[:, kept])
@@ -282,6 +292,8 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
 
     def _cache(self, given: Any, use_cache: bool | None) -> Any:
         """The cache to fill: the one that is given, a new one where one is wanted, else None."""
+        if getattr(given, "is_compileable", False):  # its keys are of the longest text, and the mask is not
+            raise ValueError("a cache must grow with the text: cache_implementation='dynamic', not 'static'")
         checkpointing = self.training and self.network.gradient_checkpointing
         wanted = self.config.use_cache and not self.training if use_cache is None else use_cache
         if checkpointing or not wanted:

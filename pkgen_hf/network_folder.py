@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import PreTrainedModel as _PreTrainedModel
 
 from .architecture import Architecture
+from .errors import shortened, unknown
 from .files import read_json, replace_folder, user_path
-from .hub.loading import check_files, weight_patterns
+from .hub.loading import check_files, read_tensors, weight_files, weight_patterns
 from .publishing.cards import may_write_card, write_card
 from .publishing.network_cards import network_card
 from .publishing.push import UPLOAD_OPTIONS, plan, push, upload_options
@@ -103,6 +103,17 @@ class PKGenNetworkModel(_PreTrainedModel):
             return push(plan(folder, repo_id), quiet=True, **options)[0]
 
 
+def check_architecture(architecture: object, spaces: Sequence[str], what: str) -> None:
+    """Raise ValueError unless it is an `Architecture` of one of `spaces`, which have networks of `what`."""
+    if not isinstance(architecture, Architecture):
+        raise ValueError(
+            f"architecture must be an Architecture, got {shortened(architecture)}; "
+            "Architecture.from_string(space, text) reads one"
+        )
+    if architecture.space.name not in spaces:
+        raise unknown(f"space of networks {what}", architecture.space.name, spaces)
+
+
 class SavedNetwork(NamedTuple):
     """A network that was saved with ``save_pretrained``: what exporting it takes."""
 
@@ -122,22 +133,19 @@ def model_type_of(folder: str | Path) -> str:
 
 
 def saved_state(folder: str | Path, model_type: str) -> dict[str, torch.Tensor]:
-    """Weights of a saved network by the names that they have in what `Architecture.build` gives.
+    """Weights of a saved network, of one file or of shards, by their names in what `Architecture.build` gives.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder, or no weights in it.
     ValueError
-        If it holds a model of another type, or weights that cannot be read.
+        If it holds a model of another type, weights that cannot be read, or not all of their files.
     """
-    found, weights = model_type_of(folder), Path(folder) / "model.safetensors"
-    if not weights.is_file():
-        raise FileNotFoundError(f"{folder} is no folder of a saved network: there is no {weights.name}")
+    found, (whole, shards, index) = model_type_of(folder), weight_patterns("model")
+    if not any(Path(folder, name).is_file() for name in (whole, index)) and not any(Path(folder).glob(shards)):
+        raise FileNotFoundError(f"{folder} is no folder of a saved network: there is no {whole}")
     if found != model_type:
         raise ValueError(f"{Path(folder) / 'config.json'} is of a model of the type {found!r}, not {model_type!r}")
-    try:
-        state = load_file(weights)
-    except SafetensorError as error:
-        raise ValueError(f"{weights} is truncated or not a safetensors file: {error}") from error
-    return {name.removeprefix(f"{PREFIX}."): tensor for name, tensor in state.items()}
+    parts = [read_tensors(path) for path in weight_files(Path(folder), "model")]
+    return {name.removeprefix(f"{PREFIX}."): tensor for part in parts for name, tensor in part.items()}

@@ -12,7 +12,14 @@ import torch
 from hub_stub import TOKEN, HubStub
 from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments, pipeline
 
-from pkgen_hf import Architecture, Task, get_space, network_folder
+from pkgen_hf import (
+    Architecture,
+    PKGenNetworkForCausalLM,
+    PKGenNetworkForSequenceClassification,
+    Task,
+    get_space,
+    network_folder,
+)
 from pkgen_hf.modeling_network import (
     PKGenNetworkConfig,
     PKGenNetworkForImageClassification,
@@ -224,6 +231,20 @@ def test_trainer_runs_two_steps(tmp_path: Path) -> None:
     trainer = Trainer(model, arguments, train_dataset=data)
     assert trainer.train().global_step == 2
     assert any(not torch.equal(before[name], value) for name, value in model.named_parameters())
+
+
+def test_what_is_no_architecture_is_named() -> None:
+    for kind, of in (
+        (PKGenNetworkForImageClassification, "images"),
+        (PKGenNetworkForCausalLM, "texts"),
+        (PKGenNetworkForSequenceClassification, "texts"),
+    ):
+        for given in (None, str(CELL), CELL.to_json()):
+            with pytest.raises(ValueError, match=r"architecture must be an Architecture, got .*; Architecture\.from_"):
+                kind.from_architecture(given)
+        other = Architecture.from_batch("nas-bench-nlp", get_space("nas-bench-nlp").sample(1))[0]
+        with pytest.raises(ValueError, match=f"unknown space of networks for {of}: 'nas-bench-nlp'"):
+            kind.from_architecture(other)
 
 
 def test_mistakes_are_named() -> None:

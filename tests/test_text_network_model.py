@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainingArguments
 
 from pkgen_hf import Architecture, PKGenNetworkForCausalLM, PKGenTextConfig, get_space
-from pkgen_hf.modeling_text_network import causal_spaces, text_spaces
+from pkgen_hf.modeling_text_network import causal_spaces, saved_text_network, text_spaces
 from pkgen_hf.publishing.push import kind_of
 
 SPACE = get_space("hw-gpt-bench-s")
@@ -301,3 +301,25 @@ def test_mistakes_are_named() -> None:
         model()
     with pytest.raises(ValueError, match=r"attention_mask must be of shape \(batch, 9\), got \(2, 4\)"):
         model(texts(), attention_mask=torch.ones(2, 4))
+
+
+def test_a_cache_that_cannot_grow_and_positions_of_another_shape_are_refused() -> None:
+    model = made()
+    with pytest.raises(ValueError, match="a cache must grow with the text"):
+        model.generate(texts(), max_new_tokens=3, cache_implementation="static")
+    with pytest.raises(ValueError, match=r"position_ids must be of shape \(2, 9\), got \(2, 8\)"):
+        model(texts(), position_ids=torch.arange(8).expand(2, -1))
+    ordered = torch.arange(9)[None]
+    assert torch.equal(model(texts(), position_ids=ordered).logits, model(texts()).logits)
+
+
+def test_shards_are_read(tmp_path: Path) -> None:
+    model = made()
+    model.save_pretrained(tmp_path, max_shard_size="1MB")
+    assert not (tmp_path / "model.safetensors").exists()
+    built = NETWORK.build(WORDS, context=48).eval()
+    built.load_state_dict(saved_text_network(tmp_path).state)
+    assert torch.equal(built(texts()), model(texts()).logits)
+    next(tmp_path.glob("model-00002-of-*.safetensors")).unlink()
+    with pytest.raises(ValueError, match=r"is not whole: model-00002-of-\d+\.safetensors is missing"):
+        saved_text_network(tmp_path)

@@ -141,10 +141,16 @@ class Budget(ABC):
 
     def number(self, text: str) -> float:
         """A number as people type it, with or without one of `suffixes`; ValueError for anything else."""
-        for suffix, factor in self.suffixes.items():
-            if text.strip().lower().endswith(suffix.lower()):
-                return float(text.strip()[: -len(suffix)]) * factor
-        return float(text)
+        digits, factor = text.strip(), 1.0
+        for suffix, multiple in self.suffixes.items():
+            if digits.lower().endswith(suffix.lower()):
+                digits, factor = digits[: -len(suffix)], multiple
+                break
+        try:
+            return float(digits) * factor
+        except ValueError:
+            units = f", with or without {', '.join(self.suffixes)}" if self.suffixes else ""
+            raise ValueError(f"{self.argument} is a number of {self.unit}{units}, got {shortened(text)}") from None
 
 
 class Counted(Budget):

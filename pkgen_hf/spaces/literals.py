@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ..errors import shortened
+from ..errors import one_line, shortened
 
 LONGEST = 100_000  # characters that are searched for a call: one of a genotype has a hundredth of it
 LONGEST_PART = 40  # characters that are quoted of what is no literal, beside those of the whole
+LONGEST_REASON = 80  # characters of what Python says of a text that it cannot read
 _MOST_OF_A_RANGE = 100
 _Read = TypeVar("_Read")
 # Quotes and spaces that typesetting puts in the place of Python's, and marks that cannot be seen.
@@ -139,7 +140,8 @@ def _parsed(text: str) -> ast.expr:
             warnings.simplefilter("ignore")  # of odd escapes in strings
             return ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
-        raise ValueError(f"it is neither JSON nor Python ({error.msg})") from error
+        reason = one_line(ValueError(error.msg))[:LONGEST_REASON]
+        raise ValueError(f"it is neither JSON nor Python ({reason})") from error
     except (RecursionError, MemoryError) as error:
         raise ValueError("its brackets are nested too deep") from error
 

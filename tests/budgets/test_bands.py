@@ -161,6 +161,14 @@ def test_bytes_on_the_command_line(text: str, number: float) -> None:
     assert memory.number(text) == number
 
 
+@pytest.mark.parametrize("text", ["10TB", "MB", "", "5e8 bytes", "x" * 500])
+def test_other_units_are_refused(text: str) -> None:
+    memory = next(budget for budget in BUDGETS if budget.argument == "max_memory")
+    with pytest.raises(ValueError, match="max_memory is a number of bytes, with or without kB, MB, GB, got") as caught:
+        memory.number(text)
+    assert len(str(caught.value)) < 160
+
+
 def test_the_command_line_shows_memory() -> None:
     call = "generate --space hw-gpt-bench-s -n 3 --seed 0 --json --max-memory 200MB --context 512 --min-parameters 3e7"
     content = json.loads(CliRunner().invoke(app, call.split()).stdout)

@@ -10,6 +10,7 @@ import torch
 
 from pkgen_hf import Architecture, SearchSpace, get_space, list_spaces
 from pkgen_hf.spaces import Choice, Slot
+from pkgen_hf.spaces.literals import literal
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
 MATRIX = "[[0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]]"
@@ -195,3 +196,10 @@ def test_a_genotype_with_a_comment_and_nodes_in_another_order() -> None:
     text = space.to_strings(space.sample(1, torch.Generator().manual_seed(0)))[0]
     for pasted in (f"{text}  # 97.24%", text.replace("range(2, 6)", "[3, 4, 5, 2]", 1)):
         assert Architecture.from_string("darts", pasted) == Architecture.from_string("darts", text)
+
+
+def test_what_python_says_of_a_text_is_one_short_line() -> None:
+    for text in ("9" * 5000, "[1 2]", "f(" * 300):
+        with pytest.raises(ValueError) as caught:
+            literal(text)
+        assert len(str(caught.value)) < 130 and "\n" not in str(caught.value)

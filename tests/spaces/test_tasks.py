@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 import pkgen_hf
-from pkgen_hf import Task, get_space
+from pkgen_hf import Architecture, Task, get_space
 from pkgen_hf.spaces.tasks import TASK_KINDS, kind_of
 
 OWN = Task("image-classification", num_classes=18, in_channels=1, image_size=16, name="addnist")
@@ -105,3 +106,19 @@ def test_every_kind_can_be_asked_of_every_space() -> None:
             assert space.task_label(own) == f"{kind}/mine" and space.task(own).num_classes == 7
             if type(space).parameters is not pkgen_hf.SearchSpace.parameters:
                 assert int(space.parameters(space.sample(1), own)) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("darts", "language-modelling", "networks of darts read images; a task of language-modelling is of texts"),
+        ("hw-gpt-bench-s", "image-classification", "networks of hw-gpt-bench-s read texts; .* is of images"),
+        ("nas-bench-graph", "text-classification", "networks of nas-bench-graph read graphs; .* is of texts"),
+    ],
+)
+def test_no_network_is_built_for_data_that_it_does_not_read(name: str, kind: str, message: str) -> None:
+    space = get_space(name)
+    rows = space.sample(50, torch.Generator().manual_seed(0))
+    architecture = Architecture.from_batch(space, rows[space.is_valid(rows)])[0]
+    with pytest.raises(ValueError, match=message):
+        architecture.build(task=Task(kind, num_classes=3))
