@@ -333,11 +333,25 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             return torch.cat([logits for logits, _ in parts]), torch.cat([score for _, score in parts])
         active = encoded.active_slots(sample)
         hidden = self._hidden(sample, timestep, encoded, active)
-        pooled = hidden.mean(1) if active is None else _mean(hidden, active)
         readout = self.readout(hidden).unflatten(0, (len(encoded.choices), -1))  # (priors, group, slots, width)
         correction = torch.einsum("pgsd,pskd->pgsk", readout, encoded.choices) + encoded.bias[:, None]
         logits = encoded.similarity * correction + encoded.prior[:, None]
-        return logits.flatten(0, 1), self.score(pooled).squeeze(-1)
+        return logits.flatten(0, 1), self._pooled_score(hidden, active)
+
+    def _pooled_score(self, hidden: torch.Tensor, active: torch.Tensor | None) -> torch.Tensor:
+        """Scores from hidden states, ``FloatTensor (batch,)``."""
+        return self.score(hidden.mean(1) if active is None else _mean(hidden, active)).squeeze(-1)
+
+    @apply_forward_hook
+    def scores(self, sample: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
+        """The scores of `forward` for clean architectures ``(batch, slots)``, without the logits: ``(batch,)``."""
+        part = max(1, TOKENS_AT_ONCE // sample.shape[1])
+        found = []
+        for rows in sample.split(part):
+            active = encoded.active_slots(rows)
+            hidden = self._hidden(rows, torch.zeros((), dtype=torch.float32, device=rows.device), encoded, active)
+            found.append(self._pooled_score(hidden, active))
+        return torch.cat(found)
 
 
 def _mean(hidden: torch.Tensor, active: torch.Tensor) -> torch.Tensor:

@@ -83,7 +83,7 @@ def test_every_space_by_task_by_kind_and_by_neither(request: pytest.FixtureReque
         out = pipe(space=name, task=task, num_architectures=3, num_inference_steps=3, generator=seeded(0))
         assert len(set(out.architectures)) == 3 and all(a.is_valid for a in out.architectures)
         assert out.scores.isfinite().all() and out.prior.space is space
-        assert torch.equal(out.prior.distribution() > 0, space.choice_mask)
+        assert torch.equal(out.prior.distribution() > 0, space.drawn_mask)
 
 
 def test_kind_of_task_takes_the_consensus(untrained: PKGenPipeline) -> None:

@@ -90,5 +90,5 @@ class ConditionedDenoiser:
             return torch.zeros(0, dtype=torch.float32, device=indices.device)
         encoded = self.conditional if is_conditional else self.unconditional
         distinct, inverse = distinct_rows(self.space, indices)
-        scores = [self.denoiser(part, 0.0, encoded)[1] for part in self.space.canonical(distinct).split(MAX_BATCH)]
+        scores = [self.denoiser.scores(part, encoded) for part in self.space.canonical(distinct).split(MAX_BATCH)]
         return torch.cat(scores).float()[inverse]
