@@ -309,9 +309,8 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
             One, or one for each architecture. With a list and ``distinct=False``, each architecture depends on its own
             generator alone, also under limits; with `distinct`, samples of all generators are pooled.
         max_parameters, min_parameters, max_flops
-            Limits on trainable parameters, and on multiply-adds of a forward pass, at the scale of the task (of the
-            first data set of a kind of task; without a task, of the space's first). Samples are steered towards what
-            obeys all limits, and nothing else is returned.
+            Limits on trainable parameters and multiply-adds at the scale of the task (of a kind or of None, that of
+            the space's first data set). Samples are steered towards them, and only what obeys them is returned.
         max_latency, device, latency_table
             Limit in milliseconds on a device of the table: a `LatencyTable`, a Parquet file or a Hub id. Only
             architectures in the table are returned.
