@@ -63,7 +63,7 @@ class Nothing(SearchSpace):
 
 
 def test_calls_in_threads_equal_the_same_calls_alone(untrained: PKGenPipeline) -> None:
-    """300 calls in 8 threads, of several spaces, with other steps and budgets each, in any order."""
+    """1,000 calls in 8 threads, of several spaces, with other steps and budgets each, in any order."""
     half = int(get_space(SPACE).parameters(get_space(SPACE).all_indices()).median())
     kinds: list[dict[str, Any]] = [
         {"space": SPACE, "num_inference_steps": 2},
@@ -79,7 +79,7 @@ def test_calls_in_threads_equal_the_same_calls_alone(untrained: PKGenPipeline) -
         return found(untrained(generator=seeded(request["seed"]), **arguments))
 
     alone = [call(request) for request in requests]
-    order = torch.randperm(300, generator=seeded(1)) % len(requests)
+    order = torch.randperm(1000, generator=seeded(1)) % len(requests)
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda number: call(requests[number]), order.tolist()))
     assert together == [alone[number] for number in order.tolist()]
