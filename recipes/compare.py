@@ -19,6 +19,9 @@ from result_files import Row
 from trainings import knowledge, tasks_of, training_record
 
 
+LEAST_TAU = 0.5  # of a surrogate, in cross-validation, that judges
+
+
 def load(space: str, options: argparse.Namespace) -> ScoreTable:
     """Load the table that results are looked up in: --table, a table in --data, or the PyPI package."""
     return ScoreTable.load(space, options.table or tables_in(options.data).get(space))
@@ -76,8 +79,17 @@ class Comparison:
             f"{condition} {task}": (condition, task)
             for condition in self.conditions()
             for task in tasks_of(condition.setting, self.table.space.name, self.table.tasks)
-            if task in (self.options.task or self.table.tasks)
+            if task in (self.options.task or self.table.tasks) and self._can_judge(task)
         }
+
+    def _can_judge(self, task: str) -> bool:
+        """Whether scores or a surrogate that ranks well enough are there; says so once if not."""
+        error = self.judge(task).error
+        if error is None or error["kendall_tau"] >= LEAST_TAU:
+            return True
+        print(f"{task} is left out: the surrogate fitted to its {error['n']:,} scores has Kendall's tau "
+              f"{error['kendall_tau']:.2f}, and below {LEAST_TAU} it judges nothing")  # fmt: skip
+        return False
 
     def rows(self, condition: Condition, task: str, methods: Iterable[Method] = METHODS.values()) -> list[Row]:
         """Rows of one condition and task: of each run and method."""

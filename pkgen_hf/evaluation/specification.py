@@ -16,9 +16,9 @@ from .spectral_capacity import spectral_capacity
 Score = Callable[[torch.Tensor], torch.Tensor]
 """From architectures ``(n, slots)`` to scores ``(n,)``, higher is better."""
 
-SAMPLES = 20_000  # random architectures within the budget, of which the ascent starts; draws of a round, at most
+SAMPLES = 20_000  # draws of a round, at most
 ROUNDS = 100  # of draws
-STARTS = 32  # best of them, each of which ascends
+STARTING, STARTS = 2_000, 16  # random architectures within the budget, and the best of them, each of which ascends
 CHUNK = 100_000  # architectures that are scored at a time
 
 
@@ -66,16 +66,16 @@ def best_within(limits: Limits, score: Score, num: int, generator: torch.Generat
         Of the random ones.
     """
     space = limits.space
-    seen = uniform_within(limits, SAMPLES, generator)
-    best = _top(space, seen, score, STARTS)
+    best = _top(space, uniform_within(limits, STARTING, generator), score, STARTS)
     while True:
         near = _within(limits, neighbours(space, best).flatten(0, 1))
-        better = _top(space, torch.cat([best, near]), score, max(num, STARTS))
+        better = _top(space, torch.cat([best, near]), score, STARTS)
         if float(score(better[:1])) <= float(score(best[:1])):
             pairs = _within(limits, _two_changes(space, better[0]))
-            better = _top(space, torch.cat([better, pairs]), score, max(num, STARTS))
-            if float(score(better[:1])) <= float(score(best[:1])):
-                return better[:num]
+            found = _top(space, torch.cat([better, near, pairs]), score, max(num, STARTS))
+            if float(score(found[:1])) <= float(score(best[:1])):
+                return found[:num]
+            better = found[:STARTS]
         best = better
 
 
