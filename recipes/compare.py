@@ -18,7 +18,6 @@ from pkgen_hf.evaluation.runs import Knowledge, budgets_of, labels_read, problem
 from result_files import Row
 from trainings import knowledge, tasks_of, training_record
 
-
 LEAST_TAU = 0.5  # of a surrogate, in cross-validation, that judges
 
 

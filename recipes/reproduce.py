@@ -43,8 +43,8 @@ from result_files import Row, rows_of, write
 
 # Options that rows depend on.
 SETTINGS = (
-    "task", "labels", "quantiles", "budget", "runs", "trainings", "max_train_steps", "checkpoint", "output_dir", "data",
-    "table",
+    "task", "labels", "quantiles", "budget", "runs", "trainings", "max_train_steps", "checkpoint", "output_dir",
+    "data", "table",
 )  # fmt: skip
 
 

@@ -13,8 +13,8 @@ from .score_table import ScoreTable
 
 POPULATION = 20_000  # uniform random architectures that ranks are among: shares of 0.01 % can be told apart
 FOLDS = 5
-# Labels that are fitted, at most, drawn at random: with all 10,000 of HW-GPT-Bench-S Kendall's tau is 0.993 in place of
-# 0.990, with all 5,125 of mnasnet the same 0.922, in ten times the time.
+# Labels that are fitted, at most, drawn at random: with all 10,000 of HW-GPT-Bench-S Kendall's tau is 0.993 in place
+# of 0.990, with all 5,125 of mnasnet the same 0.922, in ten times the time.
 MOST_LABELS = 4_000
 # Ridge and inverse squared width of the kernel, on standardised scores and costs and one-hot choices, the same for all
 # tables; `Surrogate.error` says how good they are for one.
