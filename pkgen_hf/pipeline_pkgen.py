@@ -24,7 +24,7 @@ from .files import replace_folder, user_path
 from .generation.hooks import InterruptibleCalls
 from .generation.model import ConditionedDenoiser
 from .generation.output import PKGenPipelineOutput
-from .generation.ranking import ranked
+from .generation.ranking import ranked, ranking_scores
 from .generation.sampler import Sampler
 from .generation.settings import Callback, GenerationSettings, check_inputs
 from .hub import download as hub
@@ -62,6 +62,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
     _callback_tensor_inputs = ["sample"]
     _priors_lock = threading.RLock()  # while they are read
     check_inputs = staticmethod(check_inputs)
+    _ranking_scores = staticmethod(ranking_scores)  # which ablations replace
 
     def __init__(
         self,
@@ -358,7 +359,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         with self._running_call(settings.num_inference_steps, settings.num_architectures) as hooks:
             sampler = Sampler(settings, model, hooks.view.scheduler, stationary, limits, hooks)
             samples = sampler.run()
-        indices, scores = ranked(samples, model, settings.num_architectures)
+        indices, scores = ranked(samples, model, settings.num_architectures, self._ranking_scores)
         architectures = Architecture.from_batch(space, indices)
         self.maybe_free_model_hooks()
         if not return_dict:
@@ -376,8 +377,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
     ) -> torch.Tensor:
         """Score architectures with the denoiser; no measurement is read.
 
-        The order differs from that of a call, which also ranks by the score without the prior and by how often an
-        architecture was sampled.
+        A call also ranks by the score without the prior, and by how often an architecture was sampled.
 
         Parameters
         ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -90,8 +90,17 @@ class Comparison:
               f"{error['kendall_tau']:.2f}, and below {LEAST_TAU} it judges nothing")  # fmt: skip
         return False
 
-    def rows(self, condition: Condition, task: str, methods: Iterable[Method] = METHODS.values()) -> list[Row]:
-        """Rows of one condition and task: of each run and method."""
+    def rows(
+        self,
+        condition: Condition,
+        task: str,
+        methods: Iterable[Method] = METHODS.values(),
+        knowledge: Callable[[str, str, str, int, argparse.Namespace], Knowledge] = knowledge,
+    ) -> list[Row]:
+        """Rows of one condition and task: of each run and method.
+
+        `knowledge` gives the pipeline of a run, see `trainings.knowledge`.
+        """
         judge = self.judge(task)
         budgets = budgets_of(condition, self.table.space, task)
         limits = Limits(self.table.space, task, **budgets)

@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from ablations import SPACES
 from pkgen_hf import get_space
 from pkgen_hf.benchmarks.sources import tables_in, with_package
 from pkgen_hf.errors import unknown
@@ -26,6 +27,7 @@ from result_files import Row
 
 # Options of --quick, a space: every protocol, in small.
 QUICK = ["--runs", "2", "--trainings", "1", "--max_train_steps", "60", "--labels", "20", "--quantiles", "0.5"]
+QUICK_PARTS = ["--part", "contributions", "--part", "counts"]  # of ablations
 FOLDERS = ("data", "checkpoint", "output_dir", "results")  # what all passes on
 QUICK_FOLDERS = {"output_dir": "runs/quick", "results": Path("runs/quick/results")}
 
@@ -37,11 +39,17 @@ def spaces_with_tables(data: str) -> list[str]:
 
 
 def commands_of(options: argparse.Namespace) -> list[list[str]]:
-    """Every protocol on every space, or on those that were named, a command each; ablations for all spaces only."""
-    wanted = [(protocol, space) for space in options.space or options.published for protocol in PROTOCOLS]
+    """Every protocol on every space, or on those that were named, a command each; ablations for all spaces only.
+
+    In small, ablations are those of some parts of generation on one space, without trainings of their own.
+    """
+    spaces = options.space or options.published
+    wanted = [(protocol, space) for space in spaces for protocol in PROTOCOLS]
     words = [[protocol, "--space", space] for protocol, space in wanted]
-    if not options.space:
-        words.append(["ablations"])
+    if options.quick:
+        words += [["ablations", "--space", space, *QUICK_PARTS] for space in SPACES if space in spaces][:1]
+    elif not options.space:
+        words += [["ablations", "--space", space, "--runs", "5"] for space in SPACES if space in spaces]
     commands = []
     for command in words:
         passed_on = [*QUICK] if options.quick else []

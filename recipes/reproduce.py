@@ -7,7 +7,8 @@
     python recipes/reproduce.py under-a-budget --space nas-bench-201   # within quantiles of parameters
     python recipes/reproduce.py under-a-budget --space hw-gpt-bench-s --budget max_memory=140e6
     python recipes/reproduce.py ask-tell --space nas-bench-201         # methods choose which labels they read
-    python recipes/reproduce.py ablations                              # what each part is good for, on six spaces
+    python recipes/reproduce.py ablations                              # what each part is good for, on seven spaces
+    python recipes/reproduce.py ablations --space darts --part steps   # one of the parts
     python recipes/reproduce.py all --jobs 2                           # all of it, as published; with --space, of one
     python recipes/reproduce.py all --space nas-bench-201 --quick      # all of one in small, in minutes
 
@@ -40,6 +41,7 @@ from pkgen_hf.evaluation.protocols import PROTOCOLS
 from pkgen_hf.spaces import DEFAULT_SPACE
 from pkgen_hf.training.arguments import TrainingArguments
 from result_files import Row, rows_of, write
+from variants import PARTS
 
 # Options that rows depend on.
 SETTINGS = (
@@ -124,6 +126,8 @@ def main() -> None:
     parser.add_argument("--quantiles", type=float, nargs="+", help="of parameters, in under-a-budget")
     parser.add_argument("--budget", type=budget, action="append", help="for under-a-budget, in place of quantiles: "
                         "NAME=NUMBER,... such as max_parameters=40e6; may be repeated")  # fmt: skip
+    parser.add_argument("--part", action="append", choices=PARTS, metavar="PART", help="for ablations: one of "
+                        f"{', '.join(PARTS)}; may be repeated (default: all)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="with all: few runs, labels and steps")
     parser.add_argument("--jobs", type=int, default=1, help="with all: commands at a time, which share the cores "
                         "(default: 1; published with 2 on 2 cores)")  # fmt: skip

@@ -65,8 +65,18 @@ def knowledge(setting: str, space: str, task: str, run: int, options: argparse.N
     """The pipeline of a run: the bundled one, or of the trainings that read no label of the target, in turns."""
     if setting == "same-benchmark":
         return of_checkpoint(options.checkpoint)
-    third = list(get_space(space).tasks).index(task) % len(THIRDS) if setting == "new-data-set" else third_of(space)
-    return of_third(third, run % options.trainings, options)
+    return of_third(third_without(setting, space, task), run % options.trainings, options)
+
+
+def third_without(setting: str, space: str, task: str) -> int:
+    """The training that reads no label of the target, as a new data set or a new space."""
+    return list(get_space(space).tasks).index(task) % len(THIRDS) if setting == "new-data-set" else third_of(space)
+
+
+def third_with(space: str, task: str, sources: dict[str, str]) -> int:
+    """The first training that reads the labels of the target."""
+    target = {space, f"{space}/{task}"}
+    return next(third for third in range(len(THIRDS)) if target.isdisjoint(excluded(third, sources)))
 
 
 _LOADED: dict[str, Knowledge] = {}

@@ -22,17 +22,16 @@ def generate(problem: Problem, num: int, **call: Any) -> torch.Tensor:
     num
         How many; fewer where the limits leave fewer.
     **call
-        Arguments of the pipeline in place of its defaults.
+        Arguments of the pipeline in place of its defaults and of the given labels' prior.
     """
+    arguments = {"prior": problem.prior if problem.given else None, **problem.budgets, **call}
     try:
         out = problem.pipe(
             problem.space,
             problem.task,
-            prior=problem.prior if problem.given else None,
             num_architectures=min(num, problem.space.num_architectures),
             generator=problem.generator(),
-            **problem.budgets,
-            **call,
+            **arguments,
         )
     except TooFew as error:
         return error.rows

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from .duplicates import first_of_each
 from .model import ConditionedDenoiser
 from .sampler import SampleSet
 
+RankingScores = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""As `ranking_scores`."""
 
-def ranked(samples: SampleSet, model: ConditionedDenoiser, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The architectures ranked highest, at most `number`.
+
+def ranked(
+    samples: SampleSet, model: ConditionedDenoiser, number: int, scores_of: RankingScores
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The architectures ranked highest by `scores_of`, at most `number`.
 
     Returns
     -------
     indices : LongTensor (n, slots)
         Best first, on the CPU.
     scores : FloatTensor (n,)
-        Of `ranking_scores`, over the distinct architectures among the samples; on the CPU.
+        Of `scores_of`, over the distinct architectures among the samples; on the CPU.
     """
     first, which = first_of_each(model.space.keys(samples.indices))
     distinct = samples.indices[first]
-    scores = ranking_scores(model.scores(distinct), model.scores(distinct, False), samples.counts[first])[which].cpu()
+    scores = scores_of(model.scores(distinct), model.scores(distinct, False), samples.counts[first])[which].cpu()
     order = scores.argsort(descending=True, stable=True)[:number]
     return samples.indices.cpu()[order], scores[order]
 

@@ -1,0 +1,188 @@
+"""Each variant changes what it says, and the table of ablations counts what the runs show."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import ablation_table
+import reproduce
+from ablations import CONDITIONS, SPACES, tasks_for
+from pkgen_hf import PKGenPipeline, get_space
+from pkgen_hf.budgets.limits import Limits
+from pkgen_hf.evaluation.problem import Problem
+from pkgen_hf.evaluation.protocols import PROTOCOLS
+from pkgen_hf.generation.model import ConditionedDenoiser
+from pkgen_hf.generation.ranking import ranked, ranking_scores
+from pkgen_hf.generation.sampler import SampleSet
+from result_files import read_records
+from variants import DEFAULT, PARTS, VARIANTS, Variant, without_counts, without_unconditional
+
+SPACE = get_space("nas-bench-201")
+BY_ID = {variant.method.id: variant for variant in VARIANTS}
+
+
+def problem_of(pipe: PKGenPipeline, run: int = 0) -> Problem:
+    return Problem(SPACE, "cifar10", pipe, Limits(SPACE, "cifar10"), run=run)
+
+
+@pytest.fixture(scope="module")
+def dissimilar(pipe: PKGenPipeline) -> PKGenPipeline:
+    """The bundled checkpoint with priors of other spaces only."""
+    other = PKGenPipeline(pipe.denoiser, pipe.scheduler, [p for p in pipe.priors if p.space.name == "nas-bench-graph"])
+    other.set_progress_bar_config(disable=True)
+    return other
+
+
+def test_every_part_has_a_variant_and_a_base() -> None:
+    assert {variant.part for variant in VARIANTS} == PARTS.keys()
+    assert len(BY_ID) == len(VARIANTS)
+    assert all(PARTS[part.base].base == DEFAULT for part in PARTS.values())
+    assert all(variant.value != PARTS[variant.part].as_it_is for variant in VARIANTS)
+
+
+def test_priors_lack_what_was_taken(pipe: PKGenPipeline) -> None:
+    problem = problem_of(pipe)
+    features = problem.prior.features()
+    columns = {"contributions": (0, 1, 2, 3), "subgraphs": (2, 3), "frequencies": (4, 5)}
+    for variant in VARIANTS:
+        if variant.part in columns:
+            change = variant.method.choose.keywords["change"]  # type: ignore[attr-defined]
+            differs = (change(problem.prior).features() != features).flatten(0, 1).any(0)
+            assert set(differs.nonzero()[:, 0].tolist()) == set(columns[variant.part])
+            assert variant.method.applies(problem)
+            taken = replace(problem, pipe=PKGenPipeline(pipe.denoiser, pipe.scheduler, [change(problem.prior)]))
+            assert not variant.method.applies(taken)
+
+
+@pytest.mark.parametrize(
+    "variant", [variant for variant in VARIANTS if variant.part != DEFAULT and variant.settings is None],
+    ids=lambda variant: variant.method.id,
+)  # fmt: skip
+def test_variants_change_what_is_generated(variant: Variant, pipe: PKGenPipeline, dissimilar: PKGenPipeline) -> None:
+    problem = problem_of(dissimilar if variant.part == "similarity" else pipe)
+    default = BY_ID["default: default"].method.choose(problem, 100)
+    assert variant.method.applies(problem)
+    chosen = variant.method.choose(problem, 100)
+    assert chosen.shape == default.shape and not torch.equal(chosen, default)
+    assert torch.equal(variant.method.choose(problem, 100), chosen)
+
+
+def test_without_counts_the_scores_alone_rank(pipe: PKGenPipeline) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores, unconditional = torch.randn(2, 50, generator=generator)
+    counts, more = torch.randint(1, 100, (2, 50), generator=generator).float()
+    assert torch.equal(without_counts(scores, unconditional, counts), without_counts(scores, unconditional, more))
+    orders = [ranking(scores, unconditional, torch.ones(50)).argsort() for ranking in (ranking_scores, without_counts)]
+    assert torch.equal(*orders)
+    assert not torch.equal(ranking_scores(scores, unconditional, counts).argsort(), orders[0])
+    assert torch.equal(
+        without_unconditional(scores, unconditional, counts), without_unconditional(scores, -scores, counts)
+    )
+
+    model = ConditionedDenoiser.of(pipe.denoiser, SPACE, problem_of(pipe).prior, "cifar10", 1.0)
+    rows = SPACE.sample(50, generator)
+    rows = rows[SPACE.is_valid(rows)]
+    samples = [SampleSet(rows, times[: len(rows)]) for times in (counts, more)]
+    by_scores = [ranked(found, model, 10, without_counts)[0] for found in samples]
+    by_counts = [ranked(found, model, 10, ranking_scores)[0] for found in samples]
+    assert torch.equal(*by_scores) and not torch.equal(*by_counts)
+
+
+def test_similarity_applies_to_dissimilar_spaces_only(pipe: PKGenPipeline, dissimilar: PKGenPipeline) -> None:
+    variant = BY_ID["similarity: 1"].method
+    assert not variant.applies(problem_of(pipe)) and variant.applies(problem_of(dissimilar))
+    assert dissimilar.similarity_to_training(SPACE) < 1
+
+
+def test_tasks_take_part_in_all_protocols() -> None:
+    assert tasks_for("nas-bench-201", list(SPACE.tasks)) == ["cifar100", "ImageNet16-120"]
+    assert tasks_for("nas-bench-101", ["cifar10"]) == ["cifar10"]
+    assert len(SPACES) >= 6
+    assert len({*CONDITIONS}) == len([protocol for protocol in PROTOCOLS.values() if not protocol.is_search])
+
+
+# ---------------------------------------------------------------------- the table
+
+
+def runs_of(
+    part: str, value: str, ranks: list[float], space: str = "x", task: str = "a", **columns: Any
+) -> list[dict]:
+    row = {"part": part, "value": value, "setting": "new-space", "num_labels": 0, "quantile": None, "method": "pkgen"}
+    row |= {"space": space, "task": task} | columns
+    return [row | {"run": run, "few_rank": rank, "median_rank": 2 * rank} for run, rank in enumerate(ranks)]
+
+
+def test_verdicts_are_paired_by_run_and_averaged_over_tasks() -> None:
+    default = [1.0, 5.0, 3.0]
+    rows = runs_of("default", "default", default) + runs_of("default", "default", default, task="b")
+    rows += runs_of("counts", "absent", [2.1, 6.0, 3.9]) + runs_of("counts", "absent", [2.0, 6.1, 4.0], task="b")
+    found = ablation_table.verdicts(pd.DataFrame(rows)).set_index("measure")
+    changes = np.array([1.05, 1.05, 0.95])
+    assert found.loc["few_rank", "difference"] == pytest.approx(changes.mean())
+    assert found.loc["few_rank", "error"] == pytest.approx(changes.std(ddof=1) / 3**0.5)
+    assert found.loc["median_rank", "difference"] == pytest.approx(2 * changes.mean())
+    assert (found["verdict"] == "helps").all() and (found["runs"] == 3).all()
+
+
+def test_summary_counts_cells_and_finds_what_pays_nowhere() -> None:
+    rows = []
+    for space, protocol, counts, guidance in (
+        ("x", {}, [2.0, 3.1, 4.0], [1.0, 2.0, 3.0]),  # default 1, 2, 3
+        ("x", {"num_labels": 20}, [0.5, 1.6, 2.5], [1.5, 1.5, 3.0]),
+        ("x", {"quantile": 0.5}, [1.9, 3.0, 4.0], [0.5, 1.4, 2.5]),
+        ("y", {"setting": "same-benchmark"}, [3.0, 0.1, 3.0], [1.0, 2.0, 3.0]),
+    ):
+        for part, value, ranks in (("default", "default", [1.0, 2.0, 3.0]), ("guidance", "4", guidance),
+                                   ("counts", "absent", counts)):  # fmt: skip
+            rows += runs_of(part, value, ranks, space, **protocol)
+    found = ablation_table.verdicts(pd.DataFrame(rows))
+    assert set(found["protocol"]) == {"new-space", "given-labels", "under-a-budget", "same-benchmark"}
+    summary = ablation_table.summary(found)
+    by_few = summary[summary["measure"] == "few_rank"].set_index("part")
+    assert by_few.loc["counts", ["helps", "hurts", "equal"]].tolist() == [2, 1, 1]
+    assert by_few.loc["guidance", ["helps", "hurts", "equal"]].tolist() == [0, 1, 3]
+    assert ablation_table.that_pay_nowhere(summary) == [("guidance", "4")]
+    lines = ablation_table.as_markdown(summary)
+    assert len(lines) == 4 and "0 / 1 / 3" in lines[2] and "2 / 1 / 1" in lines[3]
+
+
+def test_parts_of_training_are_compared_with_the_small_training() -> None:
+    rows = runs_of("default", "default", [1.0, 1.0]) + runs_of("training", "500", [5.0, 5.1])
+    rows += runs_of("shifted-tasks", "0", [4.0, 4.1])
+    found = ablation_table.verdicts(pd.DataFrame(rows))
+    verdicts = found[found["measure"] == "few_rank"].set_index("part")["verdict"]
+    assert verdicts.to_dict() == {"training": "helps", "shifted-tasks": "hurts"}
+
+
+def test_a_run_without_a_pair_is_an_error() -> None:
+    rows = runs_of("default", "default", [1.0, 2.0]) + runs_of("counts", "absent", [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="counts absent, x, new-space: 3 runs, but 2 of the default"):
+        ablation_table.verdicts(pd.DataFrame(rows))
+
+
+# ---------------------------------------------------------------------- the command
+
+
+def test_ablations_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], pipe: PKGenPipeline) -> None:
+    """The rows of a part, in the protocol that needs no training, and the table that is made of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ablations.CONDITIONS", CONDITIONS[:1])
+        arguments = ["ablations", "--space", "nas-bench-201", "--part", "counts", "--part", "prior", "--runs", "2"]
+        patch.setattr(sys, "argv", ["recipes/reproduce.py", *arguments, "--results", str(tmp_path)])
+        reproduce.main()
+    assert "count of samples" in capsys.readouterr().out
+    record = read_records(tmp_path)["ablations-nas-bench-201"]
+    assert [(row["part"], row["value"]) for row in record["rows"]] == 2 * [("default", "default"), ("prior", "absent"),
+                                                                           ("counts", "absent")]  # fmt: skip
+    assert {row["runs"] for row in record["rows"]} == {2}
+    found = ablation_table.verdicts(ablation_table.read_ablations(tmp_path))
+    without_prior = found[(found["part"] == "prior") & (found["measure"] == "median_rank")]
+    assert without_prior["verdict"].tolist() == ["helps"] and (without_prior["space"] == "nas-bench-201").all()
