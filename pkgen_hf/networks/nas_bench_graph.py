@@ -13,10 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..spaces.nas_bench_graph import SCALES, GraphScale
+from ..spaces.nas_bench_graph import HEADS, SCALES, GraphScale
 from ..spaces.protocols import ArchitectureLike
-
-HEADS = 2
 
 
 class Graph:

@@ -7,8 +7,9 @@ lists, as records of the supernet have them, the first `depth` entries are read.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .tasks import Task, TaskLike
 from .training import IMAGENET
+from .weight_matrices import Matrix, MatrixTable, WeightMatrices, attention, ravel
 
 PATCH = 16  # pixels
 HEAD_SIZE = 64
@@ -82,6 +84,17 @@ def _origin(name: str) -> Origin:
 def _levels(values: tuple[float, ...]) -> list[tuple[float, float]]:
     """Each value with its position on the slot's scale."""
     return [(value, k / (len(values) - 1)) for k, value in enumerate(values)]
+
+
+@cache
+@constant
+def _matrices(sizes: Sizes, classes: int) -> MatrixTable:
+    """Of the classifier by the width; after them of layers, ``(widths, ratios, heads)``."""
+    parts: list[list[Matrix]] = [[(classes, width, 1)] for width in sizes.widths]
+    for width, ratio, heads in itertools.product(sizes.widths, sizes.ratios, sizes.heads):
+        hidden = int(width * ratio)
+        parts.append([*attention(width, HEAD_SIZE, heads), (hidden, width, 1), (width, hidden, 1)])
+    return MatrixTable(parts)
 
 
 class AutoFormerSpace(SearchSpace):
@@ -206,14 +219,12 @@ class AutoFormerSpace(SearchSpace):
         hidden = self._hidden.to(indices.device)[indices[:, :1], indices[:, 2::2]]
         return values[:, 0], values[:, 1], attention, (hidden * exists[:, 2::2]).sum(1)
 
-    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Of each layer the query, key, value and output of a head, and the two matrices of the MLP."""
-        values = self._values.to(indices.device)[torch.arange(self.num_slots, device=indices.device), indices]
-        exists = self.active_slots(indices)[:, 3::2]
-        width = values[:, :1].expand_as(exists)
-        hidden = self._hidden.to(indices.device)[indices[:, :1], indices[:, 2::2]]
-        attention = (torch.full_like(width, HEAD_SIZE), width, 4 * values[:, 3::2] * exists)
-        return torch.cat([torch.stack(part, -1) for part in (attention, (hidden, width, 2 * exists))], dim=1)
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        classes, sizes = self.task(task or "imagenet1k").num_classes, self.layers
+        width, ratios, heads = indices[:, :1], indices[:, 2::2], indices[:, 3::2]
+        numbers = ravel((len(sizes.widths), len(sizes.ratios), len(sizes.heads)), width, ratios, heads)
+        layers = torch.where(self.active_slots(indices)[:, 3::2], len(sizes.widths) + numbers, -1)
+        return _matrices(sizes, classes).total(torch.cat([width, layers], dim=1))
 
     def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact: patches, class token, absolute positions, layers with relative positions, and the classifier."""

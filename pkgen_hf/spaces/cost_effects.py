@@ -19,6 +19,7 @@ from ..errors import shortened, unknown
 from .parts import COST_FEATURES, constant
 from .rows import Rows
 from .tasks import TaskLike
+from .weight_matrices import WeightMatrices
 
 FILE = Path(__file__).with_suffix(".safetensors")
 SAMPLES = 8192  # networks whose costs are counted: a mean over those of one choice in ten has an error of 0.035
@@ -45,11 +46,16 @@ class Costs(Rows):
         """Multiply-adds of one forward pass at the task's scale, ``LongTensor (batch,)``."""
         raise NotImplementedError(f"{self.name} has no count of multiply-adds")
 
-    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Weight matrices of each network, ``LongTensor (batch, matrices, 3)``: rows, columns, how many of them.
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        """Weight matrices of each network at the task's scale: how many of each shape, rows being outputs.
 
-        Attention is listed by head, a convolution as the matrix from the values of its window to its outputs. Matrices
-        that do not exist have the number 0.
+        They are those of all linear maps whose weights `parameters` counts, from the first layer to the classifier or
+        decoder, also where no path leads through them. A convolution is, once for each group, the matrix from the
+        values of its window to the outputs, a transposed one the transpose of such a matrix; attention is divided
+        into its heads, and a recurrent layer into its gates and what these read. Not among them are embeddings (of
+        tokens, positions, segments and patches), their projection to the width of the layers, an output layer that
+        shares those of tokens, and vectors: biases, normalisations, and what scores the neighbours in the attention
+        of graph networks.
         """
         raise NotImplementedError(f"{self.name} lists no weight matrices")
 

@@ -33,13 +33,14 @@ from .darts_cells import (
     number_table,
     numbers_with_none,
 )
-from .darts_costs import LARGE_CHANNELS, LARGE_LAYERS, cost_table, fixed_costs, large_fixed_costs
+from .darts_costs import EDGES, LARGE_CHANNELS, LARGE_LAYERS, cost_table, edge_matrices, fixed_costs, large_fixed_costs
 from .literals import arguments, literal
 from .parts import Choice, Graph, Slot, constant, on_device
 from .registry import register_built_in
 from .strings import join_columns
 from .tasks import Task, TaskLike
 from .training import IMAGENET
+from .weight_matrices import WeightMatrices, ravel
 
 TASKS = {
     "cifar10": Task("image-classification", chance_score=10.0, num_classes=10, image_size=32),
@@ -341,6 +342,14 @@ class DARTSSpace(SearchSpace):
         ``imagenet1k`` multiply-adds of convolutions and the classifier alone, at 224 pixels.
         """
         return self._sum_costs(indices, task, 1)
+
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        task = task or "cifar10"
+        data = self.task(task)
+        sources, operations = self.edges(indices)
+        kinds = torch.arange(len(CELLS), device=indices.device)[:, None, None]
+        parts = ravel(EDGES, kinds, operations, (sources < 2).long()).flatten(1)
+        return edge_matrices(self.like(task) == "imagenet1k", data.num_classes, data.in_channels).total(parts)
 
 
 register_built_in(DARTSSpace())

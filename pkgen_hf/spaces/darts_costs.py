@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from .darts_cells import CELLS, NODES, OPERATIONS
-from .parts import Choice
+from .parts import Choice, constant
+from .weight_matrices import Matrix, MatrixTable, convolution
 
 CHANNELS, LAYERS = 32, 8
 LARGE_CHANNELS, LARGE_LAYERS = 48, 14  # with which DARTS evaluates a genotype on ImageNet
 STEM_WIDENING, CELL_WIDENING = 3, len(NODES)
+EDGES = (len(CELLS), len(OPERATIONS), 2)  # kinds of cells, operations, whether the edge reads an input
 
 
 class CellShape(NamedTuple):
@@ -115,3 +118,43 @@ def cost_table(size: int, is_large: bool) -> torch.Tensor:
                 is_strided = shape.reduces and bool(reads_input)
                 table[int(shape.reduces), number, reads_input] += costs(choice, shape.width, size**2, is_strided)
     return torch.from_numpy(table)
+
+
+def _operation_matrices(choice: Choice, width: int, is_strided: bool) -> list[Matrix]:
+    """Weight matrices of an operation."""
+    if choice.kind == "identity" and is_strided:
+        return _factorized(width, width)
+    if choice.kind != "convolution":
+        return []
+    once = [convolution(width, width, choice.kernel, groups=width), convolution(width, width)]
+    return once if choice.dilation > 1 else 2 * once
+
+
+def _factorized(inputs: int, outputs: int) -> list[Matrix]:
+    """A projection that halves the resolution: two 1x1 convolutions, each to half of the channels."""
+    return [convolution(inputs, outputs // 2), convolution(inputs, outputs - outputs // 2)]
+
+
+@cache
+@constant
+def edge_matrices(is_large: bool, classes: int, in_channels: int) -> MatrixTable:
+    """Of each operation in all cells of a kind, a table of the shape `EDGES`; of all that does not depend on cells."""
+    channels = LARGE_CHANNELS if is_large else CHANNELS
+    shapes = cell_shapes(channels, LARGE_LAYERS if is_large else LAYERS, is_large)
+    parts = []
+    for kind, number, reads_input in np.ndindex(*EDGES):
+        widths = [shape.width for shape in shapes if shape.reduces == kind]
+        of_cells = [_operation_matrices(OPERATIONS[number], width, bool(kind * reads_input)) for width in widths]
+        parts.append([matrix for cell in of_cells for matrix in cell])
+    always = [convolution(in_channels, channels * STEM_WIDENING, 3)]
+    if is_large:
+        half = channels // 2
+        always = [
+            convolution(in_channels, half, 3),
+            convolution(half, channels, 3),
+            convolution(channels, channels, 3),
+        ]
+    for shape in shapes:
+        project = _factorized if shape.shrinks else lambda inputs, outputs: [convolution(inputs, outputs)]
+        always += [*project(shape.before, shape.width), convolution(shape.inputs, shape.width)]
+    return MatrixTable(parts, [*always, (classes, CELL_WIDENING * shapes[-1].width, 1)])

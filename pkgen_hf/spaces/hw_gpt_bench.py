@@ -11,8 +11,10 @@ another, see `HWGPTBenchSpace.profiled_costs`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +23,11 @@ import torch
 from ..errors import shortened, unknown
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
-from .parts import Choice, Slot
+from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .strings import join_columns
 from .tasks import Task, TaskLike
+from .weight_matrices import MatrixTable, WeightMatrices, attention, ravel
 
 HEAD = 64  # width of a head
 CONTEXT = 1_024  # tokens
@@ -96,6 +99,17 @@ class Decoder(NamedTuple):
 
 def _sizes(values: Sequence[int]) -> tuple[Choice, ...]:
     return tuple(Choice(str(value), "size", level=k / (len(values) - 1)) for k, value in enumerate(values))
+
+
+@cache
+@constant
+def _matrices(choices: Scale) -> MatrixTable:
+    """Of layers, ``(widths, heads, ratios)``."""
+    parts = [
+        [*attention(width, HEAD, heads), (ratio * width, width, 1), (width, ratio * width, 1)]
+        for width, heads, ratio in itertools.product(choices.widths, choices.heads, RATIOS)
+    ]
+    return MatrixTable(parts)
 
 
 class HWGPTBenchSpace(SearchSpace):
@@ -250,16 +264,11 @@ class HWGPTBenchSpace(SearchSpace):
         """
         return self.flops(indices, task) + context * self.kv_cache_elements(indices)
 
-    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Of each layer the query, key, value and output of a head, and the two matrices of the MLP."""
-        widths, depths, heads, ratios = (
-            torch.tensor(values, device=indices.device) for values in (*self.choices, RATIOS)
-        )
-        there = torch.arange(self.deepest, device=indices.device) < depths[indices[:, 1]][:, None]  # (batch, layers)
-        width = widths[indices[:, 0]][:, None].expand_as(there)
-        inner = width * ratios[indices[:, _GLOBAL + 1 :: 2]]
-        attention = (torch.full_like(width, HEAD), width, 4 * heads[indices[:, _GLOBAL::2]] * there)
-        return torch.cat([torch.stack(part, -1) for part in (attention, (inner, width, 2 * there))], dim=1)
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        exists = torch.arange(self.deepest, device=indices.device) < self.sizes_of(indices).layers[:, None]
+        shape = (len(self.choices.widths), len(self.choices.heads), len(RATIOS))
+        numbers = ravel(shape, indices[:, :1], indices[:, _GLOBAL::2], indices[:, _GLOBAL + 1 :: 2])
+        return _matrices(self.choices).total(torch.where(exists, numbers, -1))
 
     def kv_cache_elements(self, indices: torch.Tensor) -> torch.Tensor:
         """Numbers that generation keeps for each token of a text: keys and values, ``LongTensor (batch,)``."""

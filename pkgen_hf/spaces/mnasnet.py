@@ -20,6 +20,7 @@ from .registry import register_built_in
 from .strings import join_columns
 from .tasks import Task, TaskLike
 from .training import IMAGENET
+from .weight_matrices import Matrix, MatrixTable, WeightMatrices, convolution, mobile_block, ravel
 
 EXPANSIONS = (1, 4, 6)
 KERNELS = (3, 5)
@@ -96,6 +97,26 @@ def _block_costs(size: int) -> torch.Tensor:
                 table[block, i, k, n, squeezes] = first + (layers - 1) * later
         size = -(-size // stride)
     return torch.from_numpy(table)
+
+
+_TABLE = (len(WIDTHS), len(EXPANSIONS), len(KERNELS), max(map(len, LAYERS)), 2)
+
+
+@cache
+@constant
+def _matrices(classes: int, in_channels: int) -> MatrixTable:
+    """Of each block by its choices, a table of the shape `_TABLE`; of stem, last convolution and classifier."""
+    parts = []
+    shapes = block_shapes()
+    for block, e, k, more, squeezes in np.ndindex(*_TABLE):
+        inputs, outputs, _ = shapes[block]
+        part: list[Matrix] = []
+        for before in (inputs, *[outputs] * more):
+            inner, middle = before * EXPANSIONS[e], max(1, before // SQUEEZE) if squeezes else 0
+            part += mobile_block(before, inner, outputs, KERNELS[k], middle)
+        parts.append(part)
+    always = [convolution(in_channels, STEM_WIDTH, 3), convolution(WIDTHS[-1], LAST_WIDTH), (classes, LAST_WIDTH, 1)]
+    return MatrixTable(parts, always)
 
 
 class MnasNetSpace(SearchSpace):
@@ -192,6 +213,12 @@ class MnasNetSpace(SearchSpace):
         pooled = LAST_WIDTH * (last_size**2 + 1)
         of_blocks = self._sum_costs(indices, 1, scale.image_size)
         return int(stem + last) + of_blocks + pooled + scale.num_classes * LAST_WIDTH
+
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        scale = self.task(task or "imagenet1k")
+        choices = indices.unflatten(1, (len(WIDTHS), len(PARTS))).unbind(2)
+        blocks = torch.arange(len(WIDTHS), device=indices.device)
+        return _matrices(scale.num_classes, scale.in_channels).total(ravel(_TABLE, blocks, *choices))
 
 
 register_built_in(MnasNetSpace())

@@ -34,11 +34,12 @@ from .nas_bench_101_cells import (
     sample_keys,
     unpack,
 )
-from .nas_bench_101_costs import MODULES, STEM, module_costs
+from .nas_bench_101_costs import MODULES, STEM, cell_matrices, module_costs
 from .nas_bench_101_records import CONV1, CONV3, NONE, OPERATIONS, CellStrings
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .tasks import Task, TaskLike
+from .weight_matrices import WeightMatrices
 
 EXTRAS = 5  # slots of extra edges
 TASKS = {"cifar10": Task("image-classification", chance_score=10.0, num_classes=10, image_size=32, split="test")}
@@ -268,6 +269,10 @@ class NASBench101Space(CellStrings):
             weights, _ = module_costs(masks, operations, inputs, outputs)
             total += alike * weights * (scale.image_size // shrunk) ** 2
         return total
+
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        scale = self.task(task or "cifar10")
+        return cell_matrices(*unpack(self.keys(indices)), scale.num_classes, scale.in_channels)
 
 
 register_built_in(NASBench101Space())

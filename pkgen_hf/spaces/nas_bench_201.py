@@ -8,7 +8,8 @@ stand in other text, as in ``Structure(4 nodes with |op~0|+...)``, which the aut
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,10 +17,11 @@ import torch
 from .base import SearchSpace
 from .benchmark import Origin, Package, bibtex
 from .literals import check_line
-from .parts import Choice, Slot
+from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .strings import join_columns
 from .tasks import Task, TaskLike
+from .weight_matrices import Matrix, MatrixTable, WeightMatrices, convolution
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATIONS = (
@@ -30,7 +32,8 @@ OPERATIONS = (
     Choice("avg_pool_3x3", "pooling", kernel=3, aggregation="mean"),
 )
 IMAGE_SIZES = 4, 4  # a residual block that halves an odd size cannot add its two branches
-STEM_WEIGHTS = 9 * 16  # for each channel of the image
+WIDTHS, CELLS = (16, 32, 64), 5  # channels of each stage, and its cells
+STEM_WEIGHTS = 9 * WIDTHS[0]  # for each channel of the image
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
 TASKS = {
     "cifar10": Task("image-classification", chance_score=10.0, num_classes=10, image_size=32),
@@ -116,6 +119,23 @@ def _cell_within(text: str) -> re.Match[str] | None:
     return None if set("|~+") & set(text[: match.start()] + text[match.end() :]) else match
 
 
+def reduction(inputs: int, outputs: int) -> list[Matrix]:
+    """Weight matrices of a residual block that halves the resolution."""
+    return [convolution(inputs, outputs, 3), convolution(outputs, outputs, 3), convolution(inputs, outputs)]
+
+
+@cache
+@constant
+def _matrices(classes: int, in_channels: int) -> MatrixTable:
+    """Of each operation, in all cells; of the stem, the residual blocks and the classifier."""
+    parts = [
+        [convolution(width, width, choice.kernel, number=CELLS) for width in WIDTHS if choice.kind == "convolution"]
+        for choice in OPERATIONS
+    ]
+    blocks = [matrix for widths in pairwise(WIDTHS) for matrix in reduction(*widths)]
+    return MatrixTable(parts, [convolution(in_channels, WIDTHS[0], 3), *blocks, (classes, WIDTHS[-1], 1)])
+
+
 class FourNodeCellSpace(SearchSpace):
     """Cells that are complete graphs on 4 nodes; the first operation of every edge is "none".
 
@@ -191,6 +211,10 @@ class NASBench201Space(FourNodeCellSpace):
         conv3, conv1 = (indices == CONV3).sum(1), (indices == CONV1).sum(1)
         at_32 = 7_782_400 + 32**2 * STEM_WEIGHTS * (scale.in_channels - 3) + 35_389_440 * conv3 + 3_932_160 * conv1
         return at_32 * scale.image_size**2 // 32**2 + 65 * scale.num_classes
+
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        scale = self.task(task or "cifar10")
+        return _matrices(scale.num_classes, scale.in_channels).total(indices)
 
 
 register_built_in(NASBench201Space())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .tasks import Task, TaskLike
+from .weight_matrices import MatrixTable, WeightMatrices
 
 OPERATIONS = (
     Choice("linear", "linear"),
@@ -80,6 +81,20 @@ class SpeechScale:
 
 
 SCALE = SpeechScale()
+
+
+@cache
+@constant
+def _matrices(classes: int, features: int) -> MatrixTable:
+    """Of each operation in all cells; of the convolutions before them, the recurrent layer and the classifier."""
+    parts = []
+    for choice in OPERATIONS:
+        groups, kernel = (1, 1) if choice.kind == "linear" else (SCALE.groups, choice.kernel)
+        blocks = [] if choice.kind == "zero" else list(zip(SCALE.filters, SCALE.cells, strict=True))
+        parts.append([(filters // groups, filters // groups * kernel, cells * groups) for filters, cells in blocks])
+    convolutions = [(b, SCALE.kernel * a, 1) for a, b in itertools.pairwise((features, *SCALE.filters))]
+    gates = [(SCALE.units, SCALE.filters[-1], 4), (SCALE.units, SCALE.units, 4)]
+    return MatrixTable(parts, [*convolutions, *gates, (classes, SCALE.units, 1)])
 
 
 class NASBenchASRSpace(SearchSpace):
@@ -224,6 +239,10 @@ class NASBenchASRSpace(SearchSpace):
             total += frames * (SCALE.kernel * inputs * filters + cells * self._weights(indices, filters))
             inputs = filters
         return total + frames * (4 * SCALE.units * (inputs + SCALE.units) + SCALE.units * data.num_classes)
+
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        data = self.task(task or "timit")
+        return _matrices(data.num_classes, data.num_features).total(self.canonical(indices)[:, OPERATION_SLOTS])
 
 
 register_built_in(NASBenchASRSpace())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .tasks import Task, TaskLike
+from .weight_matrices import Matrix, MatrixTable, WeightMatrices, attention, ravel
 
 OPERATIONS = (
     Choice("SA-SDP", "combination", aggregation="attention"),  # scores of attention are scaled dot products
@@ -187,11 +188,12 @@ class NASBenchBERTSpace(SearchSpace):
         costs, exists = self._look_up(indices, self._layer_costs)
         return (costs[..., which] * exists).sum(1)
 
-    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Queries, keys, values and output of each head, and the feed-forward parts; embeddings are not among them."""
-        matrices, exists = self._look_up(indices, self._layer_matrices)
-        existing = torch.stack([torch.ones_like(exists), torch.ones_like(exists), exists], dim=-1)
-        return (matrices * existing[:, :, None]).flatten(1, 2)
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        _, number, width, heads = indices[:, 2:].unflatten(1, (-1, len(FIELDS))).unbind(2)
+        hidden, depths = indices[:, :1], torch.tensor(DEPTHS, device=indices.device)[indices[:, 1:2]]
+        exists = torch.arange(max(DEPTHS), device=indices.device) < depths
+        layers = torch.where(exists, len(HIDDEN_SIZES) + ravel(_LAYER_SHAPE, hidden, number, width, heads), -1)
+        return _matrices(self.task(task or "glue").num_classes).total(torch.cat([hidden, layers], dim=1))
 
     @cached_property
     @constant
@@ -205,19 +207,6 @@ class NASBenchBERTSpace(SearchSpace):
             biases = sum(outputs for _, outputs in maps)
             table[place][0] = weights + biases + 4 * hidden  # two normalisations of two vectors each
             table[place][1] = SEQUENCE_LENGTH * weights + 2 * SEQUENCE_LENGTH**2 * hidden
-        return table
-
-    @cached_property
-    @constant
-    def _layer_matrices(self) -> torch.Tensor:
-        """Weight matrices, ``LongTensor (hidden sizes, numbers, widths of inner layers, heads, matrices, 3)``."""
-        table = torch.zeros(*_LAYER_SHAPE, 3 + max(FF_LAYERS), 3, dtype=torch.long)
-        for place in itertools.product(*map(range, _LAYER_SHAPE)):
-            hidden, heads, widths = _layer(*place)
-            size = hidden // heads
-            matrices = [(hidden, size, 3 * heads), (size, hidden, heads)]
-            matrices += [(inputs, outputs, 1) for inputs, outputs in itertools.pairwise(widths)]
-            table[place][: len(matrices)] = torch.tensor(matrices)
         return table
 
     def _head(self, indices: torch.Tensor, task: TaskLike | None) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -256,6 +245,20 @@ def _layer(h: int, n: int, d: int, a: int) -> tuple[int, int, tuple[int, ...]]:
     """Hidden size, heads, and widths from the input to the output of the feed-forward part, of choices of a layer."""
     hidden = HIDDEN_SIZES[h]
     return hidden, HEADS[a], (hidden, *inner_widths(hidden, FF_WIDTHS[d], FF_LAYERS[n]), hidden)
+
+
+@cache
+@constant
+def _matrices(classes: int) -> MatrixTable:
+    """Of classifiers by the hidden size, and of layers in a table of the shape `_LAYER_SHAPE`."""
+    parts: list[list[Matrix]] = [
+        [(hidden, hidden, 1), (classes, hidden, 1)] if classes else [] for hidden in HIDDEN_SIZES
+    ]
+    for place in itertools.product(*map(range, _LAYER_SHAPE)):
+        hidden, heads, widths = _layer(*place)
+        inner = [(outputs, inputs, 1) for inputs, outputs in itertools.pairwise(widths)]
+        parts.append(attention(hidden, hidden // heads, heads) + inner)
+    return MatrixTable(parts)
 
 
 def _layer_texts() -> np.ndarray:

@@ -23,6 +23,7 @@ from .literals import arguments, literal
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .tasks import Task, TaskLike
+from .weight_matrices import Matrix, MatrixTable, WeightMatrices, ravel
 
 OPERATIONS = (
     Choice("gat", "graph-convolution", kernel=1, aggregation="attention"),
@@ -48,6 +49,7 @@ TOPOLOGIES = (
     (0, 1, 2, 3),
 )
 NODES = range(1, 5)
+HEADS = 2  # of attention
 TASKS = {
     name: Task(kind, chance_score=chance_score, num_classes=classes, num_features=features)
     for name, kind, chance_score, classes, features in [
@@ -191,6 +193,27 @@ def _relabelings(parents: tuple[int, ...]) -> list[tuple[int, ...]]:
     return found
 
 
+@cache
+@constant
+def _matrices(data_set: str, classes: int, features: int) -> tuple[MatrixTable, torch.Tensor]:
+    """Weight matrices of networks for a data set, and widths of the input of the layer that collects the leaves.
+
+    They are those of operations on hidden and on raw features, ``(operations, 2)``, and after them of the last layers
+    for each of these widths; of the layer before the cell.
+    """
+    scale = SCALES[data_set]
+    width, raw = scale.width, scale.width if scale.pre else features
+    parts: list[list[Matrix]] = []
+    for name, (maps, _, squares, *_) in _COSTS.items():
+        for inputs in (width, raw):
+            map_ = (width // HEADS, inputs, HEADS) if name == "gat" else (width, inputs, maps)
+            parts.append([matrix for matrix in (map_, (width, width, squares)) if maps and matrix[2]])
+    leaves = sorted({width * hidden + raw * (n - hidden) for n in NODES for hidden in range(n + 1)})
+    for inputs in leaves:
+        parts.append([(width, inputs, 1), (classes, width, 1)] if scale.post else [(classes, inputs, 1)])
+    return MatrixTable(parts, [(width, features, 1)] if scale.pre else []), torch.tensor(leaves)
+
+
 class NASBenchGraphSpace(SearchSpace):
     """Three predecessors and four operations; the all-skip network is the only invalid one.
 
@@ -273,7 +296,7 @@ class NASBenchGraphSpace(SearchSpace):
 
         Returns
         -------
-        Rows of `COSTS` ``(batch, 4, 6)``, input widths ``(batch, 4)``, and the width of all leaves ``(batch,)``.
+        Operations and input widths, ``(batch, 4)`` each, and the width of all leaves ``(batch,)``.
         """
         rows = self.canonical(indices)
         operations = rows[:, self.operation_slots]
@@ -286,7 +309,7 @@ class NASBenchGraphSpace(SearchSpace):
             written = torch.where(operations[:, node - 1 : node] == SKIP, read, scale.width)
             inputs, widths = torch.cat([inputs, read], dim=1), torch.cat([widths, written], dim=1)
         is_leaf = torch.stack([(links != node).all(1) for node in NODES], dim=1)
-        return COSTS.to(rows.device)[operations], inputs, (widths[:, 1:] * is_leaf).sum(1)
+        return operations, inputs, (widths[:, 1:] * is_leaf).sum(1)
 
     def scale(self, task: TaskLike) -> dict[str, Any]:
         return {"task": self.like(task)}
@@ -295,8 +318,8 @@ class NASBenchGraphSpace(SearchSpace):
         """Exact, as the benchmark counts them: operations, a batch normalisation for each node, and linear layers."""
         task = task or "cora"
         data, scale = self.task(task), SCALES[self.like(task)]
-        costs, inputs, leaves = self._layers(indices, task)
-        maps, vectors, squares = costs[..., :3].unbind(-1)
+        operations, inputs, leaves = self._layers(indices, task)
+        maps, vectors, squares = COSTS.to(indices.device)[operations][..., :3].unbind(-1)
         total = 2 * scale.width * len(NODES) + (scale.width * (maps * inputs + vectors + squares * scale.width)).sum(1)
         if scale.pre:
             total += scale.width * (data.num_features + 1)
@@ -315,7 +338,8 @@ class NASBenchGraphSpace(SearchSpace):
         """
         task = task or "cora"
         data, scale = self.task(task), SCALES[self.like(task)]
-        costs, inputs, leaves = self._layers(indices, task)
+        operations, inputs, leaves = self._layers(indices, task)
+        costs = COSTS.to(indices.device)[operations]
         maps, along_edges, to_itself, products = costs[..., [0, 3, 4, 5]].unbind(-1)
         per_node = (scale.width * (maps * inputs + to_itself + products)).sum(1)
         if scale.pre:
@@ -325,6 +349,15 @@ class NASBenchGraphSpace(SearchSpace):
         else:
             per_node += leaves * data.num_classes
         return scale.nodes * per_node + scale.edges * scale.width * along_edges.sum(1)
+
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        task = task or "cora"
+        data, like = self.task(task), self.like(task)
+        table, widths = _matrices(like, data.num_classes, data.num_features)
+        operations, inputs, leaves = self._layers(indices, task)
+        nodes = ravel((len(OPERATIONS), 2), operations, (inputs != SCALES[like].width).long())
+        last = 2 * len(OPERATIONS) + torch.searchsorted(widths.to(leaves.device), leaves)
+        return table.total(torch.cat([nodes, last[:, None]], dim=1))
 
     def split_string(self, text: str) -> list[str]:
         match = _STRING.fullmatch(text)

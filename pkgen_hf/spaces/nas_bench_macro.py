@@ -17,6 +17,7 @@ from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .tasks import Task, TaskLike
+from .weight_matrices import MatrixTable, WeightMatrices, convolution, mobile_block, ravel
 
 BLOCKS = (
     Choice("0", "identity"),
@@ -82,6 +83,22 @@ def _costs_of_blocks(size: int) -> torch.Tensor:
     return torch.tensor(rows)
 
 
+@cache
+@constant
+def _matrices(classes: int, in_channels: int) -> MatrixTable:
+    """Of each choice in each block, ``(slots, choices)``; of stem, last convolution and classifier."""
+    parts = []
+    for inputs, outputs, stride in block_shapes():
+        for choice in BLOCKS:
+            inner = int(inputs * choice.expansion)
+            if choice.kind != "identity":
+                parts.append(mobile_block(inputs, inner, outputs, choice.kernel))
+            else:
+                parts.append([convolution(inputs, outputs)] if stride > 1 else [])
+    always = [convolution(in_channels, STEM_WIDTH, 3), convolution(outputs, LAST_WIDTH), (classes, LAST_WIDTH, 1)]
+    return MatrixTable(parts, always)
+
+
 class NASBenchMacroSpace(SearchSpace):
     """Eight blocks in a chain, each one of three.
 
@@ -138,6 +155,11 @@ class NASBenchMacroSpace(SearchSpace):
         stem = 9 * scale.in_channels * STEM_WIDTH * scale.image_size**2
         last = width * LAST_WIDTH * last_size**2
         return stem + self._sum_costs(indices, 1, scale.image_size) + last + scale.num_classes * LAST_WIDTH
+
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        scale, blocks = self.task(task or "cifar10"), torch.arange(self.num_slots, device=indices.device)
+        parts = ravel((self.num_slots, len(BLOCKS)), blocks, indices)
+        return _matrices(scale.num_classes, scale.in_channels).total(parts)
 
 
 register_built_in(NASBenchMacroSpace())

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 
@@ -36,9 +37,10 @@ from .nas_bench_nlp_recipes import (
     decode,
     order,
 )
-from .parts import Choice, Graph, Slot
+from .parts import Choice, Graph, Slot, constant
 from .registry import register_built_in
 from .tasks import Task, TaskLike
+from .weight_matrices import MatrixTable, WeightMatrices
 
 OPERATIONS = (
     Choice("none", "identity"),  # the node is absent and passes on its first input
@@ -302,11 +304,26 @@ class NASBenchNLPSpace(SearchSpace):
         """Multiply-adds of one word: linear maps of three layers, and the decoder."""
         return self._weights(indices)[0] + EMBEDDING * self.task(task or "ptb").num_classes
 
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        recipes = decode(indices)
+        is_read = (recipes.operations == LINEAR)[:, :, None] & (recipes.inputs != UNUSED)
+        return _matrices().total(torch.where(is_read, (recipes.inputs != X).long(), -1).flatten(1))
+
 
 def layer_widths(embedding: int, hidden: int, layers: int) -> list[tuple[int, int]]:
     """Widths of input and hidden states of each layer; the last is as wide as the vectors of words."""
     widths = [embedding, *[hidden] * (layers - 1), embedding]
     return list(zip(widths, widths[1:], strict=False))
+
+
+@cache
+@constant
+def _matrices() -> MatrixTable:
+    """Of an input of a linear map in all layers: of ``x``, and of anything else."""
+    layers = layer_widths(EMBEDDING, HIDDEN, LAYERS)
+    return MatrixTable(
+        [[(outputs, inputs, 1) for inputs, outputs in layers], [(outputs, outputs, 1) for _, outputs in layers]]
+    )
 
 
 def _computing_order(given: dict[str, tuple[str, list[str]]]) -> list[str]:

@@ -7,14 +7,17 @@ a list ``[8, 16, 24, 32, 40]`` is read, too.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from .base import SearchSpace
 from .benchmark import Origin
-from .nas_bench_201 import IMAGE_SIZES, NATS, TASKS
-from .parts import Choice, Slot
+from .nas_bench_201 import IMAGE_SIZES, NATS, TASKS, reduction
+from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .tasks import Task, TaskLike
+from .weight_matrices import MatrixTable, WeightMatrices, convolution, ravel
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 WIDTHS = tuple(range(8, 65, 8))
@@ -30,6 +33,24 @@ ORIGIN = Origin(
     whole=32_768,
     measured_with=("nas-bench-201",),
 )
+
+
+@cache
+@constant
+def _matrices(classes: int, in_channels: int) -> MatrixTable:
+    """Of stem, layers and classifier, ``(7, widths, widths)``, by inputs and outputs.
+
+    The stem depends on its outputs alone, the classifier on its inputs, which stand in both places.
+    """
+    parts = [[convolution(in_channels, outputs, 3)] for _ in WIDTHS for outputs in WIDTHS]
+    for halves in HALVES:
+        for inputs in WIDTHS:
+            for outputs in WIDTHS:
+                edges = [convolution(inputs, outputs, 3, number=2), convolution(outputs, outputs, 3, number=3)]
+                skip = [convolution(inputs, outputs)] if inputs != outputs else []
+                parts.append(reduction(inputs, outputs) if halves else edges + skip)
+    parts += [[(classes, inputs, 1)] for _ in WIDTHS for inputs in WIDTHS]
+    return MatrixTable(parts)
 
 
 class NATSSizeSpace(SearchSpace):
@@ -85,6 +106,14 @@ class NATSSizeSpace(SearchSpace):
     def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of convolutions and classifier (with its bias), equal to those in the benchmark's records."""
         return self._costs(indices, task or "cifar10")[1]
+
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        scale = self.task(task or "cifar10")
+        # Stem, five layers and classifier; the stem is as wide as the first layer.
+        inputs, outputs = indices[:, [0, 0, 0, 1, 2, 3, 4]], indices[:, [0, 0, 1, 2, 3, 4, 4]]
+        layers = torch.arange(inputs.shape[1], device=indices.device)
+        parts = ravel((inputs.shape[1], len(WIDTHS), len(WIDTHS)), layers, inputs, outputs)
+        return _matrices(scale.num_classes, scale.in_channels).total(parts)
 
 
 register_built_in(NATSSizeSpace())

@@ -22,6 +22,7 @@ from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .tasks import Task, TaskLike
 from .training import IMAGENET
+from .weight_matrices import MatrixTable, WeightMatrices, convolution, mobile_block, ravel
 
 KERNELS = (3, 5, 7)
 EXPANSIONS = (3, 4, 6)
@@ -110,6 +111,25 @@ def _costs_at(image_size: int) -> torch.Tensor:
             table[s, b, k, e] = _block_costs(stage, *place, KERNELS[k], EXPANSIONS[e])
         inputs, size = stage.outputs, after
     return torch.from_numpy(table)
+
+
+_TABLE = (len(STAGES), 2, len(KERNELS), len(EXPANSIONS))
+
+
+@cache
+@constant
+def _matrices(classes: int, in_channels: int) -> MatrixTable:
+    """Of the first block of each stage and of a later one, a table of the shape `_TABLE`; of all else."""
+    parts = []
+    widths = [STEM_WIDTH, *(stage.outputs for stage in STAGES)]
+    for s, is_later, k, e in np.ndindex(*_TABLE):
+        inputs = widths[s + is_later]
+        inner = inputs * EXPANSIONS[e]
+        middle = rounded(inner / SQUEEZE) if STAGES[s].squeezes else 0
+        parts.append(mobile_block(inputs, inner, widths[s + 1], KERNELS[k], middle))
+    stem = [convolution(in_channels, STEM_WIDTH, 3), *mobile_block(STEM_WIDTH, STEM_WIDTH, STEM_WIDTH, 3)]
+    last = [convolution(widths[-1], BEFORE_LAST), (LAST_WIDTH, BEFORE_LAST, 1), (classes, LAST_WIDTH, 1)]
+    return MatrixTable(parts, stem + last)
 
 
 class OFAMobileNetV3Space(SearchSpace):
@@ -210,22 +230,15 @@ class OFAMobileNetV3Space(SearchSpace):
         costs = _costs_at(image_size).to(indices.device)[(*places, stages[..., 1::2], stages[..., 2::2])]
         return (costs * exists[..., None]).sum((1, 2))
 
-    def weight_matrices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Of each block the convolution that expands, the window of each channel, and the one that projects."""
-        stages = indices.reshape(len(indices), len(STAGES), 1 + 2 * BLOCKS)
-        exists = self.active_slots(indices).reshape(stages.shape)[..., 1::2].long()
-        device = indices.device
-        outputs = torch.tensor([stage.outputs for stage in STAGES], device=device)[:, None].expand_as(exists)
-        before = torch.tensor([STEM_WIDTH, *(stage.outputs for stage in STAGES[:-1])], device=device)
-        inputs = torch.where(torch.arange(BLOCKS, device=device) == 0, before[:, None], outputs)
-        inner = inputs * torch.tensor(EXPANSIONS, device=device)[stages[..., 2::2]]
-        window = torch.tensor(KERNELS, device=device)[stages[..., 1::2]] ** 2
-        parts = (
-            (inner, inputs, exists),
-            (window, torch.ones_like(window), inner * exists),
-            (outputs, inner, exists),
-        )
-        return torch.cat([torch.stack(part, -1).flatten(1, 2) for part in parts], dim=1)
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        scale = self.task(task or "imagenet1k")
+        groups = indices.reshape(len(indices), len(STAGES), 1 + 2 * BLOCKS)
+        exists = self.active_slots(indices).reshape(groups.shape)[..., 1::2]
+        stages = torch.arange(len(STAGES), device=indices.device)[:, None]
+        is_later = torch.arange(BLOCKS, device=indices.device).clamp(max=1)
+        numbers = ravel(_TABLE, stages, is_later, groups[..., 1::2], groups[..., 2::2])
+        parts = torch.where(exists, numbers, -1).flatten(1)
+        return _matrices(scale.num_classes, scale.in_channels).total(parts)
 
     def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Exact, equal to the published ones, with scales and biases of normalisations."""

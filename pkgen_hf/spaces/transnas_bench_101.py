@@ -11,7 +11,7 @@ linear layer for the two classifications and the room layout; the same for the p
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ import torch
 
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
-from .nas_bench_201 import FourNodeCellSpace
-from .parts import Choice, Slot
+from .nas_bench_201 import FourNodeCellSpace, reduction
+from .parts import Choice, Slot, constant
 from .registry import register_built_in
 from .tasks import Task, TaskLike
+from .weight_matrices import Matrix, MatrixTable, WeightMatrices, convolution, ravel
 
 OPERATIONS = (
     Choice("none", "zero"),
@@ -137,8 +138,37 @@ def _stem_costs(size: int, in_channels: int, device: torch.device) -> torch.Tens
     )
 
 
+MAX_MODULES = 6
+_HEADS = (1 + MAX_MODULES, 1 + 4)  # how often the encoder doubles the width, and how often it halves the resolution
+Parts = tuple[tuple[Matrix, ...], ...]
+
+
+@cache
+@constant
+def _matrices(modules: Parts, task: Task, tiles: int) -> MatrixTable:
+    """Of all modules, and after them of heads or decoders in a table of the shape `_HEADS`; of the stem."""
+    heads: list[list[Matrix]] = []
+    for doublings, halvings in np.ndindex(*_HEADS):
+        width = STEM_WIDTH << doublings
+        if not task.kind.startswith(("image-segmentation", "dense")):
+            heads.append([(task.num_classes, tiles * width, 1)])
+            continue
+        layers = decoder_layers(task.kind, width, 2 + halvings, task.num_classes)
+        heads.append([(9 * b, a, 1) if doubles else convolution(a, b, 3) for a, b, doubles in layers])
+    half = STEM_WIDTH // 2
+    return MatrixTable([*modules, *heads], [convolution(task.in_channels, half, 3), convolution(half, STEM_WIDTH, 3)])
+
+
 class TransNASSpace(SearchSpace):
-    """What the two spaces have in common: how a network's costs follow from its encoder's."""
+    """What the two spaces have in common: how a network's costs and matrices follow from its encoder's.
+
+    Attributes
+    ----------
+    modules
+        Weight matrices of everything that an encoder may consist of.
+    """
+
+    modules: Parts
 
     def _encoder(self, indices: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Costs of the modules on images of `size` x `size`.
@@ -193,6 +223,19 @@ class TransNASSpace(SearchSpace):
         """
         return self._costs(indices, task or "class_scene")[:, 1]
 
+    def _modules(self, indices: torch.Tensor) -> torch.Tensor:
+        """Which of `modules` encoders consist of, ``LongTensor (batch, n)``, -1 for none."""
+        raise NotImplementedError
+
+    def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
+        which = task or "class_scene"
+        tiles = TILES if self.like(which) == "jigsaw" else 1
+        _, width, halvings = self._encoder(indices, TILE_SIZE)
+        doublings = (width // STEM_WIDTH).double().log2().long()
+        heads = len(self.modules) + ravel(_HEADS, doublings, halvings.clamp(max=_HEADS[1] - 1))
+        parts = torch.cat([self._modules(indices), heads[:, None]], dim=1)
+        return _matrices(self.modules, self.task(which), tiles).total(parts)
+
 
 def _edge_costs(edge: int, number: int, size: int) -> list[int]:
     """Parameters and multiply-adds of an operation on one edge, in all ten cells; `size` is the stem's output's."""
@@ -209,6 +252,18 @@ def _edge_costs(edge: int, number: int, size: int) -> list[int]:
     return [parameters, flops]
 
 
+def _edge_matrices(edge: int, number: int) -> tuple[Matrix, ...]:
+    """Weight matrices of an operation on one edge, in all ten cells."""
+    matrices = []
+    for inputs, outputs, stride in cell_shapes():
+        reads_input = edge in (0, 1, 3)
+        if number > 1:
+            matrices.append(convolution(inputs if reads_input else outputs, outputs, OPERATIONS[number].kernel))
+        elif number == 1 and reads_input and stride > 1:
+            matrices.append(convolution(inputs, outputs // 2, number=2))
+    return tuple(matrices)
+
+
 class TransNASMicroSpace(TransNASSpace, FourNodeCellSpace):
     """Four operations on six edges: 4,096 strings.
 
@@ -218,6 +273,7 @@ class TransNASMicroSpace(TransNASSpace, FourNodeCellSpace):
 
     summary = "image cell of 6 edges"
     origin = MICRO_ORIGIN
+    modules = tuple(_edge_matrices(edge, number) for edge in range(6) for number in range(len(OPERATIONS)))
 
     def __init__(self) -> None:
         FourNodeCellSpace.__init__(self, "transnas-bench-101-micro", OPERATIONS, TASKS)
@@ -240,6 +296,9 @@ class TransNASMicroSpace(TransNASSpace, FourNodeCellSpace):
         width, halvings = cell_shapes()[-1][1], 3
         return costs, torch.full_like(indices[:, 0], width), torch.full_like(indices[:, 0], halvings)
 
+    def _modules(self, indices: torch.Tensor) -> torch.Tensor:
+        return ravel((self.num_slots, len(OPERATIONS)), torch.arange(self.num_slots, device=indices.device), indices)
+
 
 MODULES = (
     Choice("1", "residual-block", kernel=3),
@@ -248,6 +307,13 @@ MODULES = (
     Choice("4", "residual-block", kernel=3, widening=2, stride=2),
 )
 ABSENT = Choice("-", "identity")
+
+
+def _module_matrices(inputs: int, widening: int, stride: int) -> tuple[Matrix, ...]:
+    """Weight matrices of two blocks of two 3x3 convolutions, the first with a 1x1 where it changes the shape."""
+    outputs = inputs * widening
+    first = reduction(inputs, outputs)[: 3 if widening * stride > 1 else 2]
+    return (*first, convolution(outputs, outputs, 3, number=2))
 
 
 class TransNASMacroSpace(TransNASSpace):
@@ -259,11 +325,16 @@ class TransNASMacroSpace(TransNASSpace):
 
     summary = "strides, widths of 4-6 modules"
     origin = MACRO_ORIGIN
+    modules = tuple(
+        _module_matrices(STEM_WIDTH << doublings, int(module.widening), module.stride)
+        for doublings in range(MAX_MODULES)
+        for module in MODULES
+    )
 
     def __init__(self) -> None:
         slots = [
             Slot(f"module {i + 1}", "operation", MODULES if i < 4 else (*MODULES, ABSENT), reads=(i,), writes=i + 1)
-            for i in range(6)
+            for i in range(MAX_MODULES)
         ]
         super().__init__("transnas-bench-101-macro", slots, TASKS, null_choice="1")
 
@@ -302,6 +373,11 @@ class TransNASMacroSpace(TransNASSpace):
         costs = torch.stack([weights + 2 * outputs * (4 + changes), weights * sizes**2], dim=-1)
         present = (indices < len(MODULES))[..., None]
         return (costs * present).sum(1), outputs[:, -1], halves.sum(1)
+
+    def _modules(self, indices: torch.Tensor) -> torch.Tensor:
+        widens = ((indices == 1) | (indices == 3)).long()
+        numbers = ravel((MAX_MODULES, len(MODULES)), widens.cumsum(1) - widens, indices)
+        return torch.where(indices < len(MODULES), numbers, -1)
 
 
 register_built_in(TransNASMicroSpace())

@@ -181,21 +181,6 @@ def test_costs_by_hand() -> None:
     assert SPACE.flops(many[None]).item() > 128 * 128 * 256  # with the map from 128 to 256
 
 
-def test_weight_matrices_are_those_of_networks() -> None:
-    for text in (FEW, MANY):
-        architecture = Architecture.from_string(SPACE, text)
-        with torch.device("meta"):
-            network = cast(TextEncoder, architecture.build())
-        linears = [module for module in network.layers.modules() if isinstance(module, nn.Linear)]
-        (matrices,) = SPACE.weight_matrices(architecture.rows)
-        rows, columns, number = matrices.unbind(1)
-        assert (rows * columns * number).sum() == sum(linear.weight.numel() for linear in linears)
-        inner = [(m.in_features, m.out_features) for layer in network.layers for m in layer.feed_forward]
-        assert [(r, c) for r, c, n in matrices.tolist() if n == 1] == inner
-        heads = [layer.heads for layer in network.layers]
-        assert [n for n in number.tolist() if n > 1] == [n for h in heads for n in (3 * h, h)]
-
-
 @pytest.mark.parametrize("task", [None, "mnli", "sts"])
 def test_costs_are_those_of_networks(task: str | None) -> None:
     for text in (FEW, MANY):
