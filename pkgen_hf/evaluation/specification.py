@@ -106,7 +106,9 @@ def largest(problem: Problem, num: int) -> torch.Tensor:
 
 def highest_spectral_capacity(problem: Problem, num: int) -> torch.Tensor:
     """Those of the highest spectral capacity within the limits, ``LongTensor (num, slots)``."""
-    return best_within(problem.limits, lambda rows: spectral_capacity(problem.space, rows), num, problem.generator())
+    return best_within(
+        problem.limits, lambda rows: spectral_capacity(problem.space, rows, problem.task), num, problem.generator()
+    )
 
 
 def has_costs(problem: Problem) -> bool:
@@ -116,7 +118,7 @@ def has_costs(problem: Problem) -> bool:
 
 def has_weight_matrices(problem: Problem) -> bool:
     """Whether the space lists the weight matrices of its networks."""
-    return _is_implemented(lambda rows: spectral_capacity(problem.space, rows), problem.space)
+    return _is_implemented(lambda rows: spectral_capacity(problem.space, rows, problem.task), problem.space)
 
 
 def _is_implemented(score: Score, space: SearchSpace) -> bool:
