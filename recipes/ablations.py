@@ -43,7 +43,8 @@ CONDITIONS = (
 )
 """One of each protocol."""
 SETTINGS = (  # options that rows depend on
-    "task", "part", "runs", "trainings", "max_train_steps", "checkpoint", "output_dir", "data", "table"
+    "task", "part", "runs", "trainings", "max_train_steps", "priors_per_task", "shifted_tasks", "checkpoint",
+    "output_dir", "data", "table",
 )  # fmt: skip
 
 
@@ -104,7 +105,8 @@ def ablations(options: argparse.Namespace) -> None:
             continue
         name, settings = f"{PROTOCOL.id}-{space}", {key: str(getattr(own, key)) for key in SETTINGS}
         rows = rows_of(name, parts, lambda part, c=comparison, p=parts: c.ablate(*p[part]), options.results, settings)  # type: ignore[misc]
-        write(name, rows, {"protocol": PROTOCOL.id, "space": space, **comparison.details()}, options.results)
+        details = {"protocol": PROTOCOL.id, "space": space, "command": options.command, **comparison.details()}
+        write(name, rows, details, options.results)
         show(space, read_runs(name, options.results))
 
 

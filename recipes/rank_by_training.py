@@ -10,12 +10,14 @@ accuracy measured here and the benchmark's, over all cells and over those of the
 cells are easily told from others. A run that is stopped goes on after the last training it finished.
 
 The bundled checkpoint has read the benchmark's CIFAR-10 labels, which the results file says; the pipeline of
-"recipes/reproduce.py new-space --space nas-bench-201", given as --checkpoint, has read none of this space.
+"recipes/reproduce.py new-space --space nas-bench-201", given as --checkpoint runs/held-out-0/pipeline, has read none
+of this space. The results file is results/trained/rank-by-training-nas-bench-201.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import statistics
 import sys
 from dataclasses import replace
@@ -30,18 +32,21 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from classes import name_classes
+from compare import load
 from image_loaders import EvaluationImages
 from image_training import train
 from images import LabelledImages
 from pkgen_hf import Architecture, PKGenPipeline, Prior, ScoreTable
-from pkgen_hf.evaluation.methods import METHODS
+from pkgen_hf.files import write_json
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_processor
 from presets import Settings, get_preset, preset_of
-from runs import Row, bundled, load, rows_of, save
+from result_files import Row, rows_of, unfinished_file
 from train_network import add_image_options, images_of, print_passed_over
+from trainings import of_checkpoint, training_record
 
 SPACE, TASK = "nas-bench-201", "cifar10"
 GENERATED, CHANCE, WORST = "pkgen", "uniform", "pkgen-prior-worst"
+NAMES = {GENERATED: "PKGen", CHANCE: "uniform random", WORST: "PKGen, prior of the worst"}
 
 
 def choose(pipe: PKGenPipeline, table: ScoreTable, number: int, seed: int) -> dict[str, list[Architecture]]:
@@ -89,7 +94,8 @@ def summary(rows: list[Row]) -> dict[str, Any]:
 
 def rank_by_training(options: argparse.Namespace) -> None:
     """Choose, train all, compare, write."""
-    pipe, record = bundled(options)
+    pipe = of_checkpoint(options.checkpoint).pipe
+    record = training_record(pipe)
     table = load(SPACE, options)
     groups = choose(pipe, table, options.cells_per_group, options.seed)
     settings = settings_of(options)
@@ -111,13 +117,14 @@ def rank_by_training(options: argparse.Namespace) -> None:
 
     def make(part: str) -> list[Row]:
         method, architecture, seed = parts[part]
-        folder = Path(options.output_dir) / part.replace(" ", "-").replace(",", "")
-        here = replace(settings, seed=seed, output_dir=str(folder))
+        here = replace(settings, seed=seed, output_dir=str(Path(options.output_dir) / part.replace(" ", "-")))
         benchmark = float(table.values(architecture.rows, TASK))
         return [{"task": TASK, "method": method, **train_cell(architecture, here, images, validation, benchmark)}]
 
     name = f"rank-by-training-{SPACE}"
-    rows = rows_of(name, parts, make, options)
+    folder = options.results / "trained"
+    given = {key: str(value) for key, value in vars(options).items() if key not in ("results", "command")}
+    rows = rows_of(name, parts, make, folder, given)
     found = summary(rows)
     read = record.get("labels_read", {})
     details = {
@@ -135,9 +142,13 @@ def rank_by_training(options: argparse.Namespace) -> None:
         "epochs": options.num_train_epochs,
         "seeds": options.seeds,
         "training": record,
+        "command": options.command,
         **found,
+        "rows": rows,
     }
-    save(name, details, rows, options)
+    write_json(details, folder / f"{name}.json")
+    unfinished_file(name, folder).unlink(missing_ok=True)
+    print(f"wrote {folder / name}.json")
     print_summary(found, f"{len(images):,} images, {options.num_train_epochs} epochs, {options.seeds} seeds")
 
 
@@ -191,7 +202,7 @@ def print_summary(found: dict[str, Any], title: str) -> None:
         shown.add_column(column, justify="left" if column == "group" else "right")
     for group in found["groups"]:
         accuracy = f"{group['accuracy']:.2f} ± {group['accuracy_std']:.2f}"
-        shown.add_row(METHODS[group["method"]].name, str(group["cells"]), accuracy, f"{group['std_over_seeds']:.2f}",
+        shown.add_row(NAMES[group["method"]], str(group["cells"]), accuracy, f"{group['std_over_seeds']:.2f}",
                       f"{group['benchmark']:.2f}")  # fmt: skip
     Console(highlight=False).print(shown)
     for key in ("all", "without_the_worst"):
@@ -224,8 +235,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--table", help="table of the benchmark, in place of the one in --data")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU")
     parser.add_argument("--output_dir", default="runs/rank-by-training", help="folder of the trained networks")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results file")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results; the "
+                        "file goes into its folder trained (default: results)")  # fmt: skip
     options = parser.parse_args(argv)
+    options.command = shlex.join(["python", "recipes/rank_by_training.py", *(sys.argv[1:] if argv is None else argv)])
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     try:

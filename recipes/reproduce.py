@@ -24,8 +24,10 @@ surrogate fitted to it scores what was generated, and its own error is written d
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -45,9 +47,15 @@ from variants import PARTS
 
 # Options that rows depend on.
 SETTINGS = (
-    "task", "labels", "quantiles", "budget", "runs", "trainings", "max_train_steps", "checkpoint", "output_dir",
-    "data", "table",
+    "task", "labels", "quantiles", "budget", "runs", "trainings", "max_train_steps", "priors_per_task",
+    "shifted_tasks", "checkpoint", "output_dir", "data", "table",
 )  # fmt: skip
+
+TRAINING = {
+    "max_train_steps": "steps of each training",
+    "priors_per_task": "priors that each training measures for a task",
+    "shifted_tasks": "tasks of perturbed scores that each training makes for a space",
+}
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -62,10 +70,8 @@ def compare(options: argparse.Namespace) -> None:
             continue
         name, settings = f"{options.protocol}-{space}", {key: str(getattr(options, key)) for key in SETTINGS}
         rows = rows_of(name, parts, lambda part, c=comparison, p=parts: c.rows(*p[part]), options.results, settings)  # type: ignore[misc]
-        record = write(
-            name, rows, {"protocol": options.protocol, "space": space, **comparison.details()}, options.results
-        )
-        show(record)
+        details = {"protocol": options.protocol, "space": space, "command": options.command, **comparison.details()}
+        show(write(name, rows, details, options.results))
 
 
 def show(record: Row) -> None:
@@ -101,16 +107,16 @@ def budget(text: str) -> tuple[tuple[str, float], ...]:
     return tuple(found)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
-    **dict.fromkeys(PROTOCOLS, compare),
-    "ablations": ablations,
-    "all": everything,
-}
-
-
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    """Run one command, ``sys.argv[1:]`` without `argv`."""
+    argv = sys.argv[1:] if argv is None else argv
+    commands: dict[str, Callable[[argparse.Namespace], None]] = {
+        **dict.fromkeys(PROTOCOLS, compare),
+        "ablations": ablations,
+        "all": partial(everything, main=main),
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("protocol", choices=COMMANDS, help="what to reproduce")
+    parser.add_argument("protocol", choices=commands, help="what to reproduce")
     parser.add_argument("--space", action="append", help="search space (default: nas-bench-201; for all: every one "
                         "whose table is there); may be repeated")  # fmt: skip
     parser.add_argument("--task", action="append", help="data set; may be repeated (default: all)")
@@ -120,27 +126,30 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=6, help="runs of every method; a run is a seed of labels, of "
                         "generation and searches, and uses one of the trainings, in turns (default: 6)")  # fmt: skip
     parser.add_argument("--trainings", type=int, default=3, help="trainings, of the seeds from 0 (default: 3)")
-    parser.add_argument("--max_train_steps", type=int, default=TrainingArguments.max_train_steps,
-                        help="steps of each training (default: %(default)s)")  # fmt: skip
+    for name, text in TRAINING.items():
+        default = getattr(TrainingArguments, name)
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default: {default})")
     parser.add_argument("--labels", type=int, nargs="+", help="numbers of labels in given-labels and ask-tell")
     parser.add_argument("--quantiles", type=float, nargs="+", help="of parameters, in under-a-budget")
     parser.add_argument("--budget", type=budget, action="append", help="for under-a-budget, in place of quantiles: "
                         "NAME=NUMBER,... such as max_parameters=40e6; may be repeated")  # fmt: skip
     parser.add_argument("--part", action="append", choices=PARTS, metavar="PART", help="for ablations: one of "
                         f"{', '.join(PARTS)}; may be repeated (default: all)")  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="with all: few runs, labels and steps")
+    parser.add_argument("--quick", action="store_true", help="with all: two runs of one data set, few labels and "
+                        "short trainings, into runs/quick")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, help="with all: commands at a time, which share the cores "
                         "(default: 1; published with 2 on 2 cores)")  # fmt: skip
     parser.add_argument("--output_dir", default="runs", help="folder of trainings, each in its own (default: runs)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results files")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     for name in ("runs", "trainings", "jobs"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be a whole number from 1, got {getattr(options, name)}")
     options.labels = sorted(options.labels) if options.labels else None
     options.defaults = vars(parser.parse_args([options.protocol]))
+    options.command = shlex.join(["python", "recipes/reproduce.py", *argv])
     try:
-        COMMANDS[options.protocol](options)
+        commands[options.protocol](options)
     except (ValueError, FileNotFoundError, ModuleNotFoundError, RuntimeError) as error:
         sys.exit(f"error: {error}")
 

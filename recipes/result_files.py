@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-import shlex
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -48,7 +46,7 @@ def rows_of(
     settings
         Of the command; what was kept with other settings is made anew.
     """
-    path = _unfinished(name, results)
+    path = unfinished_file(name, results)
     kept: Row = {"settings": settings, "parts": {}}
     if path.is_file():
         before = json.loads(path.read_text())
@@ -63,7 +61,8 @@ def rows_of(
     return [row for part in parts for row in kept["parts"][part]]
 
 
-def _unfinished(name: str, results: Path) -> Path:
+def unfinished_file(name: str, results: Path) -> Path:
+    """Where rows are kept until the results file is written."""
     return results / f".{name}.unfinished.json"
 
 
@@ -72,6 +71,17 @@ def _unfinished(name: str, results: Path) -> Path:
 
 def write(name: str, rows: list[Row], details: Row, results: Path) -> Row:
     """Write results/runs/NAME.parquet with every run, and results/NAME.json with means and all that reproduces them.
+
+    Parameters
+    ----------
+    name
+        Of the results file.
+    rows
+        Of all runs.
+    details
+        Of the file: ``protocol``, ``space``, ``command``, ``trainings``, and ``surrogates`` where there are any.
+    results
+        The folder.
 
     Returns
     -------
@@ -85,7 +95,6 @@ def write(name: str, rows: list[Row], details: Row, results: Path) -> Row:
     record = {
         "schema": VERSION,
         **details,
-        "command": shlex.join(["python", *sys.argv]),
         "versions": {"python": platform.python_version(), **versions},
         "threads": torch.get_num_threads(),
         "rows": means(runs),
@@ -95,7 +104,7 @@ def write(name: str, rows: list[Row], details: Row, results: Path) -> Row:
     with atomic_write(results / "runs" / f"{name}.parquet") as path:
         runs.to_parquet(path, index=False)
     write_json(record, results / f"{name}.json")
-    _unfinished(name, results).unlink(missing_ok=True)
+    unfinished_file(name, results).unlink(missing_ok=True)
     print(f"wrote {results / name}.json")
     return record
 

@@ -79,7 +79,7 @@ def third_with(space: str, task: str, sources: dict[str, str]) -> int:
     return next(third for third in range(len(THIRDS)) if target.isdisjoint(excluded(third, sources)))
 
 
-_LOADED: dict[str, Knowledge] = {}
+_LOADED: dict[str, Knowledge] = {}  # by name of the checkpoint, or settings of the training
 
 
 def of_checkpoint(checkpoint: str) -> Knowledge:
@@ -95,19 +95,22 @@ def of_third(third: int, seed: int, options: argparse.Namespace, **settings: Any
     """The training without a third, trained or loaded; `settings` in place of the defaults have `name` for them."""
     sources = licensed_tables_in(options.data)
     name = f"{settings.pop('name', 'held-out')}-{third}" + (f"-train-seed-{seed}" if seed else "")
-    if name not in _LOADED:
-        arguments = {
-            "output_dir": f"{options.output_dir}/{name}",
-            "sources": sources,
-            "exclude": tuple(excluded(third, sources)),
-            "max_train_steps": options.max_train_steps,
-            "seed": seed,
-            "checkpointing_steps": 1000,
-            "resume_from_checkpoint": "latest",
-        }
-        pipe = trained(TrainingArguments(**(arguments | settings)))
-        _LOADED[name] = Knowledge(pipe, training_record(pipe)["labels_read"], name)
-    return _LOADED[name]
+    values: dict[str, Any] = {
+        "output_dir": f"{options.output_dir}/{name}",
+        "sources": sources,
+        "exclude": tuple(excluded(third, sources)),
+        "max_train_steps": options.max_train_steps,
+        "priors_per_task": options.priors_per_task,
+        "shifted_tasks": options.shifted_tasks,
+        "seed": seed,
+        "checkpointing_steps": 1000,
+        "resume_from_checkpoint": "latest",
+    }
+    arguments = TrainingArguments(**(values | settings))
+    if str(arguments) not in _LOADED:
+        pipe = trained(arguments)
+        _LOADED[str(arguments)] = Knowledge(pipe, training_record(pipe)["labels_read"], name)
+    return _LOADED[str(arguments)]
 
 
 def training_record(pipe: PKGenPipeline) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from pictures import pictures, write_parquet
 from safetensors import safe_open
 from typer.testing import CliRunner
 
-import report
 import reproduce
 import train
 import train_network
@@ -160,15 +159,15 @@ def test_its_networks_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (network.config.space, network.config.image_size, network.config.num_labels) == ("toy", 16, 3)
 
 
-def test_it_is_reported(data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["same-benchmark", "--space", "toy", "--data", str(data), "--checkpoint", str(trained)]
-    words += ["--num_architectures", "10", "--seeds", "2", "--task", "shapes", "--results", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["reproduce.py", *words])
-    reproduce.main()
+def test_methods_are_compared_on_it(data: Path, trained: Path, tmp_path: Path) -> None:
+    """Whose space holds fewer distinct architectures than a set of 100."""
+    words = ["same-benchmark", "--space", "toy", "--data", str(data), "--checkpoint", str(trained), "--runs", "2"]
+    reproduce.main([*words, "--task", "shapes", "--results", str(tmp_path)])
     record = json.loads((tmp_path / "same-benchmark-toy.json").read_text())
-    assert {row["method"] for row in record["rows"]} >= {"pkgen", "uniform"}
-    page = report.page("toy", {"same-benchmark-toy": record})
-    assert "# Results on toy" in page and "| shapes | 1 |" in page and "| PKGen |" in page
+    rows = {row["method"]: row for row in record["rows"]}
+    assert rows.keys() >= {"pkgen", "uniform", "copy", "largest", "prior-0.5", "pool-score-head"}
+    assert all(row["n"] == row["distinct"] == 57 for name, row in rows.items() if name != "pkgen-raw")
+    assert rows["copy"]["first_rank"] == 0  # of colours, which rank alike
 
 
 # ---------------------------------------------------------------------- registering

@@ -43,9 +43,13 @@ class Knowledge:
 
     def check(self, condition: Condition, space: str, task: str) -> None:
         """Raise RuntimeError unless it has read no label that the condition forbids."""
-        forbidden = {"same-benchmark": (), "new-data-set": (f"{space}/{task}",), "new-space": (f"{space}/",)}
-        read = [*self.labels_read, *(f"{prior.space.name}/{prior.task}" for prior in self.pipe.priors)]
-        if leaked := [name for name in read for start in forbidden[condition.setting] if name.startswith(start)]:
+        read = {*self.labels_read, *(f"{prior.space.name}/{prior.task}" for prior in self.pipe.priors)}
+        forbidden = {
+            "same-benchmark": set[str](),
+            "new-data-set": {f"{space}/{task}"},
+            "new-space": {name for name in read if name.startswith(f"{space}/")},
+        }
+        if leaked := sorted(read & forbidden[condition.setting]):
             raise RuntimeError(f"{self.training} has read labels of the target: {leaked}")
 
 

@@ -87,6 +87,7 @@ def _new(rows: Iterator[Row], reader: _Reader) -> Row | None:
 def ask_tell(problem: Problem, num: int) -> torch.Tensor:
     """`Proposer`, asked for 10 architectures at a time."""
     proposer = Proposer(problem.pipe, problem.space, problem.task, seed=problem.run)
+    num = min(num, problem.space.num_architectures)
     read = []
     while (done := len(proposer.scores)) < num:
         asked = proposer.ask(min(BATCH, num - done))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pkgen_hf.evaluation.measures import mean_and_std
+import result_files
 from pkgen_hf.evaluation.methods import METHODS
-from pkgen_hf.evaluation.protocols import PROTOCOLS
+from pkgen_hf.evaluation.protocols import PROTOCOLS, SETTINGS
 from pkgen_hf.publishing import cards
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -23,12 +23,25 @@ def test_ids_and_names_are_unique() -> None:
     assert not METHODS["pkgen"].is_baseline and METHODS["uniform"].is_baseline
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("[!.]*.json")), ids=lambda path: path.stem)
-def test_results_name_what_is_defined(path: Path) -> None:
-    record = json.loads(path.read_text())
-    assert record["protocol"] in PROTOCOLS
-    assert {row["method"] for row in record["rows"]} <= METHODS.keys()
-    assert {row["setting"] for row in record["rows"] if "setting" in row} <= {*PROTOCOLS, ""}
+def test_methods_say_whose_labels_they_use() -> None:
+    assert {source for method in METHODS.values() for source in method.reads} == {"pipeline", "given", "others"}
+    assert all(method.is_baseline or "pipeline" in method.reads for method in METHODS.values())
+
+
+def test_conditions_are_those_of_settings_labels_and_quantiles() -> None:
+    for protocol in PROTOCOLS.values():
+        conditions = list(protocol.conditions())
+        assert {condition.setting for condition in conditions} == set(protocol.settings) <= SETTINGS.keys()
+        assert len(set(conditions)) == len(conditions)
+        assert len(conditions) == len(protocol.settings) * len(protocol.num_labels) * len(protocol.quantiles)
+    assert not PROTOCOLS["ask-tell"].quantiles[0] and PROTOCOLS["under-a-budget"].num_labels == (0,)
+
+
+def test_results_name_what_is_defined() -> None:
+    for name, record in result_files.read_records(RESULTS).items():
+        assert record["protocol"] in (*PROTOCOLS, "ablations"), name
+        assert {row["method"] for row in record["rows"]} <= METHODS.keys(), name
+        assert {row["setting"] for row in record["rows"]} <= SETTINGS.keys(), name
 
 
 def test_cards_name_what_is_defined() -> None:
@@ -37,14 +50,8 @@ def test_cards_name_what_is_defined() -> None:
 
 
 def test_results_without_the_method_of_the_card_are_refused(tmp_path: Path) -> None:
-    record = json.loads((RESULTS / "new-space-darts.json").read_text())
-    for row in record["rows"]:
-        row["method"] = METHODS[row["method"]].name
+    record = {"protocol": "new-space", "space": "darts", "rows": [{"method": "PKGen"}], "training": {},
+              "trainings": {}, "command": "", "schema": result_files.VERSION}  # fmt: skip
     (tmp_path / "old.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="old.json has no row of the method 'pkgen': make it again"):
         cards.read_results(tmp_path)
-
-
-def test_mean_and_std_by_hand() -> None:
-    found = mean_and_std([{"score": 1.0, "seconds": 2.0}, {"score": 3.0, "seconds": 4.0}])
-    assert found == {"score": 2.0, "seconds": 3.0, "score_std": pytest.approx(2**0.5)}

@@ -59,7 +59,7 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert "going on after pkgen 0 seed 0" in shown and "Kendall's tau, all: " in shown
     assert (tmp_path / "runs/pkgen-0-seed-0/network/training.json").stat().st_mtime_ns == done
-    record = json.loads((tmp_path / "results" / f"rank-by-training-{SPACE}.json").read_text())
+    record = json.loads((tmp_path / "results" / "trained" / f"rank-by-training-{SPACE}.json").read_text())
     assert [(row["method"], row["seed"]) for row in record["rows"]] == [
         (method, seed) for method in (GENERATED, CHANCE, WORST) for seed in (0, 1)
     ]
@@ -68,7 +68,8 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, capsys: pytest.CaptureFix
     for row in record["rows"]:
         Architecture.from_string(SPACE, row["architecture"])
         assert 0 <= row["accuracy"] <= 100 and row["parameters"] > 0
-    assert not list((tmp_path / "results").glob(".*"))
+    assert record["command"].startswith("python recipes/rank_by_training.py --images ")
+    assert not list((tmp_path / "results").rglob(".*"))
 
 
 def test_images_without_splits_are_refused(tmp_path: Path) -> None:

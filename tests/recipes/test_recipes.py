@@ -1,223 +1,284 @@
-"""The recipes, run as written."""
+"""Protocols are run as written, in small, in this process, which spares the imports."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-from functools import partial
+import re
+import time
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
-import torch
+from processes import start_script
 
-import everything
 import reproduce
-import runs
-from pkgen_hf import PKGenPipeline, ScoreTable, get_space
-from pkgen_hf.evaluation.baselines import ask_tell_search, random_search
-from pkgen_hf.evaluation.measures import evaluate, evaluate_search, from_prior, from_uniform
-from pkgen_hf.priors.prior import Prior
+import result_files
+import trainings
+from compare import Comparison
+from pkgen_hf import ScoreTable, get_space, list_spaces
+from pkgen_hf.evaluation.measures import OF_SETS
+from pkgen_hf.evaluation.methods import METHODS
+from pkgen_hf.evaluation.protocols import PROTOCOLS, SETTINGS, Condition
+from reproduce import budget
+from reproduce import main as here
 
-ROOT = Path(__file__).parents[2]
-
-
-def recipe(*arguments: str, fails: bool = False) -> str:
-    """What a recipe prints that runs in a process of its own; of one that fails, its error."""
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode != 0) == fails, done.stderr[-3000:]
-    return done.stderr if fails else done.stdout
+SPACE = "nas-bench-201"
 
 
-def here(*arguments: str) -> None:
-    """Run recipes/reproduce.py in this process, which spares the imports."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["recipes/reproduce.py", *arguments])
-        reproduce.main()
+# ---------------------------------------------------------------------- everything in small
 
 
-@pytest.fixture
-def few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings measure few priors, which is most of what a short one takes."""
-    monkeypatch.setattr(runs, "TrainingArguments", partial(runs.TrainingArguments, priors_per_task=4, shifted_tasks=1))
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command of all protocols of a space in small, from the tables of the PyPI packages alone, after it ran."""
+    folder = tmp_path_factory.mktemp("quick")
+    words = ["all", "--space", SPACE, "--quick", "--data", str(folder / "none")]
+    words += ["--output_dir", str(folder), "--results", str(folder / "results")]
+    here(words)
+    return words
 
 
-def test_evaluate_measures_what_it_says(cell_table: ScoreTable) -> None:
-    best = int(cell_table.column("cifar10").argmax())
-    indices = cell_table.indices[torch.tensor([0, best, 1, 1])]
-
-    def fixed(num: int, generator: torch.Generator) -> tuple[torch.Tensor, float]:
-        return indices, 1.0
-
-    row = evaluate("fixed", fixed, cell_table, "cifar10", {"x": 3}, num=4, seeds=2)
-    scores = cell_table.values(indices, "cifar10")
-    assert row["validation"] == pytest.approx(float(scores.mean()))
-    assert row["best_of_1"] == pytest.approx(float(scores[0]))
-    assert row["best_of_5"] == row["best_of_n"] == pytest.approx(float(scores.max()))
-    assert row["unique"] == 0.75
-    assert row["validation_std"] == 0
-    assert row["labels_read"] == {"x": 3}
-    assert row["novelty"] == 1 and len(row["quantiles"]) == 21
-    ranks = cell_table.ranks(cell_table.column("cifar10"), "cifar10")
-    top = cell_table.space.keys(cell_table.indices[ranks < 0.01]).unique()
-    held = torch.isin(top, cell_table.space.keys(indices)).sum()
-    assert row["coverage"] == pytest.approx(int(held) / len(top)) and held >= 1
-    known = evaluate("fixed", fixed, cell_table, "cifar10", {}, num=4, seeds=2, labelled=cell_table.indices[:1])
-    assert known["novelty"] == pytest.approx(2 / 3)
-
-
-def test_baselines(cell_table: ScoreTable) -> None:
-    prior = Prior.from_benchmark("nas-bench-201", "cifar10", table=cell_table)
-    alone = evaluate("prior", from_prior(prior), cell_table, "cifar10", {}, num=500, seeds=2)
-    uniform = evaluate("uniform", from_uniform(cell_table.space), cell_table, "cifar10", {}, num=500, seeds=2)
-    assert uniform["validation"] == pytest.approx(float(cell_table.column("cifar10").mean()), abs=2)
-    assert uniform["median_rank"] == pytest.approx(50, abs=8)
-    assert alone["validation"] > uniform["validation"] + 3
+def test_everything_in_small(quick: list[str]) -> None:
+    results = Path(quick[-1])
+    records = result_files.read_records(results)  # which checks the schema
+    assert set(records) == {f"{protocol}-{SPACE}" for protocol in (*PROTOCOLS, "ablations")}
+    del records[f"ablations-{SPACE}"]
+    assert not list(results.rglob(".*"))  # nothing unfinished is left
+    for name, record in records.items():
+        protocol, runs = PROTOCOLS[record["protocol"]], result_files.read_runs(name, results)
+        assert {row["setting"] for row in record["rows"]} == set(protocol.settings)
+        assert {row["task"] for row in record["rows"]} == {"cifar100"}
+        assert sum(row["runs"] for row in record["rows"]) == len(runs) and set(runs["run"]) == {0, 1}
+        for row in record["rows"]:
+            method = METHODS[row["method"]]
+            assert method.is_search == protocol.is_search and row["scores"] == "validation"
+            assert row["num_labels"] == (20 if protocol.num_labels != (0,) else 0)
+            if not method.reads and not method.is_search:
+                assert row["labels_read"] == row["labels_of_target"] == 0
+            assert row["first_rank"] >= row["few_rank"] >= 0 and ("quantile" in row) == (protocol.quantiles != (None,))
+            if protocol.is_search:
+                assert not row.keys() & set(OF_SETS) and row["labels_of_target"] == 20 == row["n"] == row["distinct"]
+            elif method.id != "pkgen-raw":
+                assert row["n"] == row["distinct"] == 100
+            assert bool(row["trainings"]) == ("pipeline" in method.reads)
 
 
-def test_baselines_draw_again_what_is_not_valid() -> None:
-    space = get_space("transnas-bench-101-macro")
-    for generate in (from_uniform(space), from_prior(Prior.absent(space))):
-        indices, validity = generate(300, torch.Generator().manual_seed(0))
-        assert indices.shape == (300, space.num_slots) and space.is_valid(indices).all()
-        assert 0 < validity < 0.9
+def test_every_method_takes_part(quick: list[str]) -> None:
+    records = result_files.read_records(Path(quick[-1]))
+    found = {row["method"] for record in records.values() for row in record["rows"]}
+    assert found >= METHODS.keys() - {"spectral-capacity"}
+    baselines = {"uniform", "copy", "largest", "prior-0.5", "pool-score-head"}
+    for protocol, more in (("new-data-set", set()), ("given-labels", {"pool-gaussian-process", "pool-random-forest"})):
+        rows = [row for row in records[f"{protocol}-{SPACE}"]["rows"] if row["setting"] == "new-data-set"]
+        assert {row["method"] for row in rows} >= baselines | more | {"pkgen"}
+    unknown_space = [row for row in records[f"new-space-{SPACE}"]["rows"] if row["method"] == "copy"]
+    assert not unknown_space  # there is nothing to copy from
 
 
-def test_a_search_reads_as_many_labels_as_it_may(cell_table: ScoreTable) -> None:
-    """What is reported is the best read by validation, and its test score; nothing is read beyond the budget."""
-    pipe = PKGenPipeline.from_pretrained("pkgen-base")
-    pipe.set_progress_bar_config(disable=True)
-    looked_up: list[int] = []
-
-    class Counting(ScoreTable):
-        def values(self, indices: torch.Tensor, task: str) -> torch.Tensor:
-            looked_up.append(len(self.space.keys(indices).unique()))
-            return super().values(indices, task)
-
-    table = Counting.load("nas-bench-201")
-    for search in (random_search(table.space), ask_tell_search(pipe, table.space, "cifar100")):
-        looked_up.clear()
-        rows = evaluate_search("x", [search], table, "cifar100", [5, 12], runs=2)
-        assert [row["n"] for row in rows] == [5, 12] and rows[0]["seeds"] == 2
-        assert rows[1]["labels_read"] == {"nas-bench-201/cifar100": 12}
-        assert sum(looked_up) == 2 * 2 * 12  # by the search, and once more for the report
-        assert rows[0]["validation"] <= rows[1]["validation"] <= float(cell_table.column("cifar100").max())
-        assert rows[0]["median_rank"] >= rows[1]["median_rank"] >= 0
-    assert rows[1]["median_rank"] < 0.5
+def test_trainings_have_read_no_label_of_the_target(quick: list[str]) -> None:
+    records = result_files.read_records(Path(quick[-1]))
+    of_space = records[f"new-space-{SPACE}"]
+    for training in of_space["trainings"].values():
+        assert training["labels_read"] and not any(name.startswith(f"{SPACE}/") for name in training["labels_read"])
+    for training in records[f"new-data-set-{SPACE}"]["trainings"].values():
+        assert f"{SPACE}/cifar100" not in training["labels_read"]
+        assert training["labels_read"][f"{SPACE}/cifar10"] == 15625
+    (pkgen,) = (row for row in of_space["rows"] if row["method"] == "pkgen")
+    assert pkgen["trainings"] == ["held-out-0"] and pkgen["labels_of_target"] == 0
+    assert pkgen["labels_read"] == sum(of_space["trainings"]["held-out-0"]["labels_read"].values())
 
 
-def test_prior_matters_writes_its_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    here("prior-matters", "--task", "cifar10", "--num_architectures", "50", "--seeds", "2",
-         "--data", str(tmp_path), "--results", str(tmp_path))  # fmt: skip
-    assert "prior dropped" in capsys.readouterr().out
-    record = json.loads((tmp_path / "prior-matters-nas-bench-201.json").read_text())
-    by_name = {row["method"]: row["validation"] for row in record["rows"]}
-    assert by_name["pkgen-prior-best"] > by_name["pkgen-prior-dropped"] > by_name["pkgen-prior-worst"]
-    assert record["command"].startswith("python recipes/reproduce.py prior-matters")
+def test_all_goes_on_after_the_commands_that_were_finished(quick: list[str]) -> None:
+    results = Path(quick[-1])
+    timing = results / "timings" / f"all-{SPACE}.json"
+    whole = json.loads(timing.read_text())
+    assert [row["command"].split()[2] for row in whole["rows"]] == [*PROTOCOLS, "ablations"]
+    assert max(row["seconds"] for row in whole["rows"]) <= whole["seconds"]
+    kept = {row["command"]: row["seconds"] for row in whole["rows"] if "ask-tell" not in row["command"]}
+    unfinished = timing.with_name(f".{timing.stem}.unfinished.json")
+    unfinished.write_text(json.dumps({"seconds": 1000.0, "commands": kept}))  # as if it had been stopped in the last
+    written = {path: path.stat().st_mtime_ns for path in results.glob("[!.]*.json")}
+    here(quick)
+    changed = {path.stem for path, before in written.items() if path.stat().st_mtime_ns != before}
+    assert changed == {f"ask-tell-{SPACE}"} and not unfinished.exists()
+    again = json.loads(timing.read_text())
+    assert again["seconds"] > 1000 and len(again["rows"]) == len(whole["rows"])
 
 
-def test_new_data_set_trains_without_the_targets(
-    tmp_path: Path, few_episodes: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    call = ["new-data-set", "--max_train_steps", "2", "--num_architectures", "20"]
-    call += ["--seeds", "2", "--output_dir", str(tmp_path / "run"), "--results", str(tmp_path)]
-    call += ["--data", str(tmp_path / "none")]
-    here(*call)
-    record = json.loads((tmp_path / "new-data-set-nas-bench-201.json").read_text())
-    assert {"nas-bench-201/cifar100", "nas-bench-201/ImageNet16-120"} <= set(record["held_out"])
-    assert {row["task"] for row in record["rows"]} == {"cifar100", "ImageNet16-120"}
-    read = record["training"]["labels_read"]
-    assert read["nas-bench-201/cifar10"] == 15625
-    assert not {"nas-bench-201/cifar100", "nas-bench-201/ImageNet16-120"} & set(read)
-    capsys.readouterr()
-    here(*call)
-    assert "trained before" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="other settings"):
-        here(*call, "--max_train_steps", "3")
+def test_a_training_of_other_settings_is_refused(quick: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    (command,) = (row for row in json.loads((Path(quick[-1]) / "timings" / f"all-{SPACE}.json").read_text())["rows"]
+                  if " new-space " in row["command"])  # fmt: skip
+    words = command["command"].split()[2:]
+    with pytest.raises(SystemExit, match="held-out-0.pipeline was trained with other settings"):
+        here([*words, "--max_train_steps", "3"])
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
-    """Parts that were finished are kept, those of other settings are not, and the file goes when all is written."""
+# ---------------------------------------------------------------------- killed and resumed
+
+
+def test_a_command_that_was_killed_gives_the_rows_of_one_that_was_not(tmp_path: Path) -> None:
+    words = ["same-benchmark", "--runs", "1", "--task", "cifar10", "--task", "cifar100"]
+    words += ["--data", str(tmp_path / "none"), "--results"]
+    process = start_script("reproduce.py", [*words, str(tmp_path / "killed")])
+    unfinished = result_files.unfinished_file(f"same-benchmark-{SPACE}", tmp_path / "killed")
+    deadline = time.monotonic() + 300
+    while not unfinished.is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    kept = json.loads(unfinished.read_text())["parts"]
+    assert len(kept) == 1 and not (tmp_path / "killed" / f"same-benchmark-{SPACE}.json").exists()
+    for folder in ("killed", "whole"):
+        here([*words, str(tmp_path / folder)])
+    resumed, whole = (
+        result_files.read_runs(f"same-benchmark-{SPACE}", tmp_path / folder) for folder in ("killed", "whole")
+    )
+    (first,) = kept.values()
+    assert resumed["seconds"][: len(first)].tolist() == [row["seconds"] for row in first]  # not made again
+    pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"))
+    assert not unfinished.exists()
+
+
+def test_parts_of_other_settings_are_made_again(tmp_path: Path) -> None:
     made: list[str] = []
 
     def make(part: str) -> list[dict[str, str]]:
-        if part == "b" and "stop" in made:
+        if part == "b" and not made:
             raise KeyboardInterrupt
         made.append(part)
         return [{"part": part}]
 
-    options = argparse.Namespace(results=tmp_path, seeds=5, defaults={})
-    made.append("stop")
-    with pytest.raises(KeyboardInterrupt):
-        runs.rows_of("x", ["a", "b"], make, options)
+    def rows(parts: list[str], **settings: str) -> list[dict[str, Any]]:
+        return result_files.rows_of("x", parts, make, tmp_path, settings)
+
+    rows(["a"], runs="5")
     made.clear()
-    assert runs.rows_of("x", ["a", "b", "c"], make, options) == [{"part": "a"}, {"part": "b"}, {"part": "c"}]
-    assert made == ["b", "c"]
-    runs.rows_of("x", ["a"], make, argparse.Namespace(results=tmp_path, seeds=6, defaults={}))
-    assert made == ["b", "c", "a"]
+    with pytest.raises(KeyboardInterrupt):
+        rows(["a", "b"], runs="5")
+    assert made == []
+    made.append("begun")
+    assert rows(["a", "b", "c"], runs="5") == [{"part": "a"}, {"part": "b"}, {"part": "c"}]
+    assert made == ["begun", "b", "c"]
+    rows(["a"], runs="6")
+    assert made == ["begun", "b", "c", "a"]
 
 
-def test_everything_in_small(tmp_path: Path, few_episodes: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All protocols of a space but the ablations, from the tables of the PyPI packages alone.
-
-    The commands of the first run are run in this process, that of the second one in a process of its own.
-    """
-    small = ["--num_architectures", "60", "--seeds", "2", "--labels", "12", "--runs", "2", "--max_train_steps", "20"]
-    monkeypatch.setattr(everything, "QUICK", small)
-
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        here(*command[2:])
-        return subprocess.CompletedProcess(command, 0)
-
-    results = tmp_path / "results"
-    call = ["all", "--space", "nas-bench-201", "--quick", "--data", str(tmp_path / "none")]
-    call += ["--output_dir", str(tmp_path), "--results", str(results)]
-    with monkeypatch.context() as patch:
-        patch.setattr(everything.subprocess, "run", run)
-        here(*call)
-    records = {path.stem: json.loads(path.read_text()) for path in results.glob("*.json")}
-    timing = results / "timings" / "all-nas-bench-201.json"
-    whole = json.loads(timing.read_text())
-    assert [row["command"].split()[2] for row in whole["rows"]] == [
-        "new-space", "new-data-set", "few-labels", "same-benchmark", "prior-matters", "quality"
-    ]  # fmt: skip
-    assert whole["trained_before"] == 0 and max(row["seconds"] for row in whole["rows"]) <= whole["seconds"]
-    assert set(records) == {
-        f"{protocol}-nas-bench-201"
-        for protocol in ("same-benchmark", "prior-matters", "new-data-set", "new-space", "few-labels", "quality")
-    }
-    assert not list(results.rglob(".*"))
-    few = records["few-labels-nas-bench-201"]["rows"]
-    assert {row["method"] for row in few} >= {"pkgen", "tpe", "evolution", "local-search"}
-    assert all(sum(row["labels_read"].values()) == 12 for row in few)
-    assert not any(
-        "nas-bench-201" in source for source in records["new-space-nas-bench-201"]["training"]["labels_read"]
-    )
-    for row in records["quality-nas-bench-201"]["rows"]:
-        assert row["quantiles"] == sorted(row["quantiles"])
-        assert row["novelty"] == (1 if row["setting"] == "new-space" else 0)  # the whole table was labelled, or none
-        assert 0 <= row["coverage"] <= 1 and row["validity"] <= 1
-        if row["method"] == "pkgen-distinct":
-            assert row["unique"] == 1
-
-    # as if it had been stopped in the fourth command
-    kept = {row["command"]: row["seconds"] for row in whole["rows"] if "same-benchmark" not in row["command"]}
-    unfinished = timing.with_name(".all-nas-bench-201.unfinished.json")
-    unfinished.write_text(json.dumps({"seconds": 1000.0, "commands": kept}))
-    written = {path: path.stat().st_mtime_ns for path in results.glob("[!.]*.json")}
-    here(*call, "--jobs", "2")
-    changed = {path.stem for path, time in written.items() if path.stat().st_mtime_ns != time}
-    assert changed == {"same-benchmark-nas-bench-201"} and not unfinished.exists()
-    again = json.loads(timing.read_text())
-    assert 1000 < again["seconds"] < 1200 and len(again["rows"]) == 6 and again["trained_before"] == 0
+# ---------------------------------------------------------------------- files
 
 
-def test_mistakes_give_one_line() -> None:
-    with pytest.raises(SystemExit, match="unknown space with published results.*Did you mean 'nas-bench-201'"):
-        here("all", "--space", "nas-bench-20")
-    with pytest.raises(SystemExit, match="all makes what is published and takes no --seeds"):
-        here("all", "--seeds", "3")
-    text = recipe("recipes/reproduce.py", "same-benchmark", "--task", "cifar", "--data", "none", fails=True)
-    assert "Did you mean 'cifar10'" in text
-    assert "Traceback" not in text
+def test_means_by_hand() -> None:
+    cell = {"setting": "new-space", "task": "x", "num_labels": 0, "quantile": None, "budget": None, "method": "pkgen"}
+    fixed = {"scores": "test", "labels_of_target": 0}
+    runs = [
+        cell | fixed | {"run": run, "training": f"t-{run}", "median_rank": rank, "seconds": 2.0, "mean_test": None}
+        for run, rank in enumerate((1.0, 2.0, 6.0))
+    ]
+    (row,) = result_files.means(pd.DataFrame(runs))
+    expected = {"setting": "new-space", "task": "x", "num_labels": 0, "method": "pkgen", "runs": 3, **fixed}
+    expected |= {"trainings": ["t-0", "t-1", "t-2"], "median_rank": 3.0, "median_rank_std": 2.64575, "seconds": 2.0}
+    assert row == expected
+
+
+def test_what_is_no_results_file_is_refused(quick: list[str], tmp_path: Path) -> None:
+    record = json.loads((Path(quick[-1]) / f"new-space-{SPACE}.json").read_text())
+    (tmp_path / "good.json").write_text(json.dumps(record))
+    assert list(result_files.read_records(tmp_path)) == ["good"]
+    for wrong in (
+        {**record, "schema": 1},
+        {**record, "rows": []},
+        {**record, "rows": [record["rows"][0] | {"scores": "accuracy"}]},
+        {**record, "rows": [record["rows"][0] | {"first_rank": 101}]},
+        {key: value for key, value in record.items() if key != "command"},
+    ):
+        (tmp_path / "bad.json").write_text(json.dumps(wrong))
+        with pytest.raises(ValueError, match="bad.json is no results file of version 2"):
+            result_files.read_records(tmp_path)
+
+
+# ---------------------------------------------------------------------- which trainings and conditions
+
+
+def test_every_space_is_new_to_one_training() -> None:
+    sources = dict.fromkeys([*list_spaces(), "space-of-mine"], "")
+    without = [trainings.excluded(third, sources) for third in range(len(trainings.THIRDS))]
+    for space in sources:
+        assert sum(space in names for names in without) == 1
+        assert space in without[trainings.third_of(space)]
+
+
+@pytest.mark.parametrize("space", trainings.SEPARATE)
+def test_a_new_data_set_is_of_a_space_that_is_known(space: str) -> None:
+    """And its training has read another data set of that space."""
+    tasks = list(get_space(space).tasks)
+    new = trainings.tasks_of("new-data-set", space, tasks)
+    for task in new:
+        names = trainings.excluded(tasks.index(task) % len(trainings.THIRDS), {})
+        left_out = {name for name in names if name.startswith(f"{space}/")}
+        assert space not in names and f"{space}/{task}" in left_out and len(left_out) < len(tasks)
+    assert trainings.tasks_of("new-space", space, tasks) == tasks
+    assert trainings.tasks_of("new-data-set", "darts", ["cifar10"]) == []
+
+
+def options_of(**given: Any) -> argparse.Namespace:
+    return argparse.Namespace(**({"labels": None, "quantiles": None, "budget": None, "task": None} | given))
+
+
+def test_conditions_are_those_of_the_protocol_or_of_the_options(cell_table: ScoreTable) -> None:
+    def conditions(protocol: str, **given: Any) -> list[Condition]:
+        return list(Comparison(PROTOCOLS[protocol], cell_table, options_of(**given)).conditions())
+
+    for protocol in PROTOCOLS.values():
+        if not protocol.is_search:
+            assert conditions(protocol.id) == list(protocol.conditions())
+    assert conditions("ask-tell") == [Condition("new-space", 100)]  # fewer labels are the first of these
+    assert conditions("ask-tell", labels=[5, 30]) == [Condition("new-space", 30)]
+    assert {condition.num_labels for condition in conditions("given-labels", labels=[7])} == {7}
+    assert {condition.quantile for condition in conditions("under-a-budget", quantiles=[0.1])} == {0.1}
+    named = conditions("under-a-budget", budget=[(("max_memory", 1e6),)])
+    assert named == [Condition(setting, budgets=(("max_memory", 1e6),)) for setting in SETTINGS]
+    parts = Comparison(PROTOCOLS["new-data-set"], cell_table, options_of(task=["cifar100"])).parts()
+    assert list(parts.values()) == [(Condition("new-data-set"), "cifar100")]
+
+
+def test_budgets_are_read() -> None:
+    assert budget("max_parameters=40e6, max_memory=1e9") == (("max_parameters", 40e6), ("max_memory", 1e9))
+    with pytest.raises(argparse.ArgumentTypeError, match="'max_memory' is not NAME=NUMBER"):
+        budget("max_memory")
+
+
+# ---------------------------------------------------------------------- mistakes and help
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["all", "--space", "nas-bench-20"], "unknown space with a table.*Did you mean 'nas-bench-201'"),
+        (["all", "--runs", "3"], "all makes what is published and takes no --runs; give it to one of the protocols"),
+        (["same-benchmark", "--task", "cifar"], "unknown task.*'cifar'.*Did you mean 'cifar10'"),
+        (["same-benchmark", "--space", "nas-bench-macro", "--data", "none"], "nas-bench-macro has no PyPI package"),
+        (["under-a-budget", "--budget", "max_parameter=3", "--task", "cifar10"], "unknown limit: 'max_parameter'"),
+    ],
+)
+def test_mistakes_give_one_line(words: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as raised:
+        here([*words, "--results", str(tmp_path)])
+    text = str(raised.value)
+    assert re.match(f"error: .*{message}", text), text
+    assert "\n" not in text
+
+
+def test_numbers_must_be_positive(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        here(["new-space", "--runs", "0"])
+    assert "--runs must be a whole number from 1, got 0" in capsys.readouterr().err
+
+
+def test_help_names_every_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        here(["--help"])
+    text = capsys.readouterr().out
+    for protocol in PROTOCOLS:
+        assert f"python recipes/reproduce.py {protocol} " in text
+    assert reproduce.__doc__ in text
