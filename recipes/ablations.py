@@ -23,8 +23,8 @@ from pkgen_hf.evaluation.methods import METHODS
 from pkgen_hf.evaluation.protocols import Condition, Protocol
 from pkgen_hf.evaluation.runs import Knowledge
 from result_files import Row, read_runs, rows_of, write
-from trainings import knowledge, of_third, tasks_of, third_with, third_without
-from variants import DEFAULT, PARTS, SMALL_PRIORS, SMALL_STEPS, VARIANTS, Variant
+from trainings import excluded, knowledge, of_third, tasks_of, third_with, third_without
+from variants import DEFAULT, PARTS, SMALL_EXCLUDE, SMALL_PRIORS, SMALL_STEPS, VARIANTS, Variant
 
 SPACES = (
     "nas-bench-201", "transnas-bench-101-micro", "nas-bench-101", "nas-bench-macro", "transnas-bench-101-macro",
@@ -64,6 +64,9 @@ class Ablations(Comparison):
         """Rows of one condition and task: of each run and variant."""
         rows = []
         for settings, group in groupby(self.variants(), lambda variant: variant.settings):
+            is_same = condition.setting == "same-benchmark"
+            if settings is not None and is_same and self.table.space.name in SMALL_EXCLUDE:
+                continue
             own = {variant.method.id: variant for variant in group}
             trained = knowledge if settings is None else partial(small_training, settings)
             for row in self.rows(condition, task, [variant.method for variant in own.values()], trained):
@@ -79,11 +82,15 @@ def small_training(
 
     In "same benchmark" it is one that has read the labels of the target, else one that has not.
     """
-    third = third_without(setting, space, task)
-    if setting == "same-benchmark":
-        third = third_with(space, task, licensed_tables_in(options.data))
+    sources = licensed_tables_in(options.data)
+    is_same = setting == "same-benchmark"
+    third = third_with(space, task, sources) if is_same else third_without(setting, space, task)
     name = "-".join(["ablation", *(f"{key}-{value}" for key, value in settings.items())]).replace("_", "-")
-    small = {"max_train_steps": min(SMALL_STEPS, options.max_train_steps), "priors_per_task": SMALL_PRIORS}
+    small = {
+        "max_train_steps": min(SMALL_STEPS, options.max_train_steps),
+        "priors_per_task": min(SMALL_PRIORS, options.priors_per_task),
+        "exclude": tuple(dict.fromkeys([*excluded(third, sources), *SMALL_EXCLUDE])),
+    }
     return of_third(third, run, options, name=name, **small, **settings)
 
 

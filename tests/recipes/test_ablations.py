@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,17 @@ import torch
 
 import ablation_table
 import reproduce
-from ablations import CONDITIONS, SPACES, tasks_for
+from ablations import CONDITIONS, SPACES, small_training, tasks_for
 from pkgen_hf import PKGenPipeline, get_space
 from pkgen_hf.budgets.limits import Limits
 from pkgen_hf.evaluation.problem import Problem
-from pkgen_hf.evaluation.protocols import PROTOCOLS
+from pkgen_hf.evaluation.protocols import PROTOCOLS, Condition
 from pkgen_hf.generation.model import ConditionedDenoiser
 from pkgen_hf.generation.ranking import ranked, ranking_scores
 from pkgen_hf.generation.sampler import SampleSet
 from result_files import read_records
-from variants import DEFAULT, PARTS, VARIANTS, Variant, without_counts, without_unconditional
+from trainings import excluded, third_of, third_with, training_record
+from variants import DEFAULT, PARTS, SMALL_EXCLUDE, VARIANTS, Variant, without_counts, without_unconditional
 
 SPACE = get_space("nas-bench-201")
 BY_ID = {variant.method.id: variant for variant in VARIANTS}
@@ -107,6 +109,28 @@ def test_tasks_take_part_in_all_protocols() -> None:
     assert tasks_for("nas-bench-101", ["cifar10"]) == ["cifar10"]
     assert len(SPACES) >= 6
     assert len({*CONDITIONS}) == len([protocol for protocol in PROTOCOLS.values() if not protocol.is_search])
+
+
+def test_small_trainings_differ_in_what_they_say(tmp_path: Path) -> None:
+    """They have their own settings, and have read no label that the target forbids."""
+    folders = {"data": str(tmp_path), "output_dir": str(tmp_path)}
+    options = Namespace(max_train_steps=1, priors_per_task=2, shifted_tasks=1, **folders)
+    for variant in (BY_ID["end-distribution: uniform"], BY_ID["training: 500"]):
+        assert variant.settings is not None
+        own = small_training(variant.settings, "new-space", "nas-bench-graph", "cora", 1, options)
+        assert own.pipe.scheduler.config["end_distribution"] == variant.settings.get("end_distribution", "prior")
+        own.check(Condition("new-space"), "nas-bench-graph", "cora")
+        record = training_record(own.pipe)
+        assert record["seed"] == 1 and record["max_train_steps"] == 1 and record["priors_per_task"] == 2
+        assert {*SMALL_EXCLUDE} < {*record["exclude"]}
+    assert own.training == "ablation-2-train-seed-1"
+
+
+def test_small_trainings_of_the_same_benchmark_have_read_it() -> None:
+    for space in {*SPACES} - {*SMALL_EXCLUDE}:
+        for task in get_space(space).tasks:
+            third = third_with(space, task, {})
+            assert third != third_of(space) and f"{space}/{task}" not in excluded(third, {})
 
 
 # ---------------------------------------------------------------------- the table
