@@ -310,7 +310,9 @@ def test_networks_without_the_option_read_three_channels() -> None:
 
 
 def test_a_string_where_numbers_belong_names_what_reads_it() -> None:
-    with pytest.raises(ValueError, match=r"nas-bench-201 as a number, got '\|avg.*: Architecture.from_string\(space, "):
+    with pytest.raises(
+        ValueError, match=r"nas-bench-201 as a number, got '\|avg.*: Architecture.from_string\(space, "
+    ):
         Architecture("nas-bench-201", CELL)
     for wrong in ([CELL], [CELL.split("|")[:6]]):
         with pytest.raises(ValueError, match=r"takes rows of 6 whole numbers.*: from_strings reads strings"):

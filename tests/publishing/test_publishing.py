@@ -156,7 +156,11 @@ def replace(old: str, new: str) -> Callable[[Path], None]:
         ("space", put("app.py~"), "temporary file"),
         ("network", put("model.safetensors.incomplete"), "temporary file"),
         ("network", put("training_args.bin"), "training_args.bin has no place in a network: only .*safetensors"),
-        ("network", put("notes.txt"), "only files that end in .json, .safetensors, .md, and vocab.txt, and merges.txt"),
+        (
+            "network",
+            put("notes.txt"),
+            "only files that end in .json, .safetensors, .md, and vocab.txt, and merges.txt",
+        ),
         ("network", put("more/vocab.txt"), "more/vocab.txt has no place in a network"),
         ("network", put("tokenizer.py", "print()"), "tokenizer.py has no place in a network"),
         ("network", put("tokenizer.pkl"), "tokenizer.pkl has no place in a network"),
