@@ -7,14 +7,17 @@ import json
 import subprocess
 import sys
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 import torch
 
 import everything
+import presets
 import reproduce
 import runs
+import training_costs
 from pkgen_hf import PKGenPipeline, ScoreTable, get_space
 from pkgen_hf.evaluation.baselines import ask_tell_search, random_search
 from pkgen_hf.evaluation.measures import evaluate, evaluate_search, from_prior, from_uniform
@@ -221,3 +224,20 @@ def test_mistakes_give_one_line() -> None:
     text = recipe("recipes/reproduce.py", "same-benchmark", "--task", "cifar", "--data", "none", fails=True)
     assert "Did you mean 'cifar10'" in text
     assert "Traceback" not in text
+
+
+def test_costs_of_trainings_are_those_in_the_documentation() -> None:
+    """Every preset has a row; that of a published cell, which no checkpoint chooses, is counted again."""
+    lines = (ROOT / "docs" / "training.md").read_text().splitlines()
+    start = lines.index(next(line for line in lines if line.startswith("| preset and network |")))
+    rows = list(takewhile(lambda line: line.startswith("|"), lines[start + 2 :]))
+    assert [row.split("`")[1] for row in rows] == list(presets.presets())
+    assert str(training_costs.image_row("darts-cifar", presets.get_preset("darts-cifar"))) in rows
+    for space in ("hw-gpt-bench-s", "hw-gpt-bench-m"):
+        assert any(line.startswith(f"| `{space}`, first-ranked |") for line in lines)
+
+
+def test_memory_of_a_training_step_is_what_its_backward_pass_reads() -> None:
+    """Of two layers the input of each, and which values were above 0."""
+    network = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    assert training_costs.kept_bytes(network, torch.randn(3, 8)) == 4 * 3 * (8 + 16)
