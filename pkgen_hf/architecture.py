@@ -41,7 +41,7 @@ class Architecture:
     Raises
     ------
     ValueError
-        For an unknown space, a wrong number of slots or a choice out of range.
+        For an unknown space, a wrong number of slots, a choice out of range, or a string, which `from_string` reads.
     """
 
     __slots__ = ("_key", "indices", "space")
@@ -52,6 +52,11 @@ class Architecture:
 
     def __init__(self, space: str | SearchSpace, indices: Sequence[int]) -> None:
         space = get_space(space)
+        if isinstance(indices, str):
+            raise ValueError(
+                f"Architecture takes the choice of each slot of {space.name} as a number, got {shortened(indices)}: "
+                "Architecture.from_string(space, text) reads a string"
+            )
         rows = space.check(indices[None] if isinstance(indices, torch.Tensor) else [indices])
         self._set(space, tuple(rows[0].tolist()), int(space.keys(rows)))
 

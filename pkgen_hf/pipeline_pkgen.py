@@ -242,10 +242,10 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
     def similarity_to_training(self, space: str | SearchSpace) -> float:
         """Similarity of a space, or of that of a name, to the most similar space of the priors, 0 to 1.
 
-        It weights the denoiser's correction, see `Condition`. ValueError for an unknown name.
+        It weights the denoiser's correction, see `Condition`. It compares what slots and choices are, not the data nor
+        whether labels of the space were read, see `space_similarity`. ValueError for an unknown name.
         """
-        space = get_space(space) if isinstance(space, str) else space
-        known = {prior.space for prior in self.priors}
+        space, known = get_space(space), {prior.space for prior in self.priors}
         if not known or space in known:
             return 1.0
         return min(1.0, max(space_similarity(other, space) for other in known))

@@ -307,3 +307,13 @@ def test_networks_without_the_option_read_three_channels() -> None:
         task = Task("image-classification", num_classes=2, in_channels=1)
         with pytest.raises(ValueError, match="networks of grey read images of 3 channels, not of in_channels=1"):
             architecture.build(task=task)
+
+
+def test_a_string_where_numbers_belong_names_what_reads_it() -> None:
+    with pytest.raises(
+        ValueError, match=r"nas-bench-201 as a number, got '\|avg.*: Architecture.from_string\(space, "
+    ):
+        Architecture("nas-bench-201", CELL)
+    for wrong in ([CELL], [CELL.split("|")[:6]]):
+        with pytest.raises(ValueError, match=r"takes rows of 6 whole numbers.*: from_strings reads strings"):
+            Architecture.from_batch("nas-bench-201", wrong)  # type: ignore[arg-type]

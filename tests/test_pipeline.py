@@ -448,6 +448,13 @@ def test_logit_corrections_out_of_distribution_are_withheld(pipe: PKGenPipeline)
              for i in range(3)]  # fmt: skip
     strange = SearchSpace("strange", slots, {"x": Task("other", chance_score=0.0, num_classes=2)}, null_choice="0.0")
     assert pipe.similarity_to_training(strange) < 0.2
+    # It compares descriptions of slots and choices: these of vision transformers are those of language models.
+    without = PKGenPipeline(
+        pipe.denoiser, pipe.scheduler, [p for p in pipe.priors if not p.space.name.startswith("hw-gpt-bench")]
+    )
+    for name in ("autoformer-tiny", "autoformer-small", "autoformer-base"):
+        assert get_space(name) not in {prior.space for prior in pipe.priors}
+        assert pipe.similarity_to_training(name) > 0.99 and without.similarity_to_training(name) < 0.7
     prior = Prior.absent(strange)
     condition = pipe.denoiser.make_condition(strange, prior, similarity=0.0)
     logits, _ = pipe.denoiser(strange.sample(4, torch.Generator().manual_seed(0)), 500.0, condition)

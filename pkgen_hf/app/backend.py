@@ -106,6 +106,9 @@ class Backend:
         steps: int = 2,
         guidance: float = 1.0,
         evaluations: str = "",
+        context: float | None = None,
+        batch_size: float | None = None,
+        memory_dtype: str | None = None,
         **limits: float | None,
     ) -> GenerationRequest:
         """A request from the fields of the page, checked.
@@ -121,9 +124,13 @@ class Backend:
         evaluations
             The visitor's own, as for `read_evaluations`. A prior is estimated from them and used; without any, the
             checkpoint's prior is used.
+        context, batch_size, memory_dtype
+            Tokens and sequences in the KV cache of language models (by default the benchmark's context, and one), and
+            the type of weights and cache (by default float32), for which memory is counted. With any of them, memory
+            is shown without a limit, too.
         **limits
-            By argument of the pipeline; parameters and multiply-adds in millions, memory in megabytes (of float32, and
-            for one sequence of the benchmark's context), latency in milliseconds.
+            By argument of the pipeline; parameters and multiply-adds in millions, memory in megabytes, latency in
+            milliseconds.
 
         Raises
         ------
@@ -142,7 +149,12 @@ class Backend:
             guidance_scale=guidance,
             prior=self._prior(space, task, evaluations),
             limits={bound.argument: _limit(bound, value) for bound, value in given.items()},
-            options=self._latency_options(found.name, device, limits.get("max_latency") is not None),
+            options={
+                **self._latency_options(found.name, device, limits.get("max_latency") is not None),
+                "context": _whole(context),
+                "batch_size": _whole(batch_size),
+                "memory_dtype": memory_dtype,
+            },
             ceilings=CEILINGS,
         )
 

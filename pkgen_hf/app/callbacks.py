@@ -9,9 +9,11 @@ from gradio.processing_utils import save_bytes_to_cache
 
 from ..budgets import BUDGETS, Bound
 from ..spaces import get_space
+from ..spaces.cost_effects import DTYPE_BYTES
 from .backend import ENDPOINT, Backend, as_zip, python_code
 from .views import figures, prior_bars, ranking, status
 
+CACHE = {"context": "Tokens in the KV cache", "batch_size": "Sequences in the KV cache"}  # labels of fields
 AVERAGE = "average"  # stands for no task, which a list of choices cannot hold
 
 
@@ -44,18 +46,23 @@ def device_choices(names: list[str]) -> list[tuple[str, str]]:
     return [("none", ""), *((name, name) for name in names)]
 
 
+def dtype_choices() -> list[tuple[str, str]]:
+    """Labels and values of the types for which memory is counted; the empty one stands for the default."""
+    return [("float32, the default", ""), *((name, name) for name in DTYPE_BYTES)]
+
+
 def limit_label(bound: Bound) -> str:
     """Label of the field that limits a budget."""
     budget, side = bound.budget, "at least" if bound.is_lower else "at most"
     return f"{budget.label.capitalize()} {side}, in {budget.scale_in_words}"
 
 
-def _limit(bound: Bound, text: str) -> float | None:
-    """The number in the field of a limit, None if it is empty: Gradio's own fields of numbers fill in a 0 there."""
+def _number(label: str, text: str, empty: str) -> float | None:
+    """The number in a field, None if it is empty, for `empty`: Gradio's own fields of numbers fill in a 0 there."""
     try:
         return float(text) if text.strip() else None
     except ValueError:
-        raise ValueError(f"{limit_label(bound)}: expected a number, or nothing for no limit; got {text!r}") from None
+        raise ValueError(f"{label}: expected a number, or nothing for {empty}; got {text!r}") from None
 
 
 class Callbacks:
@@ -78,9 +85,12 @@ class Callbacks:
         named = dict(zip(ENDPOINT.parameters, fields, strict=True))
         try:
             bounds = (bound for budget in BUDGETS for bound in budget.bounds)
-            named |= {bound.argument: _limit(bound, named[bound.argument]) for bound in bounds}
+            for bound in bounds:
+                named[bound.argument] = _number(limit_label(bound), named[bound.argument], "no limit")
+            for name, label in CACHE.items():
+                named[name] = _number(label, named[name], "the default")
             named["task"] = None if named["task"] == AVERAGE else named["task"]
-            named["device"] = named["device"] or None
+            named |= {name: named[name] or None for name in ("device", "memory_dtype")}
             answer = self.backend.generate(**named)
         except (ValueError, NotImplementedError) as error:
             return status(str(error), is_error=True), *[gr.skip()] * 8
@@ -116,26 +126,31 @@ class Callbacks:
         return lines, status("Twelve measured architectures filled in.")
 
     def choose_space(self, space: str, task: str | None = None) -> list[Any]:
-        """Choices of the task, fields of the limits that need a device, and devices, after a space is chosen."""
+        """What the fields offer after a space is chosen.
+
+        Of the task, of limits that need a device, of devices, and of the KV cache, which only language models have.
+        """
         choices, devices = tasks_of(space), self.backend.devices(space)
         with_device = [gr.update(value="", visible=bool(devices)) for budget in BUDGETS if budget.required]
         return [
             gr.update(choices=choices, value=task or choices[0][1]),
             *with_device,
             gr.update(choices=device_choices(devices), value="", visible=bool(devices)),
+            *(gr.update(value="", visible=get_space(space).context is not None) for _ in CACHE),
         ]
 
     def example(self, name: str) -> list[Any]:
         """All fields of the page for one of `EXAMPLES`, and which groups of them are open."""
         chosen = EXAMPLES[name]
         text = self.backend.example_evaluations(chosen.space, chosen.task) if chosen.is_own else ""
-        task, *with_device, device = self.choose_space(chosen.space, chosen.task)
+        task, *others = self.choose_space(chosen.space, chosen.task)
+        *with_device, device = others[: -len(CACHE)]
         limits: list[Any] = []
         for bound in (bound for budget in BUDGETS for bound in budget.bounds):
             limit = chosen.limits.get(bound.argument)
             limits.append(with_device.pop(0) if bound.budget.required else "" if limit is None else f"{limit:g}")
         opened = [gr.update(open=bool(chosen.limits)), gr.update(open=chosen.is_own)]
-        return [chosen.space, task, 6, 0, *limits, device, 2, 1, text, *opened]
+        return [chosen.space, task, 6, 0, *limits, device, 2, 1, text, *others[-len(CACHE) :], "", *opened]
 
     def generate(self, *fields: Any, **named: Any) -> str:
         """Architectures, best first, as JSON; limits in millions and milliseconds: see `Backend.request`."""

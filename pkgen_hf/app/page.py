@@ -13,7 +13,7 @@ from gradio.utils import get_upload_folder
 from ..budgets import BUDGETS
 from ..spaces import get_space, list_spaces
 from .backend import CEILINGS, ENDPOINT, Backend
-from .callbacks import EXAMPLES, Callbacks, device_choices, limit_label, tasks_of
+from .callbacks import CACHE, EXAMPLES, Callbacks, device_choices, dtype_choices, limit_label, tasks_of
 from .views import CSS, status
 
 START = ("nas-bench-201", "cifar10")
@@ -137,6 +137,10 @@ def _controls(backend: Backend) -> Controls:
             visible = not bound.budget.required or bool(devices)
             fields[bound.argument] = gr.Textbox("", label=limit_label(bound), placeholder="no limit", visible=visible)
         fields["device"] = gr.Dropdown(device_choices(devices), value="", label="On the device", visible=bool(devices))
+        for name, label in CACHE.items():
+            cached = get_space(START[0]).context is not None
+            fields[name] = gr.Textbox("", label=label, placeholder="default", visible=cached)
+        fields["memory_dtype"] = gr.Dropdown(dtype_choices(), value="", label="Memory in")
     with gr.Accordion("Sampling", open=False):
         fields["steps"] = gr.Slider(1, CEILINGS.steps, 2, step=1, label="Denoising steps")
         fields["guidance"] = gr.Slider(0, CEILINGS.guidance, 1, step=0.1, label="Guidance scale")
@@ -181,7 +185,8 @@ def _connect(callbacks: Callbacks, controls: Controls, results: Results) -> None
         "show_progress_on": controls.status,
         **QUEUE,
     }
-    space.input(callbacks.choose_space, space, [task, *with_device, device], **HIDDEN)
+    cached = [controls.fields[name] for name in CACHE]
+    space.input(callbacks.choose_space, space, [task, *with_device, device, *cached], **HIDDEN)
     controls.fill.click(callbacks.fill_in, [space, task], [controls.fields["evaluations"], controls.status], **HIDDEN)
     controls.generate.click(**call, api_visibility="private")
     for name, button in controls.examples.items():

@@ -15,12 +15,11 @@ from typing import Any
 from torch import nn
 
 from ..errors import unknown
-from ..spaces import TASK_KINDS, SearchSpace, TaskLike, get_space, list_spaces
+from ..spaces import SearchSpace, TaskLike, get_space, list_spaces
 from ..spaces.protocols import ArchitectureLike
 from ..spaces.registry import module_of, registration
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-_DATA = {"image": "images", "graph": "graphs", "sound": "sound", "text": "texts"}  # by the trait of kinds of tasks
 
 
 def planner_of(space: SearchSpace) -> Callable[..., partial[Any]] | None:
@@ -71,11 +70,6 @@ def at_task(
         For an unknown task, data of another sort than the networks read, or images of channels that they cannot have.
     """
     data, defaults = space.task(task), inspect.signature(_planner(space)).parameters
-    read = {_DATA[trait] for known in space.tasks.values() for trait in TASK_KINDS[known.kind] if trait in _DATA}
-    given = {_DATA[trait] for trait in TASK_KINDS[data.kind] if trait in _DATA}
-    if read and given and not read & given:
-        what, other = " and ".join(sorted(read)), " and ".join(sorted(given))
-        raise ValueError(f"networks of {space.name} read {what}; a task of {data.kind} is of {other}")
     chosen = space.scale(task)
     for option in ("in_channels", "image_size", "num_features"):
         value = getattr(data, option)

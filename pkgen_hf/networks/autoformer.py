@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from ..spaces.autoformer import HEAD_SIZE, PATCH, REACH, RELATIVE_POSITIONS
 from ..spaces.protocols import ArchitectureLike
 from .counting import Extra, aten
-from .mnasnet import drop_path
+from .mobile_blocks import drop_path
 
 Places = list[tuple[torch.Tensor, torch.Tensor]]
 

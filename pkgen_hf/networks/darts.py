@@ -20,7 +20,7 @@ from ..spaces.darts_cells import NONE, OPERATIONS
 from ..spaces.darts_costs import CELL_WIDENING, CHANNELS, LAYERS, STEM_WIDENING, CellShape, cell_shapes
 from ..spaces.protocols import ArchitectureLike
 from .counting import Extra, aten, outputs, window
-from .mnasnet import drop_path
+from .mobile_blocks import drop_path
 
 STEMS = ("cifar", "imagenet")
 Edge = tuple[int, str]  # the node it reads, and its operation

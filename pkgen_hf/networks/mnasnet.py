@@ -13,88 +13,16 @@ from torch.nn import functional as F
 from ..spaces.mnasnet import LAST_WIDTH, PARTS, SQUEEZE, STEM_WIDTH, block_shapes
 from ..spaces.protocols import ArchitectureLike
 from .counting import Extra, aten
+from .mobile_blocks import InvertedBottleneck, SqueezeExcitation, convolution
 
 
-def drop_path(features: torch.Tensor, probability: float) -> torch.Tensor:
-    """Set whole examples to 0 with `probability` below 1, and divide the others by that of keeping them.
-
-    Stochastic depth (Huang et al., ECCV 2016); `features` are ``(batch, ...)``.
-    """
-    keep = torch.rand(len(features), *[1] * (features.ndim - 1), device=features.device) >= probability
-    return features * keep.to(features.dtype) / (1 - probability)
-
-
-def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """A convolution that keeps the resolution (or divides it by `stride`), and its normalisation."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs)]
-
-
-class SqueezeExcitation(nn.Module):
-    """Scales every channel by a function of the means of all (Hu et al., CVPR 2018).
-
-    Parameters
-    ----------
-    channels, middle
-        Of the input, and between the two layers of the function.
-    """
-
-    def __init__(self, channels: int, middle: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(channels, middle, 1)
-        self.excite = nn.Conv2d(middle, channels, 1)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``(batch, channels, height, width)`` to the same shape."""
-        means = features.mean((2, 3), keepdim=True)
-        return features * self.excite(F.silu(self.squeeze(means))).sigmoid()
-
-
-class InvertedBottleneck(nn.Module):
-    """Expansion, depthwise convolution, squeeze-and-excitation if asked for, and projection.
-
-    Its input is added to its output where they have one shape; in training the latter is dropped at times.
-
-    Parameters
-    ----------
-    inputs, outputs
-        Channels.
-    stride, kernel
-        Of the depthwise convolution.
-    expansion
-        Inner over input channels; an expansion of 1 has no convolution.
-    squeezes
-        Whether there is squeeze-and-excitation.
-    drop_path_prob
-        Probability of dropping.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        stride: int,
-        expansion: int,
-        kernel: int,
-        squeezes: bool,
-        drop_path_prob: float,
-    ) -> None:
-        super().__init__()
-        inner = inputs * expansion
-        layers = [*_convolution(inputs, inner), nn.SiLU()] if expansion > 1 else []
-        layers += [*_convolution(inner, inner, kernel, stride, groups=inner), nn.SiLU()]
-        if squeezes:
-            layers.append(SqueezeExcitation(inner, max(1, inputs // SQUEEZE)))
-        self.layers = nn.Sequential(*layers, *_convolution(inner, outputs))
-        self.adds_input = inputs == outputs and stride == 1
-        self.drop_path_prob = drop_path_prob
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``(batch, inputs, height, width)`` to ``(batch, outputs, height / stride, width / stride)``."""
-        result = self.layers(features)
-        if not self.adds_input:
-            return result
-        return features + (drop_path(result, self.drop_path_prob) if self.training else result)
+def _layer(
+    inputs: int, outputs: int, stride: int, expansion: int, kernel: int, squeezes: bool, drop_path_prob: float
+) -> InvertedBottleneck:
+    """An inverted bottleneck as in EfficientNet; its gate is squeezed by its input channels."""
+    inner = inputs * expansion
+    gate = SqueezeExcitation(inner, max(1, inputs // SQUEEZE), F.silu, torch.sigmoid) if squeezes else None
+    return InvertedBottleneck(inputs, outputs, stride, kernel, inner, nn.SiLU(), gate, drop_path_prob)
 
 
 class MnasNetwork(nn.Module):
@@ -127,7 +55,7 @@ class MnasNetwork(nn.Module):
     ) -> None:
         super().__init__()
         total = sum(layers for _, _, layers, _ in blocks)
-        self.stem = nn.Sequential(*_convolution(in_channels, channels, 3, stride=2), nn.SiLU())
+        self.stem = nn.Sequential(*convolution(in_channels, channels, 3, stride=2, activation=nn.SiLU()))
         body: list[nn.Module] = []
         for (expansion, kernel, layers, gate), (inputs, outputs, stride) in zip(
             blocks, block_shapes(channels), strict=True
@@ -135,9 +63,9 @@ class MnasNetwork(nn.Module):
             for layer in range(layers):
                 shape = (outputs, outputs, 1) if layer else (inputs, outputs, stride)
                 drop = drop_path_prob * len(body) / total
-                body.append(InvertedBottleneck(*shape, expansion, kernel, bool(gate), drop))
+                body.append(_layer(*shape, expansion, kernel, bool(gate), drop))
         self.body = nn.Sequential(*body)
-        self.last = nn.Sequential(*_convolution(outputs, LAST_WIDTH), nn.SiLU())
+        self.last = nn.Sequential(*convolution(outputs, LAST_WIDTH, activation=nn.SiLU()))
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(LAST_WIDTH, num_classes)
         self.apply(self._initialize)

@@ -10,12 +10,7 @@ from torch import nn
 
 from ..spaces.nas_bench_macro import BLOCKS, LAST_WIDTH, STEM_WIDTH, block_shapes
 from ..spaces.protocols import ArchitectureLike
-
-
-def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """A convolution that keeps the resolution (or divides it by `stride`), and its normalisation."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs)]
+from .mobile_blocks import convolution
 
 
 class InvertedBottleneck(nn.Module):
@@ -37,11 +32,11 @@ class InvertedBottleneck(nn.Module):
         super().__init__()
         inner = inputs * expansion
         self.convolutions = nn.Sequential(
-            *_convolution(inputs, inner),
+            *convolution(inputs, inner),
             nn.ReLU(),
-            *_convolution(inner, inner, kernel, stride, groups=inner),
+            *convolution(inner, inner, kernel, stride, groups=inner),
             nn.ReLU(),
-            *_convolution(inner, outputs),
+            *convolution(inner, outputs),
         )
         self.adds_input = inputs == outputs and stride == 1
 
@@ -57,7 +52,7 @@ def block(expansion: int, kernel: int, inputs: int, outputs: int, stride: int) -
         return InvertedBottleneck(inputs, outputs, expansion, kernel, stride)
     if inputs == outputs and stride == 1:
         return nn.Identity()
-    return nn.Sequential(*_convolution(inputs, outputs, stride=stride))
+    return nn.Sequential(*convolution(inputs, outputs, stride=stride))
 
 
 class MobileNetwork(nn.Module):
@@ -78,9 +73,9 @@ class MobileNetwork(nn.Module):
     def __init__(self, blocks: Sequence[tuple[int, int]], num_classes: int, channels: int, in_channels: int) -> None:
         super().__init__()
         shapes = block_shapes(channels)
-        self.stem = nn.Sequential(*_convolution(in_channels, channels, kernel=3), nn.ReLU())
+        self.stem = nn.Sequential(*convolution(in_channels, channels, kernel=3), nn.ReLU())
         self.body = nn.Sequential(*(block(*kind, *shape) for kind, shape in zip(blocks, shapes, strict=True)))
-        self.last = nn.Sequential(*_convolution(shapes[-1][1], LAST_WIDTH), nn.ReLU())
+        self.last = nn.Sequential(*convolution(shapes[-1][1], LAST_WIDTH), nn.ReLU())
         self.classifier = nn.Linear(LAST_WIDTH, num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -6,90 +6,28 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ..spaces.ofa_mobilenetv3 import BEFORE_LAST, BLOCKS, LAST_WIDTH, SQUEEZE, STAGES, STEM_WIDTH, rounded
 from ..spaces.protocols import ArchitectureLike
-from .mnasnet import drop_path
+from .mobile_blocks import InvertedBottleneck, SqueezeExcitation, convolution
 
 
-def _convolution(
+def _block(
     inputs: int,
     outputs: int,
-    kernel: int = 1,
-    stride: int = 1,
-    groups: int = 1,
-    activation: type[nn.Module] | None = None,
-) -> list[nn.Module]:
-    """A convolution that keeps the resolution (or divides it by `stride`), its normalisation, and an activation."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-    layers: list[nn.Module] = [convolution, nn.BatchNorm2d(outputs)]
-    return layers + ([activation(inplace=True)] if activation is not None else [])
-
-
-class SqueezeExcitation(nn.Module):
-    """Scales every channel by a piecewise linear function of the means of all (Howard et al., ICCV 2019).
-
-    Parameters
-    ----------
-    channels, middle
-        Of the input, and between the two layers of the function.
-    """
-
-    def __init__(self, channels: int, middle: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(channels, middle, 1)
-        self.excite = nn.Conv2d(middle, channels, 1)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``(batch, channels, height, width)`` to the same shape."""
-        means = features.mean((2, 3), keepdim=True)
-        return features * nn.functional.hardsigmoid(self.excite(self.squeeze(means).relu()))
-
-
-class MobileBlock(nn.Module):
-    """Expansion, depthwise convolution, squeeze-and-excitation if asked for, and projection.
-
-    Its input is added to its output where they have one shape; in training the latter is dropped at times.
-
-    Parameters
-    ----------
-    inputs, outputs, stride
-        Channels, and by what the block divides the resolution.
-    kernel, expansion
-        Of the depthwise convolution, and inner over input channels; an expansion of 1 has no convolution.
-    squeezes, hard_swish
-        As of `pkgen_hf.spaces.ofa_mobilenetv3.Stage`.
-    drop_path_prob
-        Probability of dropping.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        stride: int,
-        kernel: int,
-        expansion: int,
-        squeezes: bool,
-        hard_swish: bool,
-        drop_path_prob: float,
-    ) -> None:
-        super().__init__()
-        inner, activation = rounded(inputs * expansion), nn.Hardswish if hard_swish else nn.ReLU
-        layers = _convolution(inputs, inner, activation=activation) if expansion > 1 else []
-        layers += _convolution(inner, inner, kernel, stride, groups=inner, activation=activation)
-        if squeezes:
-            layers.append(SqueezeExcitation(inner, rounded(inner / SQUEEZE)))
-        self.layers = nn.Sequential(*layers, *_convolution(inner, outputs))
-        self.adds_input = inputs == outputs and stride == 1
-        self.drop_path_prob = drop_path_prob
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``(batch, inputs, height, width)`` to ``(batch, outputs, height / stride, width / stride)``."""
-        result = self.layers(features)
-        if not self.adds_input:
-            return result
-        return features + (drop_path(result, self.drop_path_prob) if self.training else result)
+    stride: int,
+    kernel: int,
+    expansion: int,
+    squeezes: bool,
+    hard_swish: bool,
+    drop_path_prob: float,
+) -> InvertedBottleneck:
+    """A block of MobileNetV3 (Howard et al., ICCV 2019), `squeezes` and `hard_swish` as of `Stage`."""
+    inner = rounded(inputs * expansion)
+    activation = nn.Hardswish(inplace=True) if hard_swish else nn.ReLU(inplace=True)
+    gate = SqueezeExcitation(inner, rounded(inner / SQUEEZE), F.relu, F.hardsigmoid) if squeezes else None
+    return InvertedBottleneck(inputs, outputs, stride, kernel, inner, activation, gate, drop_path_prob)
 
 
 class OFAMobileNetV3(nn.Module):
@@ -122,19 +60,21 @@ class OFAMobileNetV3(nn.Module):
     ) -> None:
         super().__init__()
         inputs = rounded(STEM_WIDTH * width)
-        self.stem = nn.Sequential(*_convolution(in_channels, inputs, 3, stride=2, activation=nn.Hardswish))
-        body = [MobileBlock(inputs, inputs, 1, 3, 1, False, False, 0.0)]
+        self.stem = nn.Sequential(
+            *convolution(in_channels, inputs, 3, stride=2, activation=nn.Hardswish(inplace=True))
+        )
+        body = [_block(inputs, inputs, 1, 3, 1, False, False, 0.0)]
         total = sum(map(len, stages))
         for blocks, stage in zip(stages, STAGES, strict=True):
             outputs = rounded(stage.outputs * width)
             for b, (kernel, expansion) in enumerate(blocks):
                 shape = (outputs, outputs, 1) if b else (inputs, outputs, stage.stride)
                 drop = drop_path_prob * len(body) / total
-                body.append(MobileBlock(*shape, kernel, expansion, stage.squeezes, stage.hard_swish, drop))
+                body.append(_block(*shape, kernel, expansion, stage.squeezes, stage.hard_swish, drop))
             inputs = outputs
         self.body = nn.Sequential(*body)
         before, last = rounded(BEFORE_LAST * width), rounded(LAST_WIDTH * width)
-        self.before_last = nn.Sequential(*_convolution(inputs, before, activation=nn.Hardswish))
+        self.before_last = nn.Sequential(*convolution(inputs, before, activation=nn.Hardswish(inplace=True)))
         self.last = nn.Sequential(nn.Linear(before, last, bias=False), nn.Hardswish(inplace=True), nn.Dropout(dropout))
         self.classifier = nn.Linear(last, num_classes)
         self.apply(self._initialize)

@@ -103,7 +103,10 @@ def space_similarity(source: SearchSpace, target: SearchSpace) -> float:
     """Similarity of two spaces, 0.02 to 1.02: the weight of a prior of `source` in an average for `target`.
 
     Mean over the target's slots of the kernel on the distance of the nearest slot of the source, times the mean
-    similarity of choices.
+    similarity of choices. Compared are the descriptions of slots (`slot_features`) and of choices
+    (`choice_descriptions`), and nothing else: neither the data that networks read, nor what was good there. So the
+    spaces of vision transformers (AutoFormer) and of language models (HW-GPT-Bench), which choose width, depth, and
+    heads and ratio of every layer from small to large, are as similar as can be.
     """
     squared, other_kind = _slot_distances(source, target)
     near = (-squared / PLACE_KERNEL).exp().masked_fill(other_kind, 0).max(1).values

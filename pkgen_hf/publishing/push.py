@@ -39,16 +39,28 @@ class Kind:
         Of files that may be in it.
     owned
         Patterns of files in the repository that are removed if the folder no longer has them.
+    also
+        Names of further files that may be in the folder itself.
     """
 
     repo_type: str
     endings: tuple[str, ...]
     owned: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+    def allows(self, name: str) -> bool:
+        """Whether a file of that name, with the folders that it is in, has a place in such a folder."""
+        return name in self.also or name.endswith(self.endings)
+
+    def __str__(self) -> str:
+        """Which files may be in such a folder."""
+        return "files that end in " + ", ".join(self.endings) + "".join(f", and {name}" for name in self.also)
 
 
 KINDS = {
     "pipeline": Kind("model", (".json", ".safetensors", ".parquet", ".md", ".py"), (f"{PRIORS_FOLDER}/*.parquet",)),
-    "network": Kind("model", (".json", ".safetensors", ".md")),
+    # Tokenizers of transformers write vocabularies and merges as texts, and all else as JSON.
+    "network": Kind("model", (".json", ".safetensors", ".md"), also=("vocab.txt", "merges.txt")),
     "dataset": Kind("dataset", (".parquet", ".md"), ("*/train-*.parquet",)),
     "space": Kind("space", (".py", ".txt", ".md", ".png", ".svg", ".css", ".json")),
 }
@@ -154,9 +166,8 @@ def check_folder(folder: str | Path, kind: str) -> dict[str, int]:
     files = {}
     for path in _walk(folder):
         name = path.relative_to(folder).as_posix()
-        if path.suffix not in KINDS[kind].endings:
-            allowed = ", ".join(KINDS[kind].endings)
-            raise ValueError(f"{path} has no place in a {kind}: only files that end in {allowed} are published")
+        if not KINDS[kind].allows(name):
+            raise ValueError(f"{path} has no place in a {kind}: only {KINDS[kind]} are published")
         if kind == "pipeline" and path.suffix == ".py" and SHIMS.get(name) != path.read_text(errors="replace"):
             raise ValueError(f"{path} is code that pkgen did not write; a published pipeline has none of its own")
         _check_secrets(path)

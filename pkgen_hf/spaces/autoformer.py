@@ -14,7 +14,6 @@ from functools import cache, cached_property
 import numpy as np
 import torch
 
-from ..errors import shortened
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
@@ -155,21 +154,13 @@ class AutoFormerSpace(SearchSpace):
     # ------------------------------------------------------------------ strings
 
     def split_string(self, text: str) -> list[str]:
-        values = self._literal(text)
-        if not isinstance(values, dict):
-            raise self.malformed(text, "it is no object of names and values")
-        if values.keys() != set(KEYS):
-            key = next(key for key in (*KEYS, *values) if key not in values or key not in KEYS)
-            there = "is missing" if key in KEYS else "is not one of them"
-            raise self.malformed(text, f"the names are {', '.join(KEYS)}: {shortened(key)} {there}")
+        values = self._decisions(text, KEYS)
         names = [repr(values["embed_dim"]), repr(values["depth"])]
         if names[1] not in self.choice_index[1]:
             return [*names, *[""] * (self.num_slots - 2)]  # the caller says which depths are allowed
         depth = values["depth"]
-        for key in KEYS[2:]:
-            if not isinstance(values[key], list) or len(values[key]) < depth:
-                raise self.malformed(text, f"{key} must be a list of a value for each of the {depth} layers")
-        for ratio, heads in zip(values["mlp_ratio"][:depth], values["num_heads"][:depth], strict=True):
+        ratios, numbers = (self._list(text, key, values[key], depth, longer=True)[:depth] for key in KEYS[2:])
+        for ratio, heads in zip(ratios, numbers, strict=True):
             names += [repr(ratio).removesuffix(".0"), repr(heads)]  # 4 and 4.0 are one ratio
         return names + [slot.choices[0].name for slot in self.slots[len(names) :]]
 

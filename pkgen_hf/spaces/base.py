@@ -18,7 +18,7 @@ from .benchmark import Origin, Package
 from .identity import behaviour, difference, fingerprint
 from .parts import Graph, Slot, repeated
 from .strings import Strings
-from .tasks import TASK_KINDS, Task, TaskLike, kind_of
+from .tasks import TASK_KINDS, Task, TaskLike, data_of, kind_of
 
 RESERVED: dict[str, type[SearchSpace]] = {}  # names of the spaces of this package, each with the one class that has it
 
@@ -200,7 +200,7 @@ class SearchSpace(Strings):
         """The task of a name; ValueError with the nearest name if there is none.
 
         Of a `Task` it is the space's own, if that has the same name and shape; else the given one, of which sizes of 0
-        become those of the data set that it is `like`.
+        become those of the data set that it is `like`. Data of another sort than the space's are refused.
         """
         if isinstance(task, Task):
             return self._own_task(task)
@@ -208,7 +208,23 @@ class SearchSpace(Strings):
             raise unknown(f"task of {self.name}", task, list(self.tasks))
         return self.tasks[task]
 
+    def _check_data(self, kind: str) -> None:
+        """Raise ValueError for a kind of task whose data are of another sort than those of all tasks of the space."""
+        known = list(dict.fromkeys(task.kind for task in self.tasks.values()))
+        read, given = {data_of(one) for one in known} - {""}, data_of(kind)
+        if not given or not read or given in read:
+            return
+        allowed = sorted(
+            (one for one in TASK_KINDS if data_of(one) in {*read, ""}),
+            key=lambda one: (-len({*TASK_KINDS[one]} & {*TASK_KINDS[kind]}), one not in known, one == "other"),
+        )
+        raise ValueError(
+            f"networks of {self.name} read {' and '.join(sorted(read))}, and a task of {kind} is of {given}. "
+            f"Did you mean {allowed[0]!r}? Allowed: {', '.join(allowed)}."
+        )
+
     def _own_task(self, task: Task) -> Task:
+        self._check_data(task.kind)
         known = self.tasks.get(task.name)
         alike = self.tasks.get(self.like(task)) if known is None or known.kind != task.kind else known
         if alike is not None:
@@ -230,30 +246,39 @@ class SearchSpace(Strings):
         """A task as it was asked for, checked: a name, a kind or None as it is, a `Task` as `task` returns it.
 
         A `Task` that is a data set of the space becomes its name. ValueError for what is neither a task of the space
-        nor a kind of task.
+        nor a kind of task, and for kinds of other data than its networks read.
         """
         if isinstance(task, Task):
             own = self.task(task)
             return own.name if own is self.tasks.get(own.name) else own
-        if task is None or (isinstance(task, str) and (task in self.tasks or kind_of(task) is not None)):
+        if task is None or (isinstance(task, str) and task in self.tasks):
+            return task
+        if isinstance(task, str) and (kind := kind_of(task)) is not None:
+            self._check_data(kind)
             return task
         kinds = dict.fromkeys(known.kind for known in self.tasks.values())
         raise unknown(f"task of {self.name}", task, [*self.tasks, *kinds])
 
     def data_set(self, task: TaskLike | None) -> TaskLike | None:
-        """The task at whose scale costs are counted: `task` itself, of a kind the first of it, else the first of all.
+        """The task at whose scale costs are counted: `task` itself, or of a kind the space's first data set.
 
-        None for a space without tasks; ValueError for what is neither a task of the space nor a kind of task.
+        That is the first of this kind, else the first whose data are of the same sort, else the first of all. None for
+        a space without tasks; ValueError as of `resolved`.
         """
         task = self.resolved(task)
         if isinstance(task, Task) or task in self.tasks:
             return task
         kind = None if task is None else kind_of(task)
-        alike = (name for name, known in self.tasks.items() if known.kind == kind)
-        return next(alike, next(iter(self.tasks), None))
+        if kind is None:
+            return next(iter(self.tasks), None)
+        return min(
+            self.tasks,
+            key=lambda name: (self.tasks[name].kind != kind, data_of(self.tasks[name].kind) != data_of(kind)),
+            default=None,
+        )
 
     def like(self, task: TaskLike) -> str:
-        """The data set of the space whose network is built for a task: itself, else the first of the kind or of all.
+        """The data set of the space whose network is built for a task: itself, else as of `data_set`.
 
         Empty for a space without tasks.
         """

@@ -25,6 +25,7 @@ FILE = Path(__file__).with_suffix(".safetensors")
 SAMPLES = 8192  # networks whose costs are counted: a mean over those of one choice in ten has an error of 0.035
 PROBES = 16  # networks whose costs are part of the fingerprint; any change of formulas changes those of most of them
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of weights, and of the cache of keys and values
+MOST_TOKENS = 10**12  # of a KV cache: more than any device holds, and bytes that 64 bits can count
 
 
 class Costs(Rows):
@@ -100,8 +101,8 @@ class Costs(Rows):
         Raises
         ------
         ValueError
-            For numbers that are not whole and above 0, an unknown dtype, or a context or batch size where there is no
-            KV cache.
+            For numbers that are not whole and above 0, or together above `MOST_TOKENS`, an unknown dtype, or a context
+            or batch size where there is no KV cache.
         """
         self.check_memory(context, batch_size, dtype)
         numbers = self.parameters(indices, task)
@@ -121,6 +122,8 @@ class Costs(Rows):
                 raise ValueError(f"{name}={shortened(value)} has no effect: networks of {self.name} have no KV cache")
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a whole number from 1, got {shortened(value)}")
+        if (tokens := (context or 1) * (batch_size or 1)) > MOST_TOKENS:
+            raise ValueError(f"a KV cache has at most {MOST_TOKENS:,} tokens, got {shortened(tokens)}")
 
     @cached_property
     @constant

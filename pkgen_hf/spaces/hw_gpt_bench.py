@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..errors import shortened, unknown
+from ..errors import unknown
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
@@ -40,7 +40,7 @@ _RECORD_KEYS = dict(
     zip(("sample_embed_dim", "sample_n_layer", "sample_n_head", "sample_mlp_ratio", "sample_bias"), KEYS, strict=True)
 )
 _GLOBAL = 3  # slots before those of layers
-_TRUTH = {"False": "false", "True": "true"}
+_TRUTH = {"False": "false", "True": "true", "'False'": "false", "'True'": "true"}  # some records have texts
 _CITATION = bibtex(
     "inproceedings",
     "sukthanker2024hwgptbench",
@@ -167,17 +167,7 @@ class HWGPTBenchSpace(SearchSpace):
     # ------------------------------------------------------------------ strings
 
     def split_string(self, text: str) -> list[str]:
-        values = self._literal(text)
-        if not isinstance(values, dict):
-            raise self.malformed(text, "it is no object of names and values")
-        if values.keys() == _RECORD_KEYS.keys():
-            values = {_RECORD_KEYS[name]: value for name, value in values.items()}
-            if values["bias"] in ("True", "False"):
-                values["bias"] = values["bias"] == "True"
-        if values.keys() != set(KEYS):
-            key = next(key for key in (*KEYS, *values) if key not in values or key not in KEYS)
-            there = "is missing" if key in KEYS else "is not one of them"
-            raise self.malformed(text, f"the names are {', '.join(KEYS)}, {shortened(key)} {there}")
+        values = self._decisions(text, KEYS, _RECORD_KEYS)
         # repr, so that neither "12" nor 12.0 is taken for 12, nor 1 for true
         width, depth, bias = (repr(values[name]) for name in ("embed_dim", "num_layers", "bias"))
         if depth not in self.choice_index[1]:
@@ -188,10 +178,7 @@ class HWGPTBenchSpace(SearchSpace):
 
     def _of_layers(self, values: Any, name: str, depth: int, text: str) -> list[str]:
         """Names of choices of every layer, the first choice's of those that are not there."""
-        if not isinstance(values, list):
-            raise self.malformed(text, f"{name} is no list")
-        if len(values) not in (depth, self.deepest):
-            raise self.malformed(text, f"{name} has {len(values)} entries, and num_layers is {depth}")
+        values = self._list(text, name, values, *sorted({depth, self.deepest}))
         first = str(RATIOS[0] if name == "mlp_ratio" else self.choices.heads[0])
         return [*map(repr, values[:depth]), *[first] * (self.deepest - depth)]
 

@@ -12,7 +12,6 @@ from functools import cache, cached_property
 import numpy as np
 import torch
 
-from ..errors import shortened
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
@@ -158,13 +157,7 @@ class MnasNetSpace(SearchSpace):
         super().__init__("mnasnet", slots, TASKS, null_choice=("e1", "k3", "l1", "no-se"))
 
     def split_string(self, text: str) -> list[str]:
-        values = self._literal(text)
-        if not isinstance(values, dict):
-            raise self.malformed(text, "it is no object of names and values")
-        if values.keys() != set(KEYS):
-            key = next(key for key in (*KEYS, *values) if key not in values or key not in KEYS)
-            there = "is missing" if key in KEYS else "is not one of them"
-            raise self.malformed(text, f"the names are {KEYS[0]} to {KEYS[-1]}, {shortened(key)} {there}")
+        values = self._decisions(text, KEYS)
         names = []
         for key, letter in zip(KEYS, PARTS * len(WIDTHS), strict=True):
             value = repr(values[key])  # so that neither "6" nor 6.0 is taken for 6, nor 1 for true

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import shortened
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
@@ -129,13 +128,8 @@ class NASBenchBERTSpace(SearchSpace):
     # ------------------------------------------------------------------ strings
 
     def split_string(self, text: str) -> list[str]:
-        values = self._literal(text)
-        if not isinstance(values, dict) or values.keys() != {"hidden_size", "layers"}:
-            raise self.malformed(text, "it is no object of hidden_size and layers")
-        layers = values["layers"]
-        if not isinstance(layers, list) or len(layers) not in DEPTHS:
-            number = len(layers) if isinstance(layers, list) else shortened(layers)
-            raise self.malformed(text, f"it has {' or '.join(map(str, DEPTHS))} layers, not {number}")
+        values = self._decisions(text, ("hidden_size", "layers"))
+        layers = self._list(text, "layers", values["layers"], *DEPTHS)
         names = [repr(values["hidden_size"]), str(len(layers))]
         for number, layer in enumerate(layers, 1):
             match layer:

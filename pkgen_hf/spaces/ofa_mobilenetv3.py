@@ -15,7 +15,6 @@ from functools import cache, cached_property
 import numpy as np
 import torch
 
-from ..errors import shortened
 from .base import SearchSpace
 from .benchmark import Origin, bibtex
 from .parts import Choice, Slot, constant
@@ -180,16 +179,9 @@ class OFAMobileNetV3Space(SearchSpace):
     # ------------------------------------------------------------------ strings
 
     def split_string(self, text: str) -> list[str]:
-        values = self._literal(text)
-        if not isinstance(values, dict):
-            raise self.malformed(text, "it is no object of names and values")
-        if values.keys() != set(KEYS):
-            key = next(key for key in (*KEYS, *values) if key not in values or key not in KEYS)
-            there = "is missing" if key in KEYS else "is not one of them"
-            raise self.malformed(text, f"the names are {', '.join(KEYS)}: {shortened(key)} {there}")
+        values = self._decisions(text, KEYS)
         for key, length in zip(KEYS, (len(STAGES) * BLOCKS, len(STAGES) * BLOCKS, len(STAGES)), strict=True):
-            if not isinstance(values[key], list) or len(values[key]) != length:
-                raise self.malformed(text, f"{key} must be a list of {length} values")
+            self._list(text, key, values[key], length)
         names = []
         for s, depth in enumerate(values["d"]):
             names.append(f"d{depth!r}")

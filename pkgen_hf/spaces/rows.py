@@ -76,6 +76,8 @@ class Rows(Description):
         """Numbers of any sequence or array as a tensor; ValueError for anything else."""
         try:
             array = np.asarray(indices)
+            if array.dtype.kind in "US":
+                raise ValueError("from_strings reads strings")
             if array.dtype.kind not in "iuf" and array.size:
                 raise ValueError(f"they are of the type {array.dtype}")
             return torch.from_numpy(np.array(array, np.float64 if array.dtype.kind == "f" else np.int64))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 from ..errors import shortened, unknown
 from .cost_effects import Costs
 from .literals import literal, read_bare
+
+FEW_NAMES = 8  # that an error lists one by one
 
 
 class Strings(Costs):
@@ -90,6 +92,33 @@ class Strings(Costs):
             return literal(text)
         except ValueError as error:
             raise self.malformed(text, str(error)) from error
+
+    def _decisions(self, text: str, names: Sequence[str], others: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The values of the JSON object of just these `names` that `text` writes, by name.
+
+        Where all names are those of `others`, the names that stand there for these, they are translated. The error of
+        `malformed` for anything else.
+        """
+        values = self._literal(text)
+        if not isinstance(values, dict):
+            raise self.malformed(text, "it is no object of names and values")
+        if others is not None and values.keys() == others.keys():
+            values = {others[name]: value for name, value in values.items()}
+        if values.keys() != set(names):
+            name = next(name for name in (*names, *values) if name not in values or name not in names)
+            wrong = f"{shortened(name)} is {'missing' if name in names else 'not one of them'}"
+            known = ", ".join(names) if len(names) <= FEW_NAMES else f"{names[0]} to {names[-1]}"
+            raise self.malformed(text, f"the names are {known}: {wrong}")
+        return values
+
+    def _list(self, text: str, name: str, value: Any, *lengths: int, longer: bool = False) -> list[Any]:
+        """A value that is a list of one of these lengths, or of more values; else the error of `malformed`."""
+        if not isinstance(value, list):
+            raise self.malformed(text, f"{name} is no list")
+        if len(value) not in lengths and not (longer and len(value) > max(lengths)):
+            allowed = " or ".join(map(str, lengths)) + " or more" * longer
+            raise self.malformed(text, f"{name} has {len(value)} entries, not {allowed}")
+        return value
 
     def _numbers(self, text: str) -> list[str]:
         """Decimals of a list of whole numbers."""

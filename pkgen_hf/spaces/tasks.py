@@ -25,6 +25,7 @@ TASK_KINDS: dict[str, tuple[str, ...]] = {
     "text-regression": ("sequence", "text", "regression"),
     "other": (),
 }
+_DATA = {"image": "images", "graph": "graphs", "sound": "sound", "text": "texts"}  # by the trait of kinds of tasks
 TASK_TRAITS = ("image", "graph", "sequence", "sound", "text", "classification", "regression", "dense", "pairs")
 
 
@@ -46,7 +47,7 @@ class Task:
     num_classes, image_size, num_features
         The scale of networks for which costs are counted: width of the output, pixels of the height and width of
         images, and features of each node, frame or other example. Where it is 0, a task of the user's own takes the
-        number of the space's first data set of the kind.
+        number of the space's first data set of the kind. Kinds whose data are no images have no size of images.
     split
         The split whose scores may select architectures: ``"validation"``, or ``"test"`` where tables of the benchmark
         may have no other.
@@ -59,7 +60,8 @@ class Task:
     ------
     ValueError
         For an unknown kind or split, a chance score that is not finite, a size that is no whole number from 0, no
-        channels, classes to tell apart but no number of them or of the chance score, or a name that is not one line.
+        channels, images of a kind that is of other data, classes to tell apart but no number of them or of the chance
+        score, or a name that is not one line.
     """
 
     kind: str
@@ -78,6 +80,10 @@ class Task:
             raise unknown("split", self.split, ("validation", "test"))
         for field, least in (("num_classes", 0), ("image_size", 0), ("num_features", 0), ("in_channels", 1)):
             object.__setattr__(self, field, _whole(field, getattr(self, field), least))
+        data = data_of(self.kind)
+        for field, default in (("image_size", 0), ("in_channels", 3)):
+            if data not in ("", "images") and getattr(self, field) != default:
+                raise ValueError(f"a task of {self.kind} is of {data}: it has no {field}={getattr(self, field)}")
         if not isinstance(self.name, str) or not self.name.isprintable():
             raise ValueError(f"the name of a task must be text on one line, got {shortened(self.name)}")
         if self.chance_score is None:
@@ -135,6 +141,11 @@ def kind_of(text: str) -> str | None:
     """The kind of task that a text names: it is one, or the label of a task; None otherwise."""
     kind = text.partition("/")[0]
     return kind if kind in TASK_KINDS else None
+
+
+def data_of(kind: str) -> str:
+    """What networks for a kind of task read: images, graphs, sound or texts; empty for ``"other"``, which is open."""
+    return next((_DATA[trait] for trait in TASK_KINDS[kind] if trait in _DATA), "")
 
 
 def _whole(field: str, value: Any, least: int) -> int:

@@ -61,7 +61,7 @@ def handler(app: Any, name: str) -> Any:
 def press(app: Any, space: str, task: str, **changed: Any) -> tuple[Any, ...]:
     settings: dict[str, Any] = {"number": 4, "seed": 0, "max_parameters": "", "min_parameters": ""}
     settings |= dict.fromkeys(("max_flops", "max_memory", "max_latency", "device"), "")
-    settings |= {"steps": 2, "guidance": 1.0, "evaluations": ""}
+    settings |= {"steps": 2, "guidance": 1.0, "evaluations": "", "context": "", "batch_size": "", "memory_dtype": ""}
     return handler(app, "run")(space, task, *(settings | changed).values())
 
 
@@ -189,6 +189,43 @@ def test_limits_are_kept_and_shown(tmp_path: Path, cell_table: ScoreTable) -> No
         assert 'role="alert"' in said and message in said
     said, *_ = press(app, "nas-bench-graph", "cora", max_latency="5", device="card")
     assert "no table of latencies of nas-bench-graph is at hand" in said
+
+
+def test_memory_is_limited_for_a_cache_and_a_type(app: Any) -> None:
+    """As the command line does: one request for both."""
+    cache = {"context": "4096", "batch_size": "2", "memory_dtype": "bfloat16"}
+    _, _, ranked, _, json_file, *_ = press(app, "hw-gpt-bench-s", "openwebtext", max_memory="300", **cache)
+    content = json.loads(Path(json_file["value"]).read_text())
+    assert (content["context"], content["batch_size"], content["memory_dtype"]) == (4096, 2, "bfloat16")
+    assert "Memory: in bfloat16, with a KV cache of 2 x 4,096 tokens." in ranked
+    for record in content["architectures"]:
+        network = Architecture.from_string("hw-gpt-bench-s", record["architecture"])
+        cost = network.cost(context=4096, batch_size=2, memory_dtype="bfloat16")
+        assert record["memory_bytes"] == cost.memory_bytes <= 300_000_000
+    options = ["--max-memory", "300MB", "--context", "4096", "--batch-size", "2", "--memory-dtype", "bfloat16"]
+    command = ["generate", "--space", "hw-gpt-bench-s", "--task", "openwebtext", "-n", "4", "--seed", "0", "--json"]
+    printed = json.loads(CliRunner().invoke(command_line, [*command, *options]).stdout)
+    assert printed["architectures"] == content["architectures"]
+    for space, changed, message in (
+        ("hw-gpt-bench-s", {"context": "many"}, "Tokens in the KV cache: expected a number, or nothing for the def"),
+        ("hw-gpt-bench-s", {"batch_size": "1.5"}, "batch_size must be a whole number from 1, got 1.5"),
+        (
+            "hw-gpt-bench-s",
+            {"context": "1e15"},
+            "a KV cache has at most 1,000,000,000,000 tokens, got 1000000000000000",
+        ),
+        ("hw-gpt-bench-s", {"memory_dtype": "bfloat61"}, "Did you mean &#x27;bfloat16&#x27;"),
+        ("nas-bench-201", {"context": "8"}, "context=8 has no effect: networks of nas-bench-201 have no KV cache"),
+    ):
+        task = "openwebtext" if space == "hw-gpt-bench-s" else "cifar10"
+        said, *_ = press(app, space, task, **changed)
+        assert 'role="alert"' in said and message in said
+
+
+def test_fields_of_the_cache_are_shown_for_language_models(app: Any) -> None:
+    for space, shown in (("hw-gpt-bench-s", True), ("nas-bench-201", False)):
+        *_, context, batch_size = handler(app, "choose_space")(space)
+        assert context["visible"] == batch_size["visible"] == shown and context["value"] == ""
 
 
 def test_no_table_no_example(app: Any) -> None:

@@ -121,6 +121,7 @@ def test_budgets_combine(pipe: PKGenPipeline) -> None:
         (CELLS, {"max_memory": 1e5}, "the smallest network of nas-bench-201 has 293,224 bytes"),
         (CELLS, {"max_memory": 4e6, "memory_dtype": "fp16"}, "Did you mean 'float16'? Allowed: float32, bfloat16"),
         (CELLS, {"max_memory": 4e6, "context": 9}, "context=9 has no effect: networks of nas-bench-201"),
+        (GPT, {"max_memory": 4e8, "context": 10**10, "batch_size": 101}, "at most 1,000,000,000,000 tokens, got 101"),
         (GPT, {"max_memory": 4e8, "context": 0}, "context must be a whole number from 1, got 0"),
         (GPT, {"max_memory": 4e8, "batch_size": 1.5}, "batch_size must be a whole number from 1, got 1.5"),
         (GPT, {"context": 9}, "context=, batch_size= and memory_dtype= say what max_memory is about"),

@@ -22,10 +22,23 @@ import pytest
 import torch
 from hub_stub import NOWHERE, TOKEN, HubStub, connect
 from huggingface_hub import constants
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer
 
-from pkgen_hf import PKGenNetworkForImageClassification, PKGenPipeline, Prior, load_benchmark
+from pkgen_hf import (
+    Architecture,
+    PKGenNetworkForCausalLM,
+    PKGenNetworkForImageClassification,
+    PKGenNetworkForSequenceClassification,
+    PKGenPipeline,
+    Prior,
+    get_space,
+    load_benchmark,
+)
 from pkgen_hf.hub.download import whole_folder
 from pkgen_hf.publishing import push as publishing
+from pkgen_hf.publishing.cards import write_card
+from pkgen_hf.publishing.network_cards import network_card
 
 Getter = Callable[..., Any]
 GETTERS: dict[str, Getter] = {
@@ -259,3 +272,78 @@ def test_examples_in_cards_run(hub: HubStub, made: Path, tmp_path: Path) -> None
         blocks += found
     names = process("".join([*blocks, "print(sorted(globals()))\n"]), tmp_path, HF_ENDPOINT=hub.url)
     assert all(f"'{name}'" in names for name in ("again", "logits", "table", "prior"))
+
+
+# ---------------------------------------------------------------------- networks for texts, with their tokenizers
+
+TEXT = "a generated network reads a text and writes a text"
+
+
+def gpt_with_tokenizer(folder: Path) -> torch.Tensor:
+    """A language model and byte-level byte-pair encoding, as ``vocab.json`` and ``merges.txt``; logits of `TEXT`."""
+    pairs = Tokenizer(models.BPE())
+    pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=280, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    pairs.train_from_iterator([TEXT], trainer)
+    folder.mkdir()
+    tokenizer = GPT2Tokenizer(*pairs.model.save(str(folder)))
+    space = get_space("hw-gpt-bench-s")
+    smallest = Architecture(space, space.canonical(torch.zeros(1, space.num_slots, dtype=torch.long))[0].tolist())
+    return saved(PKGenNetworkForCausalLM.from_architecture(smallest, len(tokenizer), 32), tokenizer, folder)
+
+
+def bert_with_tokenizer(folder: Path) -> torch.Tensor:
+    """A classifier and a vocabulary of words, as ``vocab.txt``; logits of `TEXT`."""
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(TEXT.split())]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    tokenizer = BertTokenizer(str(folder / "vocab.txt"))
+    space = get_space("nas-bench-bert")
+    smallest = Architecture(space, [0] * space.num_slots)
+    model = PKGenNetworkForSequenceClassification.from_architecture(smallest, len(words), 32)
+    return saved(model, tokenizer, folder)
+
+
+def saved(model: Any, tokenizer: Any, folder: Path) -> torch.Tensor:
+    """Logits of `TEXT`, once the tokenizer is saved beside the model, of which only the texts hold the vocabulary."""
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "tokenizer.json").unlink(missing_ok=True)
+    inputs = AutoTokenizer.from_pretrained(folder)(TEXT, return_tensors="pt")
+    assert inputs["input_ids"].unique().numel() > 5
+    with torch.no_grad():
+        return model(**inputs).logits
+
+
+@pytest.mark.parametrize(
+    ("make", "auto", "files"),
+    [
+        (gpt_with_tokenizer, "AutoModelForCausalLM", {"vocab.json", "merges.txt"}),
+        (bert_with_tokenizer, "AutoModelForSequenceClassification", {"vocab.txt"}),
+    ],
+)
+def test_a_network_and_its_tokenizer_load_by_one_id(
+    make: Callable[[Path], torch.Tensor], auto: str, files: set[str], hub: HubStub, tmp_path: Path
+) -> None:
+    """In a fresh process, tokens and logits are those of this one."""
+    folder = tmp_path / "network"
+    logits = make(folder)
+    write_card(folder, network_card(folder, "org/texts"))
+    upload = publishing.plan(folder, "org/texts")
+    assert files | {"tokenizer_config.json", "config.json", "model.safetensors"} <= set(upload.files)
+    publishing.push(upload, token=TOKEN, quiet=True)
+    code = f"""
+import json, torch, pkgen_hf
+from transformers import {auto}, AutoTokenizer
+inputs = AutoTokenizer.from_pretrained("org/texts")({TEXT!r}, return_tensors="pt")
+with torch.no_grad():
+    print(json.dumps({auto}.from_pretrained("org/texts").eval()(**inputs).logits.tolist()))
+"""
+    found = torch.tensor(json.loads(process(code, tmp_path, HF_ENDPOINT=hub.url)))
+    torch.testing.assert_close(found, logits)
+    assert files < set(hub.sent)
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
+    process("".join(blocks), tmp_path, HF_ENDPOINT=hub.url)  # the example in the card

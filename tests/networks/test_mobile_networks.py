@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pkgen_hf import Architecture, Task, get_space
-from pkgen_hf.networks.ofa_mobilenetv3 import MobileBlock, SqueezeExcitation
+from pkgen_hf.networks.mobile_blocks import InvertedBottleneck, SqueezeExcitation
 
 SPACE = get_space("ofa-mobilenetv3")
 
@@ -64,7 +64,8 @@ def test_network_trains_and_drops_blocks() -> None:
     assert logits.shape == (4, 7)
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-    block = MobileBlock(8, 8, 1, 3, 3, True, True, drop_path_prob=0.5)
+    gate = SqueezeExcitation(24, 8, F.relu, F.hardsigmoid)
+    block = InvertedBottleneck(8, 8, 1, 3, 24, nn.ReLU(), gate, drop_path_prob=0.5)
     features = torch.randn(32, 8, 6, 6)
     unchanged = (block(features) == features).flatten(1).all(1)
     assert 4 < int(unchanged.sum()) < 28
@@ -72,7 +73,7 @@ def test_network_trains_and_drops_blocks() -> None:
 
 
 def test_squeeze_and_excitation_scales_channels() -> None:
-    gate = SqueezeExcitation(8, 8)
+    gate = SqueezeExcitation(8, 8, F.relu, F.hardsigmoid)
     features = torch.randn(3, 8, 5, 5)
     scale = gate(features) / features
     torch.testing.assert_close(scale, scale[:, :, :1, :1].expand_as(scale))

@@ -101,6 +101,14 @@ def test_checkpoint_without_one_of_its_priors_is_not_whole(copy: Callable[[str],
         PKGenPipeline.from_pretrained(folder)
 
 
+def test_files_of_tokenizers_are_published_with_their_network(copy: Callable[[str], Path]) -> None:
+    folder, names = copy("network"), ["vocab.txt", "merges.txt", "vocab.json", "tokenizer.json"]
+    names += ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"]
+    for name in names:
+        put(name)(folder)
+    assert set(names) < set(publishing.plan(folder, "org/x").files)
+
+
 # ---------------------------------------------------------------------- what is refused
 
 
@@ -148,6 +156,15 @@ def replace(old: str, new: str) -> Callable[[Path], None]:
         ("space", put("app.py~"), "temporary file"),
         ("network", put("model.safetensors.incomplete"), "temporary file"),
         ("network", put("training_args.bin"), "training_args.bin has no place in a network: only .*safetensors"),
+        (
+            "network",
+            put("notes.txt"),
+            "only files that end in .json, .safetensors, .md, and vocab.txt, and merges.txt",
+        ),
+        ("network", put("more/vocab.txt"), "more/vocab.txt has no place in a network"),
+        ("network", put("tokenizer.py", "print()"), "tokenizer.py has no place in a network"),
+        ("network", put("tokenizer.pkl"), "tokenizer.pkl has no place in a network"),
+        ("dataset", put("vocab.txt"), "vocab.txt has no place in a dataset"),
         ("dataset", put("load.py", "print()"), "load.py has no place in a dataset"),
         ("pipeline", put("pipeline.py", "import os\n"), "pipeline.py is code that pkgen did not write"),
         ("pipeline", put("denoiser/more.py"), "more.py is code that pkgen did not write"),

@@ -133,7 +133,7 @@ def test_a_new_budget_is_a_field_of_the_app(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(backend, "BUDGETS", (*BUDGETS, Slots()))
     fields = list(backend.endpoint().parameters)
-    assert fields[:4] == ["space", "task", "number", "seed"] and fields[-4:-3] == ["device"]
-    assert fields[4:-4] == [*(bound.argument for b in BUDGETS for bound in b.bounds), "max_slots"]
+    assert fields[:4] == ["space", "task", "number", "seed"] and fields[-7:-6] == ["device"]
+    assert fields[4:-7] == [*(bound.argument for b in BUDGETS for bound in b.bounds), "max_slots"]
     assert callbacks.limit_label(Slots().bounds[0]) == "Slots at most, in slots"
     assert callbacks.limit_label(BUDGETS[0].bounds[1]) == "Parameters at least, in millions"

@@ -159,9 +159,9 @@ def test_errors_say_the_reason_first_and_quote_80_characters(name: str) -> None:
         (
             "mnasnet",
             MOBILE.replace("block3_k", "block3_q"),
-            "^the names are block0_e to block6_se, 'block3_k' is missing",
+            "^the names are block0_e to block6_se: 'block3_k' is missing",
         ),
-        ("mnasnet", MOBILE[:-1] + ', "a": 1}', "^the names are block0_e to block6_se, 'a' is not one of them"),
+        ("mnasnet", MOBILE[:-1] + ', "a": 1}', "^the names are block0_e to block6_se: 'a' is not one of them"),
         ("transnas-bench-101-micro", "64-41414-1_02_334", "^six digits from 0 to 3 are written"),
         ("transnas-bench-101-macro", "64-1235-basic", "^four to six digits from 1 to 4 are written"),
     ],

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pkgen_hf import Architecture, get_space
-from pkgen_hf.networks import mnasnet
+from pkgen_hf.networks import mobile_blocks
 from pkgen_hf.spaces.mnasnet import KEYS, WIDTHS, block_shapes
 
 SPACE = get_space("mnasnet")
@@ -51,13 +51,13 @@ class OperationCount:
     def __init__(self, network: nn.Module) -> None:
         self.total = 0
         for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d | mnasnet.SqueezeExcitation):
+            if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d | mobile_blocks.SqueezeExcitation):
                 module.register_forward_hook(self)
 
     def __call__(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         if isinstance(module, nn.BatchNorm2d):
             self.total += 4 * output.numel()
-        elif isinstance(module, mnasnet.SqueezeExcitation):
+        elif isinstance(module, mobile_blocks.SqueezeExcitation):
             self.total += output.numel() + output.shape[1]
         else:
             weight = module.weight
@@ -179,13 +179,13 @@ def test_network_trains_and_is_saved(tmp_path: Path) -> None:
 
 def test_layers_are_dropped_as_often_as_asked() -> None:
     torch.manual_seed(0)
-    dropped = mnasnet.drop_path(torch.ones(20_000, 2, 1, 1), 0.2)
+    dropped = mobile_blocks.drop_path(torch.ones(20_000, 2, 1, 1), 0.2)
     assert torch.equal(dropped[:, 0], dropped[:, 1])
     assert set(dropped.unique().tolist()) == {0.0, 1.25}
     assert float((dropped == 0).float().mean()) == pytest.approx(0.2, abs=0.02)
     body: Any = built(LARGEST[0], channels=8, drop_path_prob=0.22).body
     assert [layer.drop_path_prob for layer in body] == pytest.approx([0.01 * i for i in range(22)])
-    layer = mnasnet.InvertedBottleneck(4, 4, 1, 4, 3, True, drop_path_prob=0.5)
+    layer = mobile_blocks.InvertedBottleneck(4, 4, 1, 3, 16, nn.SiLU(), None, drop_path_prob=0.5)
     features = torch.randn(32, 4, 6, 6)
     unchanged = (layer(features) == features).flatten(1).all(1)
     assert 4 < int(unchanged.sum()) < 28 and layer.adds_input
@@ -193,7 +193,7 @@ def test_layers_are_dropped_as_often_as_asked() -> None:
 
 
 def test_squeeze_and_excitation_scales_channels() -> None:
-    gate = mnasnet.SqueezeExcitation(4, 2)
+    gate = mobile_blocks.SqueezeExcitation(4, 2, F.silu, torch.sigmoid)
     features = torch.randn(3, 4, 5, 5)
     scale = gate(features) / features
     torch.testing.assert_close(scale, scale[:, :, :1, :1].expand_as(scale))

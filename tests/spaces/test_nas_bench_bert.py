@@ -101,8 +101,8 @@ def test_layers_that_do_not_exist_are_never_written() -> None:
         (lambda text: text.replace(",2,512,1", ",3,512,1"), "layer 1 heads.*'3'"),
         (lambda text: text.replace(",1024,3", ",1024,2"), "layer 2 ff_layers.*'2'"),
         (lambda text: text.replace(",1024,3", ""), "^layer 2 is no list of operation_type"),
-        (lambda text: text.replace(',["DSC",5,4,1024,3]', ""), "^it has 2 or 4 layers, not 1"),
-        (lambda text: text.replace("layers", "layer"), "^it is no object of hidden_size and layers"),
+        (lambda text: text.replace(',["DSC",5,4,1024,3]', ""), "^layers has 1 entries, not 2 or 4"),
+        (lambda text: text.replace("layers", "layer"), "^the names are hidden_size, layers: 'layers' is missing"),
     ],
 )
 def test_what_is_no_network_of_the_space_is_refused(change: Any, message: str) -> None:

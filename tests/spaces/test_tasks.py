@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 
 import pkgen_hf
-from pkgen_hf import Architecture, Task, get_space
-from pkgen_hf.spaces.tasks import TASK_KINDS, kind_of
+from pkgen_hf import Architecture, Prior, Proposer, SearchSpace, Task, get_space
+from pkgen_hf.spaces.tasks import TASK_KINDS, TaskLike, data_of, kind_of
 
 OWN = Task("image-classification", num_classes=18, in_channels=1, image_size=16, name="addnist")
 
@@ -98,12 +99,14 @@ def test_images_that_networks_cannot_read_end_in_one_line(name: str, size: int, 
         space.parameters(space.sample(1), replace(OWN, image_size=size))
 
 
-def test_every_kind_can_be_asked_of_every_space() -> None:
+def test_every_kind_of_the_data_that_its_networks_read_can_be_asked_of_a_space() -> None:
     for name in pkgen_hf.list_spaces():
         space = get_space(name)
-        for kind in TASK_KINDS:
+        read = data_of(next(iter(space.tasks.values())).kind)
+        for kind in (kind for kind in TASK_KINDS if data_of(kind) in ("", read)):
             own = Task(kind, num_classes=7, name="mine")
-            assert space.task_label(own) == f"{kind}/mine" and space.task(own).num_classes == 7
+            assert space.resolved(kind) == kind and space.task_label(own) == f"{kind}/mine"
+            assert space.task(own).num_classes == 7
             if type(space).parameters is not pkgen_hf.SearchSpace.parameters:
                 assert int(space.parameters(space.sample(1), own)) > 0
 
@@ -111,14 +114,59 @@ def test_every_kind_can_be_asked_of_every_space() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
-        ("darts", "language-modelling", "networks of darts read images; a task of language-modelling is of texts"),
-        ("hw-gpt-bench-s", "image-classification", "networks of hw-gpt-bench-s read texts; .* is of images"),
-        ("nas-bench-graph", "text-classification", "networks of nas-bench-graph read graphs; .* is of texts"),
+        (
+            "darts",
+            "language-modelling",
+            "networks of darts read images, and a task of language-modelling is of texts. Did you mean "
+            "'image-classification'. Allowed: image-classification, image-segmentation, image-regression, "
+            "dense-regression, other.",
+        ),
+        ("hw-gpt-bench-s", "image-classification", "read texts, and .* is of images. .* 'text-classification'"),
+        ("nas-bench-bert", "edge-classification", "read texts, and .* is of graphs. .* 'text-classification'"),
+        ("nas-bench-nlp", "speech-recognition", "read texts, and .* is of sound. Did you mean 'language-modelling'"),
+        ("nas-bench-asr", "text-regression", "read sound, and .* is of texts. Did you mean 'speech-recognition'"),
+        ("nas-bench-graph", "text-classification", "read graphs, and .* is of texts. .* 'node-classification'"),
     ],
 )
-def test_no_network_is_built_for_data_that_it_does_not_read(name: str, kind: str, message: str) -> None:
-    space = get_space(name)
+def test_tasks_of_data_that_networks_do_not_read_end_in_one_line(pipe, name: str, kind: str, message: str) -> None:
+    space, own = get_space(name), Task(kind, num_classes=3, name="mine")
     rows = space.sample(50, torch.Generator().manual_seed(0))
     architecture = Architecture.from_batch(space, rows[space.is_valid(rows)])[0]
+    calls: dict[str, Callable[[TaskLike], object]] = {
+        "cost": architecture.cost,
+        "measured": lambda task: architecture.cost(task, measured=True),
+        "build": lambda task: architecture.build(task=task),
+        "generate": lambda task: pipe(space, task, num_architectures=1),
+        "rank": lambda task: pipe.rank(space, [architecture], task),
+        "evaluations": lambda task: Prior.from_evaluations(space, [architecture] * 5, [1.0, 2, 3, 4, 5], task),
+        "ask": lambda task: Proposer(pipe, space, task),
+    }
+    for call in calls.values():
+        for task in (own, kind, own.label):
+            with pytest.raises(ValueError, match=message) as error:
+                call(task)
+            assert "\n" not in str(error.value)
+    for formula in (space.parameters, space.flops):
+        with pytest.raises(ValueError, match=message):
+            formula(rows, own)
+
+
+def test_a_task_has_the_sizes_of_a_data_set_of_the_same_data() -> None:
+    tasks = {
+        "pictures": Task("image-classification", num_classes=10, image_size=32),
+        "reviews": Task("text-classification", num_classes=2),
+    }
+    both = SearchSpace("both", get_space("nas-bench-201").slots, tasks, "none")
+    own = Task("text-regression")
+    assert both.like(own) == both.data_set(own.kind) == "reviews" and both.task(own).image_size == 0
+    assert both.like(Task("image-regression")) == both.data_set("other") == both.data_set(None) == "pictures"
+    with pytest.raises(ValueError, match="networks of both read images and texts, and .* is of graphs"):
+        both.task(Task("node-classification", num_classes=2))
+
+
+@pytest.mark.parametrize("field", ["image_size", "in_channels"])
+def test_only_images_have_pixels_and_channels(field: str) -> None:
+    message = f"a task of language-modelling is of texts: it has no {field}=8"
     with pytest.raises(ValueError, match=message):
-        architecture.build(task=Task(kind, num_classes=3))
+        Task("language-modelling", num_classes=10, **{field: 8})
+    assert getattr(Task("other", **{field: 8}), field) == getattr(Task("image-regression", **{field: 8}), field) == 8
