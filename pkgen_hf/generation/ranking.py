@@ -21,7 +21,8 @@ def ranked(samples: SampleSet, model: ConditionedDenoiser, number: int) -> tuple
     """
     first, which = first_of_each(model.space.keys(samples.indices))
     distinct = samples.indices[first]
-    scores = ranking_scores(model.scores(distinct), model.scores(distinct, False), samples.counts[first])[which].cpu()
+    conditional = model.scores(distinct) if samples.scores is None else samples.scores[first]
+    scores = ranking_scores(conditional, model.scores(distinct, False), samples.counts[first])[which].cpu()
     order = scores.argsort(descending=True, stable=True)[:number]
     return samples.indices.cpu()[order], scores[order]
 
