@@ -13,6 +13,7 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 from torch.nn import functional as F
 
+from .denoiser_block import Block, FoldedBlock, folded
 from .priors.data import LOG_FREQUENCY, PRIOR_FEATURES
 from .priors.frequencies import decode_logits
 from .priors.prior import Prior
@@ -21,9 +22,10 @@ from .spaces import RELATIONS, SLOT_KINDS, TASK_KINDS, TASK_TRAITS, SearchSpace,
 from .spaces.parts import CHOICE_FEATURES, SLOT_FEATURES
 from .spaces.rows import active_slots
 
-# Tokens (slots of samples) that go through the blocks at once when sampling: their hidden states, 1.6 MB at width 64,
-# stay in a CPU's cache.
+# Tokens (slots of samples) that go through the blocks at once when sampling; fewer through folded blocks on a CPU, so
+# that its cache holds their widest states, 1.6 MB at width 64.
 TOKENS_AT_ONCE = 6144
+TOKENS_IN_CACHE = 1536
 MAX_PERIOD = 1000.0  # of the sinusoidal time embedding: the scheduler's number of timesteps
 
 
@@ -107,6 +109,8 @@ class EncodedCondition:
         Embedding of the kind of task.
     controlling_slots, activating_choices : Tensor or None
         As of `Condition`; None in a space whose slots always have an effect.
+    folded_blocks : tuple of FoldedBlock or None
+        The denoiser's blocks for inference on a CPU.
     """
 
     tokens: torch.Tensor
@@ -118,44 +122,23 @@ class EncodedCondition:
     task: torch.Tensor
     controlling_slots: torch.Tensor | None
     activating_choices: torch.Tensor | None
+    folded_blocks: tuple[FoldedBlock, ...] | None
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether the folded blocks serve for what is computed now."""
+        is_precise = not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+        return is_precise and self.folded_blocks is not None
+
+    def part(self, slots: int) -> int:
+        """How many samples of so many slots go through the blocks at once when sampling."""
+        return max(1, (TOKENS_IN_CACHE if self.is_folded else TOKENS_AT_ONCE) // slots)
 
     def active_slots(self, sample: torch.Tensor) -> torch.Tensor | None:
         """Which slots have an effect, ``BoolTensor (batch, slots)``; None if all of them always have."""
         if self.controlling_slots is None or self.activating_choices is None:
             return None
         return active_slots(sample, self.controlling_slots, self.activating_choices)
-
-
-class _Block(nn.Module):
-    """Pre-norm transformer block with an additive attention bias."""
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm_attention = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.project = nn.Linear(width, width)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.expand = nn.Linear(width, 4 * width)
-        self.contract = nn.Linear(4 * width, width)
-
-    def forward(self, hidden: torch.Tensor, bias: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """Hidden states after the block, ``FloatTensor (batch, slots, width)``.
-
-        `bias` is ``(heads, slots, slots)``; `mask`, ``(batch, 1, 1, slots)``, is minus infinity for slots that no slot
-        attends to, else 0.
-        """
-        batch, slots, width = hidden.shape
-        mixed = self.query_key_value(self.norm_attention(hidden))
-        query, key, value = mixed.view(batch, slots, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        # written out: with so few slots two to three times as fast on a CPU as the fused kernels with a bias
-        weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        weights += bias
-        if mask is not None:
-            weights += mask
-        attended = weights.softmax(-1) @ value
-        hidden = hidden + self.project(attended.transpose(1, 2).reshape(batch, slots, width))
-        return hidden + self.contract(F.relu(self.expand(self.norm_mlp(hidden))))
 
 
 class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -193,7 +176,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.task = nn.Linear(len(TASK_TRAITS), width, bias=False)
         self.time = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.relation = nn.Embedding(len(RELATIONS), num_layers * num_heads)
-        self.blocks = nn.ModuleList(_Block(width, num_heads) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Linear(width, width)
         self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
@@ -271,6 +254,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             task=self.task(condition.task_traits),
             controlling_slots=condition.controlling_slots if is_conditional else None,
             activating_choices=condition.activating_choices if is_conditional else None,
+            folded_blocks=folded(self.blocks),
         )
 
     def _hidden(
@@ -293,11 +277,9 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         angles = timestep.reshape(-1, 1) * frequencies
         time = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype))
         hidden = hidden + (time + encoded.task[group])[:, None]
-        mask = None
-        if active is not None:
-            mask = torch.zeros_like(active, dtype=hidden.dtype).masked_fill(~active, -torch.inf)[:, None, None]
-        for block, bias in zip(self.blocks, encoded.attention, strict=True):
-            hidden = block(hidden, bias, mask)
+        blocks = encoded.folded_blocks if encoded.is_folded else self.blocks
+        for block, bias in zip(blocks, encoded.attention, strict=True):
+            hidden = block(hidden, bias, active)
         return self.norm(hidden)
 
     def forward(
@@ -327,7 +309,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """
         encoded = self.encode(condition) if isinstance(condition, Condition) else condition
         timestep = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device)
-        part = max(1, TOKENS_AT_ONCE // sample.shape[1])
+        part = encoded.part(sample.shape[1])
         if not torch.is_grad_enabled() and len(encoded.tokens) == 1 and len(sample) > part and timestep.dim() == 0:
             parts = [self(rows, timestep, encoded) for rows in sample.split(part)]
             return torch.cat([logits for logits, _ in parts]), torch.cat([score for _, score in parts])
@@ -345,7 +327,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
     @apply_forward_hook
     def scores(self, sample: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
         """The scores of `forward` for clean architectures ``(batch, slots)``, without the logits: ``(batch,)``."""
-        part = max(1, TOKENS_AT_ONCE // sample.shape[1])
+        part = encoded.part(sample.shape[1])
         found = []
         for rows in sample.split(part):
             active = encoded.active_slots(rows)

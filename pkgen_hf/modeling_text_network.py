@@ -91,8 +91,9 @@ class PKGenTextConfig(PretrainedConfig):
     Raises
     ------
     ValueError
-        For a space that has no networks for texts, a string that is not of the space, a size below 1, or a size of
-        layers that is not the architecture's.
+        For a space that has no networks for texts, a string that is not of the space, a size below 1, a size of
+        layers that is not the architecture's, an output layer that is not the embedding of tokens, or a `use_cache`
+        that is neither true nor false.
     """
 
     model_type = MODEL_TYPE
@@ -130,6 +131,12 @@ class PKGenTextConfig(PretrainedConfig):
         self.vocab_size = whole_number("vocab_size", vocab_size)
         self.max_position_embeddings = whole_number("max_position_embeddings", max_position_embeddings)
         self.use_cache = kwargs.pop("use_cache", True)
+        if not isinstance(self.use_cache, bool):
+            raise ValueError(f"use_cache must be true or false, got {shortened(self.use_cache)}")
+        if (tied := kwargs.get("tie_word_embeddings", True)) is not True:
+            raise ValueError(
+                f"tie_word_embeddings must be true, got {shortened(tied)}: the output layer is the embedding of tokens"
+            )
         for name, value in derived.items():
             setattr(self, name, value)
         super().__init__(**{"tie_word_embeddings": True, **kwargs})
@@ -233,6 +240,8 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
         use_cache: bool | None = None,
         labels: torch.Tensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast | tuple[Any, ...]:
@@ -257,20 +266,27 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
             the cross-entropy, the mean over tokens.
         logits_to_keep
             Of how many of the last places logits are computed, or their numbers; 0 for all.
+        output_hidden_states
+            Return the embeddings and the states after each layer, normalised after the last; by default as the
+            configuration says.
+        output_attentions
+            Must not be true: torch's attention returns no weights.
         **kwargs
             ``num_items_in_batch``, by which the loss is divided instead of the number of tokens, as `Trainer` does.
 
         Returns
         -------
         CausalLMOutputWithPast
-            ``logits``, ``FloatTensor (batch, time, vocab_size)``, ``loss`` if there are labels, and the cache.
+            ``logits``, ``FloatTensor (batch, time, vocab_size)``, ``loss`` if there are labels, the cache, and
+            ``hidden_states``, a tuple of ``FloatTensor (batch, time, hidden_size)``, if they are asked for.
 
         Raises
         ------
         ValueError
-            If there are both tokens and embeddings or neither, for a mask or positions of another shape, or a cache of
-            a fixed length.
+            If there are both tokens and embeddings or neither, for a mask or positions of another shape, a cache of a
+            fixed length, or if weights of attention are asked for.
         """
+        refuse_attentions(self.config, output_attentions)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError(
                 "give either input_ids or inputs_embeds, got " + ("neither" if input_ids is None else "both")
@@ -281,13 +297,17 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
         if position_ids is not None and position_ids.shape not in (embedded.shape[:2], (1, embedded.shape[1])):
             wanted, got = tuple(embedded.shape[:2]), tuple(position_ids.shape)
             raise ValueError(f"position_ids must be of shape {wanted}, got {got}")
-        hidden = self.network.hidden_states(embedded, mask, position_ids, cache)
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        states: list[torch.Tensor] = []
+        collect = {"states": states} if wanted else {}
+        hidden = self.network.hidden_states(embedded, mask, position_ids, cache, **collect)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.network.logits(hidden[:, kept])
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
-        output = CausalLMOutputWithPast(**{"loss": loss, "logits": logits, _CACHE: cache})
+        given = {"loss": loss, "logits": logits, _CACHE: cache, "hidden_states": tuple(states) if wanted else None}
+        output = CausalLMOutputWithPast(**given)
         return output.to_tuple() if return_dict is False else output
 
     def _cache(self, given: Any, use_cache: bool | None) -> Any:
@@ -299,6 +319,15 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
         if checkpointing or not wanted:
             return None if checkpointing else given
         return DynamicCache(config=self.config) if given is None else given
+
+
+def refuse_attentions(config: PKGenTextConfig, output_attentions: bool | None) -> None:
+    """Raise ValueError if weights of attention are asked for, by the argument of a call or the configuration."""
+    if config.output_attentions if output_attentions is None else output_attentions:
+        raise ValueError(
+            "output_attentions=True is not possible: torch's scaled_dot_product_attention, which these networks use, "
+            "returns no weights; output_hidden_states=True gives the states after each layer"
+        )
 
 
 def padding_mask(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:

@@ -175,6 +175,47 @@ def test_padding_makes_no_difference(side: str) -> None:
     assert logits.isfinite().all()
 
 
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "checkpointing"])
+def test_hidden_states_are_those_of_every_layer(training: bool) -> None:
+    model, tokens, seen = made().train(training), texts(), []
+    if training:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    for layer in model.network.layers:
+        layer.register_forward_hook(lambda _, args, result: seen.append((args[0], result)))
+    out = model(tokens, output_hidden_states=True, use_cache=False)
+    assert out.hidden_states is not None and len(out.hidden_states) == len(model.network.layers) + 1
+    for before, (read, _) in zip(out.hidden_states, seen, strict=False):
+        assert torch.equal(before, read)
+    assert torch.equal(out.hidden_states[-1], model.network.norm(seen[-1][1]))
+    assert torch.equal(model.network.logits(out.hidden_states[-1]), out.logits)
+    plain = model(tokens, use_cache=False)
+    assert plain.hidden_states is None and torch.equal(plain.logits, out.logits)
+    assert len(model(tokens, output_hidden_states=True, use_cache=False, return_dict=False)) == 2
+    model.config.output_hidden_states = True
+    assert model(tokens).hidden_states is not None and model(tokens, output_hidden_states=False).hidden_states is None
+
+
+def test_generation_returns_hidden_states() -> None:
+    options: dict[str, Any] = {"max_new_tokens": 3, "do_sample": False, "pad_token_id": 0}
+    model = made()
+    found = model.generate(texts(), return_dict_in_generate=True, output_hidden_states=True, **options)
+    assert [step[-1].shape for step in found.hidden_states] == [(2, 9, 192), (2, 1, 192), (2, 1, 192)]
+    assert torch.equal(found.sequences, model.generate(texts(), **options))
+
+
+def test_weights_of_attention_are_refused() -> None:
+    model = made()
+    message = "output_attentions=True is not possible: torch's scaled_dot_product_attention"
+    with pytest.raises(ValueError, match=message):
+        model(texts(), output_attentions=True)
+    with pytest.raises(ValueError, match=message):
+        model.generate(texts(), max_new_tokens=2, return_dict_in_generate=True, output_attentions=True)
+    configured = PKGenTextConfig(architecture=str(NETWORK), vocab_size=WORDS, output_attentions=True)
+    with pytest.raises(ValueError, match=message):
+        PKGenNetworkForCausalLM(configured)(texts())
+    assert model(texts(), output_attentions=False).attentions is None
+
+
 # ---------------------------------------------------------------------- generation
 
 
@@ -301,6 +342,30 @@ def test_mistakes_are_named() -> None:
         model()
     with pytest.raises(ValueError, match=r"attention_mask must be of shape \(batch, 9\), got \(2, 4\)"):
         model(texts(), attention_mask=torch.ones(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (
+            "tie_word_embeddings",
+            False,
+            "tie_word_embeddings must be true, got False: the output layer is the embedding",
+        ),
+        ("tie_word_embeddings", "yes", "tie_word_embeddings must be true, got 'yes'"),
+        ("use_cache", "no", "use_cache must be true or false, got 'no'"),
+        ("use_cache", 1, "use_cache must be true or false, got 1"),
+    ],
+)
+def test_edited_configurations_are_refused(field: str, value: Any, message: str, tmp_path: Path) -> None:
+    model = made()
+    model.save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(content | {field: value}))
+    with pytest.raises(ValueError, match=message):
+        AutoModelForCausalLM.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(content | {"use_cache": False}))
+    assert AutoModelForCausalLM.from_pretrained(tmp_path)(texts()).to_tuple()[1:] == ()
 
 
 def test_a_cache_that_cannot_grow_and_positions_of_another_shape_are_refused() -> None:

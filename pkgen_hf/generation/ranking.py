@@ -28,7 +28,8 @@ def ranked(
     """
     first, which = first_of_each(model.space.keys(samples.indices))
     distinct = samples.indices[first]
-    scores = scores_of(model.scores(distinct), model.scores(distinct, False), samples.counts[first])[which].cpu()
+    conditional = model.scores(distinct) if samples.scores is None else samples.scores[first]
+    scores = scores_of(conditional, model.scores(distinct, False), samples.counts[first])[which].cpu()
     order = scores.argsort(descending=True, stable=True)[:number]
     return samples.indices.cpu()[order], scores[order]
 

@@ -33,12 +33,15 @@ class SampleSet:
         How often each architecture was sampled.
     num_raw, num_valid : int
         Number of raw samples, and of valid ones among them.
+    scores : FloatTensor (n,) or None
+        The denoiser's scores with the prior, where they were computed to choose among candidates.
     """
 
     indices: torch.Tensor
     counts: torch.Tensor
     num_raw: int = 0
     num_valid: int = 0
+    scores: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -132,8 +135,7 @@ class Sampler:
             streams = torch.zeros(min(missing, self.settings.max_groups), dtype=torch.long)
             if self.streams.poor > PATIENCE:
                 streams = self._single_stream(len(streams))
-            best, is_accepted = self._best_candidates(streams, found)
-            found.indices = torch.cat([found.indices, best[is_accepted][:missing]])
+            is_accepted = self._add_best_candidates(streams, found, missing)
             self.streams.end_round(int(is_accepted.sum()), len(streams), is_last=len(found) >= number)
             self._end_round(found, len(found) - before, "architectures")
 
@@ -142,8 +144,7 @@ class Sampler:
         pending = torch.arange(self.settings.num_streams)
         while len(pending) and not self.hooks.is_interrupted:
             streams, later = pending[: self.settings.max_groups], pending[self.settings.max_groups :]
-            best, is_accepted = self._best_candidates(streams, found)
-            found.indices = torch.cat([found.indices, best[is_accepted]])
+            is_accepted = self._add_best_candidates(streams, found, len(streams))
             failed = streams[~is_accepted.cpu()]
             pending = torch.cat([failed, later])
             self.streams.fail(failed)
@@ -170,13 +171,18 @@ class Sampler:
         self.streams.steering.learn(samples[valid], of_samples[valid])
         return samples, valid & self.limits.within(samples)
 
-    def _best_candidates(self, streams: torch.Tensor, found: SampleSet) -> tuple[torch.Tensor, torch.Tensor]:
-        """The highest scored accepted candidate of each group, and whether a group has any accepted one."""
+    def _add_best_candidates(self, streams: torch.Tensor, found: SampleSet, missing: int) -> torch.Tensor:
+        """Add the highest scored accepted candidate of each group, `missing` at most; which groups have one."""
         samples, accepted = self._round(streams, found)
         scores = self.model.scores(samples).masked_fill(~accepted, -torch.inf).view(len(streams), -1)
         start = self.settings.num_candidates * torch.arange(len(streams), device=samples.device)
         best = scores.argmax(1) + start
-        return samples[best], accepted[best]
+        is_accepted = accepted[best]
+        chosen = best[is_accepted][:missing]
+        before = scores.new_empty(0) if found.scores is None else found.scores
+        found.indices = torch.cat([found.indices, samples[chosen]])
+        found.scores = torch.cat([before, scores.flatten()[chosen]])
+        return is_accepted
 
     def _end_round(self, found: SampleSet, new: int, kind: str) -> None:
         """Report progress; raise TooFew after `MAX_ROUNDS` fruitless rounds."""

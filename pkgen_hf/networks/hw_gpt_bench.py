@@ -205,6 +205,7 @@ class DecoderLanguageModel(nn.Module):
         attention_mask: torch.Tensor | None = None,
         positions: torch.Tensor | None = None,
         cache: KeyValueCache | None = None,
+        states: list[torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """What the output layer reads, ``(batch, time, width)``.
 
@@ -214,19 +215,26 @@ class DecoderLanguageModel(nn.Module):
             Embeddings of tokens, ``(batch, time, width)``.
         attention_mask, positions, cache
             As of `forward`.
+        states
+            Where given, the embeddings and the states after each layer, normalised after the last, are appended.
         """
         time, past = embedded.shape[1], 0 if cache is None else cache.get_seq_length()
         if positions is None:
             positions = token_positions(attention_mask, time, past, embedded.device)
         mask = allowed_attention(attention_mask, time, past, embedded.device)
         shared = (*rotation(positions), mask, mask is None and past == 0, cache)
-        hidden = embedded
+        hidden, after = embedded, [embedded]
         for layer in self.layers:
             if self.gradient_checkpointing and self.training:
                 hidden = self._gradient_checkpointing_func(layer, hidden, *shared)
             else:
                 hidden = layer(hidden, *shared)
-        return self.norm(hidden)
+            if states is not None:
+                after.append(hidden)
+        hidden = self.norm(hidden)
+        if states is not None:
+            states += [*after[:-1], hidden]
+        return hidden
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Of the next token, ``(batch, time, vocabulary)``."""

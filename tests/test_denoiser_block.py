@@ -1,0 +1,124 @@
+"""Blocks with folded constants and scores that are used again: faster, and the same architectures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from pkgen_hf import PKGenPipeline, get_space, modeling_denoiser, pipeline_pkgen
+from pkgen_hf.denoiser_block import Block, FoldedBlock, folded
+from pkgen_hf.generation.ranking import ranked
+from pkgen_hf.modeling_denoiser import EncodedCondition
+
+CONDITIONAL = ["hw-gpt-bench-s", "ofa-mobilenetv3", "nas-bench-bert"]
+SPACES = [*CONDITIONAL, "nas-bench-201", "nas-bench-101", "darts"]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def encoded(pipe: PKGenPipeline, name: str) -> EncodedCondition:
+    space, denoiser = get_space(name), pipe.denoiser
+    task = next(iter(space.tasks))
+    return denoiser.encode(denoiser.make_condition(space, pipe.select_prior(space, task, None), task))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_folded_blocks_give_the_same_logits_and_scores(pipe: PKGenPipeline, name: str) -> None:
+    """Those of more samples than go through the blocks at once, too, with slots without effect among them."""
+    space = get_space(name)
+    rows = space.sample(300, seeded())
+    assert space.is_conditional == (name in CONDITIONAL)
+    with torch.no_grad():
+        quick = encoded(pipe, name)
+        assert quick.is_folded and len(rows) > quick.part(space.num_slots)
+        logits, scores = pipe.denoiser(rows, 500.0, quick)[0], pipe.denoiser.scores(rows, quick)
+        slow = replace(quick, folded_blocks=None)
+        expected, expected_scores = pipe.denoiser(rows, 500.0, slow)[0], pipe.denoiser.scores(rows, slow)
+    torch.testing.assert_close(scores, expected_scores, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(scores, expected_scores)  # they were computed in another way
+
+
+@pytest.mark.parametrize("distinct", [False, True], ids=["raw", "distinct"])
+@pytest.mark.parametrize("name", SPACES)
+def test_same_architectures_for_a_seed(
+    pipe: PKGenPipeline, name: str, distinct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"num_architectures": 24, "distinct": distinct}
+    quick = [pipe(name, generator=seeded(seed), **options) for seed in range(3)]
+    monkeypatch.setattr(modeling_denoiser, "folded", lambda blocks: None)
+    for seed, found in enumerate(quick):
+        expected = pipe(name, generator=seeded(seed), **options)
+        assert sorted(map(str, found.architectures)) == sorted(map(str, expected.architectures))
+        torch.testing.assert_close(found.scores, expected.scores, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["one generator", "a list"])
+@pytest.mark.parametrize("name", ["hw-gpt-bench-s", "nas-bench-101"])
+def test_scores_of_candidates_are_those_of_the_ranking(
+    pipe: PKGenPipeline, name: str, streams: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def recorded(*arguments: Any) -> Any:
+        seen.append(arguments)
+        return ranked(*arguments)
+
+    monkeypatch.setattr(pipeline_pkgen, "ranked", recorded)
+    generator = [seeded(seed) for seed in range(20)] if streams else seeded()
+    out = pipe(name, num_architectures=20, distinct=False, generator=generator)
+    ((samples, model, number),) = seen
+    assert samples.scores.shape == (20,) and samples.scores.isfinite().all()
+    with torch.no_grad():
+        again = model.scores(samples.indices)
+        _, expected = ranked(replace(samples, scores=None), model, number)
+    torch.testing.assert_close(samples.scores, again, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(out.scores, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("factor", [1.0, 40.0], ids=["usual", "beyond the range of exponentials"])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_a_folded_block_is_the_block(factor: float, is_masked: bool) -> None:
+    torch.manual_seed(0)
+    block = Block(32, 4)
+    for weight in block.parameters():
+        weight.add_(0.2 * torch.randn(weight.shape))
+    block.query_key_value.weight[:64] *= factor**0.5
+    hidden, bias = torch.randn(5, 7, 32), torch.randn(4, 7, 7)
+    active = torch.rand(5, 7) < 0.6
+    active[:, 0] = True
+    mask = active if is_masked else None
+    expected = block(hidden, bias, mask)
+    (quick,) = folded([block]) or ()
+    found = quick(hidden.clone(), bias, mask)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    mixed = torch.nn.functional.layer_norm(hidden, (32,)) @ quick.query_key_value
+    query, key = mixed[..., :32] + quick.query_bias, mixed[..., 32:64]
+    products = query.view(5, 7, 4, 8).transpose(1, 2) @ key.view(5, 7, 4, 8).permute(0, 2, 3, 1)
+    assert (products.abs().max() > 89) == (factor > 1)  # exp(89) is infinite in float32
+
+
+def test_blocks_are_folded_where_that_serves() -> None:
+    block = Block(16, 2)
+    assert folded([block]) is None  # gradients
+    with torch.no_grad():
+        assert isinstance((folded([block]) or ())[0], FoldedBlock)
+        assert folded([Block(16, 2).bfloat16()]) is None and folded([Block(16, 2).to("meta")]) is None
+        block.project = torch.nn.utils.parametrizations.weight_norm(block.project)  # as adapters replace it
+        assert folded([block]) is None
+
+
+def test_gradients_and_autocast_are_those_of_the_blocks(pipe: PKGenPipeline) -> None:
+    rows = get_space("nas-bench-201").sample(4, seeded())
+    with torch.no_grad():
+        condition = encoded(pipe, "nas-bench-201")
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not condition.is_folded and pipe.denoiser(rows, 0.0, condition)[0].isfinite().any()
+    assert not condition.is_folded
+    assert pipe.denoiser(rows, 0.0, condition)[1].grad_fn is not None
