@@ -1,9 +1,9 @@
-"""Draw the results: results/figures/*.png from the JSON files: python recipes/figures.py"""
+"""Draw the results: results/figures/*.png from results/runs: python recipes/figures.py"""
 
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,27 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from pkgen_hf.evaluation.methods import METHODS
 from pkgen_hf.evaluation.protocols import PROTOCOLS
+from verdict_tables import family, title_of
+from verdicts import PRIOR, all_runs, temperatures
 
 RESULTS = Path(__file__).parent.parent / "results"
-COLOURS = {"pkgen": "#0b6e4f", "pkgen-distinct": "#6fb98f", "prior": "#e08e1b", "uniform": "#8a8a8a"}
 STYLE: Any = {"figure.dpi": 110, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-Record = dict[str, Any]
+LEAST = 0.01  # percent; ranks below are drawn there, as an axis of logarithms has no zero
+OWN = {"pkgen": ("#0b6e4f", "o", "-"), "ask-tell": ("#0b6e4f", "o", "-"), "first-ranked": ("#6fb98f", "o", "--")}
+OTHERS = {
+    "uniform": ("#8a8a8a", "x"), "random-search": ("#8a8a8a", "x"), "copy": ("#b07aa1", "P"),
+    "largest": ("#7a5230", "^"), "spectral-capacity": ("#c9a227", "v"), PRIOR: ("#e08e1b", "s"),
+    "pool-score-head": ("#76b7b2", "D"), "pool-gaussian-process": ("#4e79a7", "<"),
+    "pool-random-forest": ("#d1495b", ">"), "gaussian-process": ("#4e79a7", "<"), "evolution": ("#d1495b", ">"),
+    "local-search": ("#7a5230", "^"), "tpe": ("#b07aa1", "P"),
+}  # fmt: skip
+"""Colour and marker of baselines: those of sets of architectures, and those that search, differ by the figure."""
 
 
 def save(figure: Any, name: str) -> None:
@@ -30,96 +43,128 @@ def save(figure: Any, name: str) -> None:
     print(f"wrote {path}")
 
 
-def axes_grid(count: int, columns: int = 3) -> tuple[Any, list[Any]]:
-    """A figure of `count` axes."""
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3.6 * columns, 2.9 * rows), squeeze=False, layout="constrained"
+def style_of(method: str) -> dict[str, Any]:
+    """Colour, marker and line of a method."""
+    if method in OWN:
+        colour, marker, line = OWN[method]
+        return {"color": colour, "marker": marker, "linestyle": line, "linewidth": 2.2, "markersize": 5, "zorder": 3}
+    colour, marker = OTHERS[PRIOR if method.startswith(PRIOR) else method]
+    return {"color": colour, "marker": marker, "linestyle": ":", "linewidth": 1.2, "markersize": 4, "zorder": 2}
+
+
+def draw_lines(axis: Any, rows: pd.DataFrame, by: str, column: str = "few_rank") -> None:
+    """A line a method: the mean over data sets and runs, and a bar of a standard error over runs."""
+    for method in (name for name in METHODS if name in set(rows["method"])):
+        of_runs = rows[rows["method"] == method].groupby([by, "run"])[column].mean().groupby(by)
+        means, errors = of_runs.mean(), of_runs.sem().fillna(0.0)
+        low, high = ((means + sign * errors).clip(lower=LEAST) for sign in (-1, 1))
+        drawn = means.clip(lower=LEAST)
+        axis.errorbar(
+            drawn.index, drawn, [drawn - low, (high - drawn).clip(lower=0)], label=family(method), capsize=2,
+            elinewidth=0.8, **style_of(method),
+        )  # fmt: skip
+
+
+def finish(figure: Any, axes: Any, title: str) -> None:
+    """The logarithmic axis of ranks, one legend for all axes, and the title."""
+    for axis in axes:
+        axis.set_yscale("log")
+        low, high = axis.get_ylim()
+        axis.set_ylim(LEAST * 0.8 if low <= LEAST else low, min(high, 100))
+        axis.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:g}" if value > LEAST else f"≤ {LEAST:g}")
+        )
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10)
+
+
+def with_one_prior(runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows without those of the prior alone at temperatures that other spaces do not choose."""
+    chosen = temperatures(runs, "few_rank")
+    is_prior = runs["method"].astype(str).str.startswith(PRIOR)
+    keys = pd.Series(list(zip(runs["protocol"], runs["setting"], runs["space"], strict=True)), index=runs.index)
+    return runs[~is_prior | (keys.map(lambda key: chosen.get(key, "")) == runs["method"])]
+
+
+def details(rows: pd.DataFrame) -> str:
+    """Data sets and runs, for a title."""
+    tasks, runs = rows["task"].nunique(), rows["run"].nunique()
+    return f"mean of {runs} runs" + (f" and {tasks} data sets" if tasks > 1 else "") + ", bars: standard error"
+
+
+def draw_budgets(space: str, runs: pd.DataFrame) -> None:
+    """Rank within the budget, by the budget."""
+    rows = runs[(runs["space"] == space) & (runs["protocol"] == "under-a-budget") & runs["quantile"].notna()]
+    if rows["quantile"].nunique() < 2:
+        return
+    rows = rows.assign(quantile=100 * rows["quantile"].astype(float))
+    settings = [setting for setting in PROTOCOLS["under-a-budget"].settings if setting in set(rows["setting"])]
+    figure, axes = panels(len(settings))
+    for axis, setting in zip(axes, settings, strict=True):
+        draw_lines(axis, rows[rows["setting"] == setting], "quantile")
+        axis.set(title=title_of(setting), xlabel="parameters allowed: % of random\narchitectures that have no more")
+        axis.set_xticks(sorted(rows["quantile"].unique()))
+    axes[0].set_ylabel("rank of the best of 8 among all\nwithin the budget, % (0 is the best)")
+    finish(figure, axes, f"{space}: what each method finds within a budget ({details(rows)})")
+    save(figure, f"budgets-of-{space}")
+
+
+def draw_labels(space: str, runs: pd.DataFrame) -> None:
+    """Rank by the number of labels: given at random, and read by a method's own choice."""
+    given = runs[(runs["space"] == space) & (runs["protocol"] == "given-labels")]
+    read = runs[(runs["space"] == space) & (runs["protocol"] == "ask-tell")]
+    settings = [setting for setting in PROTOCOLS["given-labels"].settings if setting in set(given["setting"])]
+    if not settings and read.empty:
+        return
+    figure, axes = panels(len(settings) + (not read.empty))
+    for axis, setting in zip(axes, settings, strict=False):
+        rows = given[given["setting"] == setting]
+        draw_lines(axis, rows, "num_labels")
+        best = rows.drop_duplicates(["task", "num_labels", "run"]).groupby("num_labels")["best_label_rank"].mean()
+        axis.plot(
+            best.index, best.clip(lower=LEAST), color="black", linestyle="--", linewidth=1, label="best label given"
+        )
+        axis.set(title=f"labels of random architectures, {title_of(setting)}", xlabel="labels given")
+    if not read.empty:
+        draw_lines(axes[-1], read, "num_labels")
+        axes[-1].set(title="ask and tell, new space", xlabel="labels read")
+        axes[-1].set_ylabel("rank of the best label read, %")
+    axes[0].set_ylabel(
+        "rank of the best " + ("of 8, % (0 is the best)" if settings else "label read, % (0 is the best)")
     )
-    for spare in axes.flat[count:]:
-        spare.set_visible(False)
-    return figure, list(axes.flat[:count])
-
-
-def draw_quality(record: Record) -> None:
-    """What share of all generated scores at least so much."""
-    settings = list(dict.fromkeys(row["setting"] for row in record["rows"]))
-    tasks = list(dict.fromkeys(row["task"] for row in record["rows"]))
-    figure, axes = axes_grid(len(settings) * len(tasks), len(tasks))
-    for axis, (setting, task) in zip(axes, [(s, t) for s in settings for t in tasks], strict=True):
-        here = [row for row in record["rows"] if (row["setting"], row["task"]) == (setting, task)]
-        for row in here:
-            shares = [100 - 5 * i for i in range(21)]
-            name, colour = METHODS[row["method"]].name, COLOURS.get(row["method"], "black")
-            axis.plot(row["quantiles"], shares, label=name, color=colour)
-        low = min(row["quantiles"][2] for row in here)
-        high = max(row["quantiles"][-1] for row in here)
-        axis.set(title=f"{task}, {PROTOCOLS[setting].title.lower()}", xlim=(low, high + 0.02 * (high - low)))
-        axis.set(xlabel=f"{here[0]['scores']} accuracy, %", ylabel="generated that reach it, %")
-    axes[0].legend(frameon=False, fontsize=7)
-    n = record["rows"][0]["n"]
-    figure.suptitle(f"{record['space']}: accuracy of {n:,} generated architectures (means of 5 seeds)")
-    save(figure, f"quality-{record['space']}")
-
-
-def draw_few_labels(record: Record) -> None:
-    """The best found, by how many labels were read."""
-    tasks = list(dict.fromkeys(row["task"] for row in record["rows"]))
-    figure, axes = axes_grid(len(tasks))
-    for axis, task in zip(axes, tasks, strict=True):
-        here = [row for row in record["rows"] if row["task"] == task]
-        for number, method in enumerate(dict.fromkeys(row["method"] for row in here)):
-            rows = [row for row in here if row["method"] == method]
-            budgets = [row["n"] for row in rows]
-            means = [row["validation"] for row in rows]
-            spread = [row["validation_std"] for row in rows]
-            name, colour = METHODS[method].name, COLOURS.get(method, f"C{number}")
-            axis.errorbar(budgets, means, spread, label=name, color=colour, marker="o", ms=3, capsize=2, lw=1.3)
-        axis.set(title=task, xscale="log", xlabel="labels read", ylabel=f"{here[0]['scores']} score of the best")
-        axis.set_xticks(record["labels"], record["labels"])
+    for axis in axes:
+        numbers = sorted({*given["num_labels"], *read["num_labels"]})
+        axis.set_xscale("log")
+        axis.set_xticks(numbers, [f"{number:g}" for number in numbers])
         axis.minorticks_off()
-    axes[0].legend(frameon=False, fontsize=7)
-    figure.suptitle(f"{record['space']}: best found with few labels ({record['rows'][0]['seeds']} runs)")
-    save(figure, f"few-labels-{record['space']}")
+    finish(figure, axes, f"{space}: what each method finds with few labels ({details(pd.concat([given, read]))})")
+    save(figure, f"labels-of-{space}")
 
 
-def draw_ablations(record: Record) -> None:
-    """Mean accuracy of all generated, by the value of each part, averaged over data sets."""
-    parts = list(dict.fromkeys(row["variant"] for row in record["rows"]))
-    figure, axes = axes_grid(len(parts))
-    for axis, part in zip(axes, parts, strict=True):
-        here = [row for row in record["rows"] if row["variant"] == part]
-        values = list(dict.fromkeys(row["value"] for row in here))
-        names = [value.removeprefix("width ").removeprefix("spaces ").removeprefix("end ") for value in values]
-        for setting, colour in (("same-benchmark", "#e08e1b"), ("new-space", "#0b6e4f")):
-            rows = {v: [r for r in here if (r["setting"], r["value"]) == (setting, v)] for v in values}
-            shown = [value for value in values if rows[value]]
-            means = [sum(r["validation"] for r in rows[v]) / len(rows[v]) for v in shown]
-            if shown:
-                title = PROTOCOLS[setting].title.lower()
-                places = [values.index(v) for v in shown]
-                line = "-" if all(name[0].isdigit() for name in names) else "none"  # no order, no line
-                axis.plot(places, means, linestyle=line, marker="o", ms=4, lw=1.3, color=colour, label=title)
-        axis.set_xticks(range(len(values)), names, rotation=30 if max(map(len, names)) > 7 else 0)
-        axis.set(title=part, ylabel="mean accuracy, %")
-        axis.legend(frameon=False, fontsize=7)
-    tasks = ", ".join(dict.fromkeys(row["task"] for row in record["rows"]))
-    title = f"{record['space']}: one part changed at a time (validation accuracy, mean over {tasks})"
-    figure.suptitle(title)
-    save(figure, f"ablations-{record['space']}")
-
-
-DRAWINGS = {"quality": draw_quality, "few-labels": draw_few_labels, "ablations": draw_ablations}
+def panels(count: int) -> tuple[Any, np.ndarray]:
+    """A figure of `count` axes beside each other."""
+    figure, axes = plt.subplots(
+        1, count, figsize=(3.4 * count + 1.8, 3.6), squeeze=False, sharey=True, layout="constrained"
+    )
+    return figure, axes[0]
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    try:
+        runs = all_runs(RESULTS)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    runs = with_one_prior(runs)
     with plt.rc_context(STYLE):
-        for path in sorted(RESULTS.glob("[!.]*.json")):
-            record = json.loads(path.read_text())
-            if record["protocol"] in DRAWINGS:
-                DRAWINGS[record["protocol"]](record)
+        for space in runs["space"].unique():
+            draw_budgets(space, runs)
+            draw_labels(space, runs)
 
 
 if __name__ == "__main__":

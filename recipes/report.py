@@ -1,7 +1,7 @@
 """Write what the results say, to README.md and docs/results: python recipes/report.py [--check]
 
-From results/*.json come the table in README.md, docs/results/README.md with all claims, and for each space a page of
-tables and a CSV file of all rows.
+From results/*.json and results/runs/*.parquet come the table in README.md, docs/results/README.md with verdicts on
+PKGen beside every baseline, and for each space a page of tables.
 """
 
 from __future__ import annotations
@@ -11,93 +11,121 @@ import json
 import sys
 from pathlib import Path
 
-from claims import claims, claims_table
+import pandas as pd
+
+from pkgen_hf.evaluation.measures import FEW, SET
 from pkgen_hf.evaluation.protocols import PROTOCOLS
-from published import cost, peers, whole_runs
-from result_tables import WITHOUT_LABELS, Record, as_csv, section, summary
+from published import cost, peers, trainings_table, whole_runs
+from result_files import read_records
+from result_tables import Record, section, trained_here
+from verdict_tables import (
+    Beside,
+    all_verdicts,
+    baselines_table,
+    beating_labels_table,
+    counts_table,
+    front_table,
+    protocol_table,
+)  # fmt: skip
+from verdicts import all_runs, compared
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "results"
 START, END = "<!-- results: written by recipes/report.py -->", "<!-- end of results -->"
-HOW_TO_READ = """\
-Scores are those that select: validation scores (accuracies in percent where the task is a classification), or test
-scores where the table that was read has nothing else, which is marked "(test)": there the best of five and the best of
-few labels **select by test**. "(surrogate)": the benchmark measured a sample of its space, and a model
-fitted to it scores
-the rest. PKGen is the mean of all samples as they come, ± the standard deviation over 5 seeds of generation, or over
-trainings where there are several. Rank is the median, in percent of the space: 50 is chance. "Distinct" is how many
-different architectures there are among the samples, on average over seeds. "First-ranked" and "best of 5" are the
-distinct ones that the pipeline itself ranks first, the five by the best score that selects.
+HOW_TO_READ = f"""\
+**What is measured.** Every method gives {SET} distinct architectures, in its own order. Their ranks are in percent of
+all architectures of the space (within the budget, if there is one): 0 is the best, 50 is chance. "First" is the rank
+of the first, "best of {FEW}" of the best of the first {FEW} by the score that selects, "median" that of all {SET}.
+In "ask and tell", methods choose in turns which architectures they read labels of; the rank is that of the best.
 
-"Prior alone" samples every slot independently from the same prior at the pipeline's temperature of 0.5, "sharp prior"
-at 0.125. Invalid samples are drawn again, up to 100 times, here and for "uniform", and those that are left have the
-score of chance.
+**Which scores.** Validation scores. "†": the table has test scores only, so that **test scores select**; these rows
+are counted separately. "(surrogate)": the benchmark measured a sample of its space, and a model fitted to it scores
+the rest; its error is on the page of the space.
+
+**What is compared.** In a run all methods have the same labels, budgets and, where they use the model, the same
+training. Ranks are averaged over data sets and conditions in each run; then differences are paired over runs. ▲ is
+ahead and ▼ behind by more than two standard errors, = is equal. Runs that share a training are not independent:
+standard errors do not show all that another training would change. How many trainings there are stands beside the
+runs. The best baseline is the one with the best mean over the runs that it is compared in, which favours it.
+
+**Prior alone** samples every slot independently from the prior that PKGen is conditioned on. It counts as one
+baseline, at the temperature that is best on the other spaces of the same protocol and setting, never on the space
+itself.
+
+**Given labels.** All methods get the same random labels. Searches that choose as many labels themselves are baselines
+there, too, by the best label that they read, where "ask and tell" has as many labels.
 """
-VERSION = """\
-These results, and the bundled checkpoint, are of the version before isomorphic cells counted once in measured priors
-(1 of the best 20 on NAS-Bench-201's CIFAR-10 and on TransNAS micro's jigsaw was a copy, 5 on NAS-Bench-Macro), and
-before the chance scores of three TransNAS tasks were derived from the tasks. Generation from the bundled checkpoint is
-the same; trainings made anew may differ a little.
-"""
 
 
-def read_records(folder: Path) -> dict[str, Record]:
-    """The results files of a folder, by their names."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("[!.]*.json"))}
-
-
-def front(readme: str, records: list[Record]) -> str:
-    """README with its table of claims."""
+def front(readme: str, beside: Beside) -> str:
+    """README with its table of verdicts."""
     before, rest = readme.split(START)
-    rows = claims_table(claim for claim in claims(records) if claim.is_in_front)
-    return "\n".join([f"{before}{START}\n", *rows, END + rest.split(END)[1]])
+    return "\n".join([f"{before}{START}\n", *front_table(beside), END + rest.split(END)[1]])
 
 
-def index(records: list[Record], wholes: list[Record], spaces: list[str]) -> str:
-    """The first page of the results: all claims, how to read them, and where the rest is."""
-    text = ["# Results", "", "Written by `python recipes/report.py` from `results/*.json`, which hold all digits.", ""]
+def index(records: dict[str, Record], wholes: list[Record], runs: pd.DataFrame, beside: Beside) -> str:
+    """The first page of the results: how to read them, all verdicts, peers, costs and commands."""
+    text = ["# Results", "", "Written by `python recipes/report.py` from `results/*.json` and `results/runs`.", ""]
     text += ["What the tables show and do not show is in [limitations](../limitations.md).", ""]
-    text += ["## Claims", "", HOW_TO_READ, *claims_table(claims(records)), *whole_runs(wholes), VERSION]
-    text += ["## Spaces", "", "A page of tables for each space, and all rows as CSV:", ""]
-    text += [f"- [{space}]({space}.md), [CSV]({space}.csv)" for space in spaces]
-    return "\n".join([*text, "", *peers(records), *cost(records)])
-
-
-def page(space: str, records: dict[str, Record]) -> str:
-    """All tables of a space, protocol by protocol, with its figures."""
-    text = [f"# Results on {space}", ""]
-    text += [f"Written by `python recipes/report.py`; all rows as [CSV]({space}.csv).", ""]
-    text += ["How to read the columns: [results](README.md#claims).", "", *figures(space)]
+    text += ["## How to read", "", HOW_TO_READ]
+    text += ["## PKGen against the best baseline", "", "Spaces in which PKGen is ahead / equal / behind:", ""]
+    text += counts_table(beside)
     for protocol in PROTOCOLS.values():
-        here = {name: record for name, record in records.items() if record["protocol"] == protocol.id}
-        if here:
-            text += [f"## {protocol.title}", "", f"{protocol.reads[0].upper()}{protocol.reads[1:]}.", ""]
-        if here and protocol.id in WITHOUT_LABELS:
-            text += summary(list(here.values()), protocol.id, space)
-        for name, record in here.items():
-            text += section(record, name)
+        rows = protocol_table(protocol.id, beside, runs)
+        if rows:
+            text += [f"### {protocol.title}", "", f"{protocol.asks[0].upper()}{protocol.asks[1:]}.", "", *rows]
+    shares = beating_labels_table(runs)
+    if shares:
+        text += [
+            "## The best of 8 and the best label",
+            "",
+            "In how many percent of runs with given labels the best of",
+        ]
+        text += [f"the first {FEW} is better than the best label, mean over spaces and data sets:", "", *shares]
+    text += ["## PKGen against each baseline", "", "By the rank of the best of 8 (of the best label read): spaces in"]
+    text += ["which PKGen is ahead / equal / behind, without those where test scores select.", ""]
+    text += baselines_table(beside)
+    text += ["## Spaces", "", "A page of tables and figures for each space:", ""]
+    text += [f"- [{space}]({space}.md)" for space in spaces_of(records)]
+    text += ["", *peers(records.values()), *cost(records.values())]
+    text += ["## Trainings and commands", "", *trainings_table(records.values()), *whole_runs(wholes)]
+    text += ["Each results file is made again by its command, which stands on the page of its space.", ""]
     return "\n".join(text)
 
 
-def figures(space: str) -> list[str]:
-    """The pictures of a space that `recipes/figures.py` has drawn."""
-    lines = []
-    for path in sorted((ROOT / "results" / "figures").glob(f"*-{space}.png")):
-        lines += [f"![{path.stem.replace('-', ' ')}](../../results/figures/{path.name})", ""]
-    return lines
+def spaces_of(records: dict[str, Record]) -> list[str]:
+    """The spaces that results of protocols are of."""
+    return sorted({record["space"] for record in records.values() if record["protocol"] in PROTOCOLS})
 
 
-def files(readme: str) -> dict[Path, str]:
+def page(space: str, records: dict[str, Record], trained: list[Record], figures: Path) -> str:
+    """All tables of a space, protocol by protocol, with its figures."""
+    text = [f"# Results on {space}", "", "Written by `python recipes/report.py`.", ""]
+    text += ["How to read the columns: [results](README.md#how-to-read). Numbers are means ± standard deviations over"]
+    text += ["runs; the Parquet files hold all runs.", ""]
+    for path in sorted(figures.glob(f"*-of-{space}.png")):
+        text += [f"![{path.stem.replace('-', ' ')}](../../results/figures/{path.name})", ""]
+    for protocol in PROTOCOLS:
+        for name, record in records.items():
+            if (record["protocol"], record["space"]) == (protocol, space):
+                text += section(record, name)
+    for record in (record for record in trained if record["space"] == space):
+        text += trained_here(record)
+    return "\n".join(text)
+
+
+def files(readme: str, results: Path) -> dict[Path, str]:
     """Every file that is written, and its text."""
-    by_name, wholes = read_records(ROOT / "results"), read_records(ROOT / "results" / "timings")
-    records = list(by_name.values())
-    spaces = sorted({record["space"] for record in records})
-    texts = {ROOT / "README.md": front(readme, records)}
-    texts[PAGES / "README.md"] = index(records, list(wholes.values()), spaces)
-    for space in spaces:
-        here = {name: record for name, record in by_name.items() if record["space"] == space}
-        texts[PAGES / f"{space}.md"] = page(space, here)
-        texts[PAGES / f"{space}.csv"] = as_csv(here)
+    records, runs = read_records(results), compared(all_runs(results))
+    wholes, trained = (
+        [json.loads(path.read_text()) for path in sorted((results / folder).glob("[!.]*.json"))]
+        for folder in ("timings", "trained")
+    )
+    beside = all_verdicts(runs)
+    texts = {ROOT / "README.md": front(readme, beside)}
+    texts[PAGES / "README.md"] = index(records, wholes, runs, beside)
+    for space in sorted({*spaces_of(records), *(record["space"] for record in trained)}):
+        texts[PAGES / f"{space}.md"] = page(space, records, trained, results / "figures")
     return texts
 
 
@@ -105,7 +133,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; fail if a file is out of date")
     options = parser.parse_args()
-    texts = files((ROOT / "README.md").read_text())
+    try:
+        texts = files((ROOT / "README.md").read_text(), ROOT / "results")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     for path in PAGES.glob("*"):
         if path not in texts:
             sys.exit(f"{path.relative_to(ROOT)} is of no results file: delete it")

@@ -37,7 +37,7 @@ PROTOCOLS = {
     ),
 }
 # Methods of results files, as pkgen_hf.evaluation.methods names them.
-PKGEN, PRIOR, SHARP_PRIOR, UNIFORM = "pkgen", "prior-0.5", "prior-0.125", "uniform"
+PKGEN, SAMPLES, PRIOR, SHARP_PRIOR, UNIFORM = "pkgen", "pkgen-raw", "prior-0.5", "prior-0.125", "uniform"
 
 
 def render(kind: type[RepoCard], template: Path, data: CardData, **values: Any) -> RepoCard:
@@ -75,7 +75,7 @@ def pipeline_card(
     spaces = sorted(path.stem for path in (folder / PRIORS_FOLDER).glob("*.parquet"))
     training = training_record(folder)
     records = [] if results is None else read_results(results)
-    records = [r for r in records if r["protocol"] != "same-benchmark" or r["training"] == training]
+    records = [r for r in records if r["protocol"] != "same-benchmark" or training in r["trainings"].values()]
     tables = [_table(protocol, records) for protocol in PROTOCOLS]
     tables = [table for table in tables if table["rows"]]
     labels = _labels_read(training)
@@ -108,7 +108,7 @@ def pipeline_card(
         training=training,
         labels=labels,
         predicted=[f"{row['space']}, {row['name']}" for row in own if row["scores"] == "surrogate"],
-        weaker=[f"{row['space']}, {row['name']}" for row in own if row["sharp"] >= row["mean"]],
+        weaker=[f"{row['space']}, {row['name']}" for row in own if row["sharp"] <= row["median"]],
         origins=origins,
         citations=citations_of(origins),
     )
@@ -135,7 +135,7 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{path} is not a file of results as recipes/reproduce.py writes them: {error}"
             ) from error
-        if not {"protocol", "space", "rows", "training", "command"} <= record.keys():
+        if not {"schema", "protocol", "space", "rows", "trainings", "command"} <= {*record}:
             raise ValueError(f"{path} is not a file of results as recipes/reproduce.py writes them")
         if record["protocol"] in PROTOCOLS and all(row["method"] != PKGEN for row in record["rows"]):
             raise ValueError(f"{path} has no row of the method {PKGEN!r}: make it again with recipes/reproduce.py")
@@ -150,7 +150,7 @@ def _rows(record: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def _table(protocol: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the template writes of one protocol: a row for each training and data set."""
+    """What the template writes of one protocol: a row for each space and data set."""
     title, note = PROTOCOLS[protocol]
     rows = []
     for record in (r for r in records if r["protocol"] == protocol):
@@ -158,27 +158,20 @@ def _table(protocol: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any
         for (task, method), row in by.items():
             if method != PKGEN:
                 continue
-            seed = record["training"].get("seed")
             rows.append(
                 {
-                    "space": record["space"] + (f" (training seed {seed})" if seed else ""),
+                    "space": record["space"],
                     "name": task,
                     "task": task + {"validation": "", "test": " (test)", "surrogate": " (surrogate)"}[row["scores"]],
-                    "labels": row["labels_read"].get(f"{record['space']}/{task}", 0),
-                    "space_labels": sum(
-                        number
-                        for name, number in row["labels_read"].items()
-                        if name.startswith(f"{record['space']}/") and name != f"{record['space']}/{task}"
-                    ),
-                    "mean": row["validation"],
-                    "std": row["validation_std"],
-                    "rank": row["median_rank"],
-                    "first": row["best_of_1"],
-                    "best": row["best_of_5"],
-                    "test": row.get("test"),
-                    "prior": by[task, PRIOR]["validation"],
-                    "sharp": by[task, SHARP_PRIOR]["validation"],
-                    "uniform": by[task, UNIFORM]["validation"],
+                    "labels": row["labels_of_target"],
+                    "first": row["first_rank"],
+                    "few": row["few_rank"],
+                    "median": row["median_rank"],
+                    "score": row["few_score"],
+                    "test": row.get("few_test"),
+                    "prior": by[task, PRIOR]["few_rank"],
+                    "sharp": by[task, SHARP_PRIOR]["median_rank"],
+                    "uniform": by[task, UNIFORM]["few_rank"],
                     "scores": row["scores"],
                 }
             )
@@ -189,12 +182,12 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
     """For the card's header: this checkpoint's means, of which the Hub makes a table of its own."""
     found = []
     for record in (r for r in records if r["protocol"] == "same-benchmark"):
-        for row in (row for row in record["rows"] if row["method"] == PKGEN):
+        for row in (row for row in record["rows"] if row["method"] == SAMPLES):
             space = get_space(record["space"])
             task, benchmark = space.tasks[row["task"]], space.origin.title if space.origin else space.name
             metric = "accuracy" if "classification" in TASK_KINDS[task.kind] else "score"
-            columns = {"test" if row["scores"] == "test" else "validation": "validation"}
-            columns |= {"test": "test"} if "test" in row else {}
+            columns = {"test" if row["scores"] == "test" else "validation": "mean_score"}
+            columns |= {"test": "mean_test"} if "mean_test" in row else {}
             for split, column in columns.items():
                 how = "predicted by a surrogate, " if row["scores"] == "surrogate" else ""
                 found.append(
@@ -205,7 +198,7 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
                         dataset_config=row["task"],
                         dataset_split=split,
                         metric_type=metric,
-                        metric_name=f"{split} {metric}, {how}mean of {row['n']:,} generated",
+                        metric_name=f"{split} {metric}, {how}mean of {row['n']:,.0f} generated",
                         metric_value=round(row[column], 4),
                     )
                 )
