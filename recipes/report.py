@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ablation_section import ablations
 from pkgen_hf.evaluation.measures import FEW, SET
 from pkgen_hf.evaluation.protocols import PROTOCOLS
 from published import cost, peers, trainings_table, whole_runs
@@ -63,8 +64,10 @@ def front(readme: str, beside: Beside) -> str:
     return "\n".join([f"{before}{START}\n", *front_table(beside), END + rest.split(END)[1]])
 
 
-def index(records: dict[str, Record], wholes: list[Record], runs: pd.DataFrame, beside: Beside) -> str:
-    """The first page of the results: how to read them, all verdicts, peers, costs and commands."""
+def index(
+    records: dict[str, Record], wholes: list[Record], runs: pd.DataFrame, ablated: list[str], beside: Beside
+) -> str:
+    """The first page of the results: how to read them, all verdicts, ablations, peers, costs and commands."""
     text = ["# Results", "", "Written by `python recipes/report.py` from `results/*.json` and `results/runs`.", ""]
     text += ["What the tables show and do not show is in [limitations](../limitations.md).", ""]
     text += ["## How to read", "", HOW_TO_READ]
@@ -84,7 +87,7 @@ def index(records: dict[str, Record], wholes: list[Record], runs: pd.DataFrame, 
         text += [f"the first {FEW} is better than the best label, mean over spaces and data sets:", "", *shares]
     text += ["## PKGen against each baseline", "", "By the rank of the best of 8 (of the best label read): spaces in"]
     text += ["which PKGen is ahead / equal / behind, without those where test scores select.", ""]
-    text += baselines_table(beside)
+    text += [*baselines_table(beside), *ablated]
     text += ["## Spaces", "", "A page of tables and figures for each space:", ""]
     text += [f"- [{space}]({space}.md)" for space in spaces_of(records)]
     text += ["", *peers(records.values()), *cost(records.values())]
@@ -123,7 +126,7 @@ def files(readme: str, results: Path) -> dict[Path, str]:
     )
     beside = all_verdicts(runs)
     texts = {ROOT / "README.md": front(readme, beside)}
-    texts[PAGES / "README.md"] = index(records, wholes, runs, beside)
+    texts[PAGES / "README.md"] = index(records, wholes, runs, ablations(results), beside)
     for space in sorted({*spaces_of(records), *(record["space"] for record in trained)}):
         texts[PAGES / f"{space}.md"] = page(space, records, trained, results / "figures")
     return texts

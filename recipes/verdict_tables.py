@@ -155,7 +155,8 @@ def protocol_table(protocol: str, beside: Beside, runs: pd.DataFrame) -> list[st
     }
     keys = list(dict.fromkeys(key for found in best.values() for key in found))
     keys.sort(key=lambda key: (PROTOCOLS[protocol].settings.index(key[1]), key[2]))
-    header = ["setting", "space", "runs (trainings)"]
+    several = len(PROTOCOLS[protocol].settings) > 1
+    header = [*(["setting"] if several else []), "space", "runs (trainings)"]
     for name in measures.values():
         header += [f"{name}: PKGen", "best baseline", "difference"]
     of_labels = labels_columns(runs) if protocol == "given-labels" else {}
@@ -164,7 +165,7 @@ def protocol_table(protocol: str, beside: Beside, runs: pd.DataFrame) -> list[st
     for key in keys:
         first = next(found[key] for found in best.values() if key in found)
         mark = f" {BY_TEST}" if first.by_test else ""
-        cells = [title_of(key[1]), key[2] + mark, f"{first.runs} ({first.trainings})"]
+        cells = [*([title_of(key[1])] if several else []), key[2] + mark, f"{first.runs} ({first.trainings})"]
         for found in best.values():
             verdict = found.get(key)
             cells += ["", "", ""] if verdict is None else [

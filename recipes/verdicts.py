@@ -167,17 +167,25 @@ def verdicts(runs: pd.DataFrame, measure: str) -> dict[Key, list[Verdict]]:
         shown["by_test"] = bool((details["scores"] == "test").any())
         names = [name for name in METHODS if name in table and METHODS[name].is_baseline]
         names = [name for name in names if not name.startswith(PRIOR) or name == chosen.get(key)]
+        table = table.loc[table[own].notna(), [own, *names]]
+        by_run = table.groupby("run").mean()  # of those that have all cells
         found[key] = [
-            Verdict(key, measure, own, name, *_paired(table[[own, name]], measure), **shown)  # type: ignore[arg-type]
+            Verdict(key, measure, own, name, *_paired(means, measure), **shown)  # type: ignore[arg-type]
             for name in names
-            if table[name].notna().any()
+            if len(means := _means(table, by_run, own, name))
         ]
     return found
 
 
-def _paired(table: pd.DataFrame, measure: str) -> tuple[tuple[float, float], Comparison]:
-    """Means and comparison of two columns over the cells that both have."""
-    by_run = table.dropna().groupby("run").mean()
+def _means(table: pd.DataFrame, by_run: pd.DataFrame, own: str, other: str) -> pd.DataFrame:
+    """Means over the cells that two methods have, by run."""
+    if table[other].notna().all():
+        return by_run[[own, other]]
+    return table[[own, other]].dropna().groupby("run").mean()
+
+
+def _paired(by_run: pd.DataFrame, measure: str) -> tuple[tuple[float, float], Comparison]:
+    """Means and comparison of two columns over runs."""
     own, other = (by_run.iloc[:, column].to_numpy() for column in (0, 1))
     comparison = compare(own, other, lower_is_better=measure not in HIGHER_IS_BETTER)
     return (float(own.mean()), float(other.mean())), comparison
@@ -189,11 +197,6 @@ def best_baseline(beside: Iterable[Verdict]) -> Verdict:
     It is chosen on the runs that it is compared in, which favours the baselines.
     """
     return min(beside, key=lambda verdict: verdict.comparison.difference)
-
-
-def best_verdicts(runs: pd.DataFrame, measure: str) -> dict[Key, Verdict]:
-    """PKGen beside the best baseline, for each protocol, setting and space."""
-    return {key: best_baseline(beside) for key, beside in verdicts(runs, measure).items() if beside}
 
 
 def counts(found: Iterable[Verdict]) -> tuple[int, int, int]:

@@ -26,25 +26,39 @@ KINDS: dict[str, type[RepoCard]] = {
 
 
 @pytest.fixture(scope="module")
-def card(made: Path) -> ModelCard:
-    """Of the bundled checkpoint, with the published results."""
-    return ModelCard(str(pipeline_card(made / "pipeline", "org/pipeline", RESULTS)))
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published results of the bundled checkpoint, and the same as if they were of a new space."""
+    folder = tmp_path_factory.mktemp("results")
+    for path in RESULTS.glob("same-benchmark-*.json"):
+        record = json.loads(path.read_text())
+        rows = [row | {"setting": "new-space", "labels_of_target": 0} for row in record["rows"]]
+        new = record | {"protocol": "new-space", "rows": rows, "trainings": {"held-out-0": {"seed": 1}}}
+        for made, name in ((record, path.name), (new, f"new-space-{record['space']}.json")):
+            (folder / name).write_text(json.dumps(made))
+    return folder
 
 
-def test_numbers_are_those_of_the_results(card: ModelCard) -> None:
-    training = json.loads((RESULTS / "same-benchmark-nas-bench-201.json").read_text())["training"]
+@pytest.fixture(scope="module")
+def card(made: Path, results: Path) -> ModelCard:
+    """Of the bundled checkpoint, with its results."""
+    return ModelCard(str(pipeline_card(made / "pipeline", "org/pipeline", results)))
+
+
+def test_numbers_are_those_of_the_results(card: ModelCard, results: Path, made: Path) -> None:
+    training = json.loads((made / "pipeline" / "training.json").read_text())
     found = {(r.dataset_type, r.dataset_config, r.dataset_split): r.metric_value for r in card.data.eval_results}
     expected = {}
-    for record in read_results(RESULTS):
-        if record["protocol"] != "same-benchmark":
-            continue
+    for record in read_results(results):
         for row in (row for row in record["rows"] if row["method"] == "pkgen"):
-            key = (record["space"], row["task"])
-            expected[*key, "test" if row["scores"] == "test" else "validation"] = row["validation"]
-            if "test" in row:
-                expected[*key, "test"] = row["test"]
-            assert f"{row['validation']:.2f} ± {row['validation_std']:.2f} | {row['median_rank']:.2f}" in card.content
-    assert found == pytest.approx(expected, abs=1e-4) and len(found) > 30
+            ranks = " | ".join(f"{row[column]:.2f}" for column in ("first_rank", "few_rank", "median_rank"))
+            assert f"| {row['labels_of_target']:,} | {ranks} | {row['few_score']:.2f} | " in card.content
+        for row in (row for row in record["rows"] if row["method"] == "pkgen-raw"):
+            if record["protocol"] == "same-benchmark":
+                key = (record["space"], row["task"])
+                expected[*key, "test" if row["scores"] == "test" else "validation"] = row["mean_score"]
+                if "mean_test" in row:
+                    expected[*key, "test"] = row["mean_test"]
+    assert found == pytest.approx(expected, abs=1e-4) and found
     assert f"{training['max_train_steps']:,} steps" in card.content and f"{training['seconds']:.0f} s" in card.content
     read = sum(
         number for name, number in training["labels_read"].items() if name.startswith("transnas-bench-101-micro")
@@ -52,12 +66,13 @@ def test_numbers_are_those_of_the_results(card: ModelCard) -> None:
     assert re.search(rf"\| transnas-bench-101-micro \| class_scene, .* \| {read:,} \|", card.content)
     # what read no label of the target says so
     of_new = card.content.split("**New spaces.**")[1].split("Made by")[0]
-    assert len(re.findall(r"^\| [^|]+ \| [^|]+ \| 0 \| 0 \| ", of_new, flags=re.MULTILINE)) == of_new.count("\n| ") - 1
+    assert len(re.findall(r"^\| [^|]+ \| [^|]+ \| 0 \| ", of_new, flags=re.MULTILINE)) == of_new.count("\n| ") - 1
 
 
 def test_results_of_another_training_are_not_told(made: Path, tmp_path: Path) -> None:
-    record = json.loads((RESULTS / "same-benchmark-darts.json").read_text())
-    record["training"]["seconds"] += 1
+    record = json.loads(next(RESULTS.glob("same-benchmark-*.json")).read_text())
+    for training in record["trainings"].values():
+        training["seconds"] += 1
     (tmp_path / "one.json").write_text(json.dumps(record))
     assert "## Results" not in (text := str(pipeline_card(made / "pipeline", results=tmp_path))) and "org/name" in text
     (tmp_path / "two.json").write_text("[]")

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,18 @@ import report
 from pkgen_hf.evaluation.methods import METHODS
 from pkgen_hf.evaluation.protocols import PROTOCOLS
 from result_files import write
-from verdict_tables import MAIN, all_verdicts, columns_of, difference, front_table, protocol_table, rank
-from verdicts import PRIOR, all_runs, best_verdicts, compared, share_beating_labels, temperatures, verdicts
+from verdict_tables import MAIN, Beside, all_verdicts, columns_of, difference, front_table, protocol_table, rank
+from verdicts import (
+    PRIOR,
+    Key,
+    Verdict,
+    all_runs,
+    best_baseline,
+    compared,
+    share_beating_labels,
+    temperatures,
+    verdicts,
+)  # fmt: skip
 
 TRAINING = {"seconds": 60.0, "device": "cpu", "parameters": 7, "exclude": ["one"], "labels_read": {"x/y": 3}}
 TRAINING |= {"max_train_steps": 5, "seed": 0}
@@ -54,7 +65,12 @@ def rows_of(protocol: str, seed: int, better: dict[str, float] | None = None, sc
 
 def save(rows: list[Row], protocol: str, space: str, results: Path) -> None:
     """Write a results file as recipes/reproduce.py does."""
-    details = {"protocol": protocol, "space": space, "trainings": {"t-0": TRAINING, "t-1": TRAINING}}
+    details = {
+        "protocol": protocol,
+        "space": space,
+        "command": "python x",
+        "trainings": {"t-0": TRAINING, "t-1": TRAINING},
+    }
     if rows[0]["scores"] == "surrogate":
         error = {"mean_absolute_error": 0.5, "r2": 0.9, "kendall_tau": 0.8, "n": 4000}
         details["surrogates"] = dict.fromkeys(TASKS, error)  # type: ignore[assignment]
@@ -79,21 +95,30 @@ def runs(results: Path) -> pd.DataFrame:
     return compared(all_runs(results))
 
 
+@pytest.fixture(scope="module")
+def beside(runs: pd.DataFrame) -> Beside:
+    return all_verdicts(runs)
+
+
+def best_of(beside: Beside, measure: str = MAIN) -> dict[Key, Verdict]:
+    return {key: best_baseline(found) for key, found in beside[measure].items()}
+
+
 # ---------------------------------------------------------------------- laws
 
 
-def test_a_baseline_that_is_better_in_all_runs_puts_pkgen_behind(runs: pd.DataFrame) -> None:
+def test_a_baseline_that_is_better_in_all_runs_puts_pkgen_behind(beside: Beside) -> None:
     for measure in ("few_rank", "first_rank", "median_rank", "top_share"):
-        for key, verdict in best_verdicts(runs, measure).items():
+        for key, verdict in best_of(beside, measure).items():
             expected = {"one": "ahead", "two": "behind"}.get(key[2], verdict.comparison.verdict)
             assert verdict.comparison.verdict == expected, (measure, key)
             assert (verdict.runs, verdict.trainings, verdict.by_test) == (RUNS, 2, key[2] == "three")
-    searches = {key for key in best_verdicts(runs, "few_rank") if key[0] == "ask-tell"}
-    assert len(searches) == len(SPACES) and not searches & best_verdicts(runs, "median_rank").keys()
+    searches = {key for key in beside["few_rank"] if key[0] == "ask-tell"}
+    assert len(searches) == len(SPACES) and not searches & beside["median_rank"].keys()
 
 
-def test_shifts_of_a_run_cancel(runs: pd.DataFrame) -> None:
-    before = verdicts(runs, "few_rank")
+def test_shifts_of_a_run_cancel(runs: pd.DataFrame, beside: Beside) -> None:
+    before = beside["few_rank"]
     after = verdicts(runs.assign(few_rank=runs["few_rank"] + 20 * runs["run"]), "few_rank")
     for key, found in before.items():
         for one, other in zip(found, after[key], strict=True):
@@ -102,11 +127,10 @@ def test_shifts_of_a_run_cancel(runs: pd.DataFrame) -> None:
             assert other.means[0] == pytest.approx(one.means[0] + 30)  # 20 a run, of the runs 0 to 3
 
 
-def test_the_best_baseline_is_that_of_the_lowest_mean(runs: pd.DataFrame) -> None:
-    for key, found in verdicts(runs, "few_rank").items():
+def test_the_best_baseline_is_that_of_the_lowest_mean(beside: Beside) -> None:
+    for key, found in beside["few_rank"].items():
         if key[0] != "given-labels":  # where searches have no rows of 10 labels
-            best = best_verdicts(runs, "few_rank")[key]
-            assert best.means[1] == min(verdict.means[1] for verdict in found)
+            assert best_baseline(found).means[1] == min(verdict.means[1] for verdict in found)
             assert sum(verdict.baseline.startswith(PRIOR) for verdict in found) == (key[0] != "ask-tell")
 
 
@@ -134,14 +158,15 @@ def test_searches_stand_beside_given_labels(tmp_path: Path) -> None:
     save(rows_of("given-labels", 0), "given-labels", "one", tmp_path)
     save(rows_of("ask-tell", 1, {"tpe": 25.0, "ask-tell": 28.0}), "ask-tell", "one", tmp_path)
     runs = compared(all_runs(tmp_path))
+    beside = {measure: verdicts(runs, measure) for measure in ("few_rank", "median_rank")}
     for setting in PROTOCOLS["given-labels"].settings:
         key = ("given-labels", setting, "one")
-        best = best_verdicts(runs, "few_rank")[key]
+        best = best_baseline(beside["few_rank"][key])
         own = runs[(runs["protocol"] == key[0]) & (runs["setting"] == setting) & (runs["num_labels"] > 10)]
         assert best.baseline == "tpe" and best.comparison.verdict == "behind"
         assert best.means[0] == pytest.approx(own.loc[own["method"] == "pkgen", "few_rank"].mean())
-        assert "tpe" not in {verdict.baseline for verdict in verdicts(runs, "median_rank")[key]}
-        assert "ask-tell" not in {verdict.baseline for verdict in verdicts(runs, "few_rank")[key]}
+        assert "tpe" not in {verdict.baseline for verdict in beside["median_rank"][key]}
+        assert "ask-tell" not in {verdict.baseline for verdict in beside["few_rank"][key]}
 
 
 def test_share_of_sets_that_beat_the_best_label() -> None:
@@ -192,12 +217,12 @@ def block_of(readme: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines() if line[:1] == "|"]
 
 
-def test_every_number_of_readme_is_of_the_runs(results: Path, runs: pd.DataFrame) -> None:
+def test_every_number_of_readme_is_of_the_runs(results: Path, beside: Beside) -> None:
     """Differences are computed another way, from the Parquet files; nothing is bold within two standard errors."""
-    header, _, *lines = block_of(report.front((report.ROOT / "README.md").read_text(), all_verdicts(runs)))
+    header, _, *lines = block_of(report.front((report.ROOT / "README.md").read_text(), beside))
     columns = list(columns_of((p.id, s, "") for p in PROTOCOLS.values() for s in p.settings))
     assert len(header) == 1 + len(columns) == 1 + 9
-    best = best_verdicts(runs, MAIN)
+    best = best_of(beside)
     tallies = {False: [[0, 0, 0] for _ in columns], True: [[0, 0, 0] for _ in columns]}
     for name, *cells in lines[: len(SPACES)]:
         space = name.removesuffix(" †")
@@ -224,9 +249,9 @@ def test_every_number_of_readme_is_of_the_runs(results: Path, runs: pd.DataFrame
     assert [name for name, *_ in lines[len(SPACES) :]] == ["ahead / equal / behind", "the same of †"]
 
 
-def test_differences_within_two_standard_errors_are_not_bold(runs: pd.DataFrame) -> None:
+def test_differences_within_two_standard_errors_are_not_bold(beside: Beside) -> None:
     seen = set()
-    for of_measure in all_verdicts(runs).values():
+    for of_measure in beside.values():
         for verdict in (verdict for found in of_measure.values() for verdict in found):
             bold = difference(verdict.comparison, with_error=True).startswith("**")
             assert bold == (verdict.comparison.difference > 2 * verdict.comparison.error > 0)
@@ -237,10 +262,14 @@ def test_differences_within_two_standard_errors_are_not_bold(runs: pd.DataFrame)
 def test_readme_stays_short_with_results_of_every_space(tmp_path: Path) -> None:
     names = ["transnas-bench-101-micro", *(f"transnas-bench-101-{letter}" for letter in "abcdefghijklm")]
     for seed, space in enumerate(names):
-        for number, protocol in enumerate(PROTOCOLS):
-            rows = [row for row in rows_of(protocol, 10 * seed + number) if row["run"] < 2 and row["task"] == "a"]
+        for protocol in ("same-benchmark", "ask-tell"):
+            rows = [row for row in rows_of(protocol, seed) if row["run"] < 2 and row["task"] == "a"]
             save(rows, protocol, space, tmp_path)
-    text = report.front((report.ROOT / "README.md").read_text(), all_verdicts(compared(all_runs(tmp_path))))
+    beside = all_verdicts(compared(all_runs(tmp_path)))
+    few = {key[2]: found for key, found in beside[MAIN].items()}
+    every = [(p.id, s, space) for p in PROTOCOLS.values() for s in p.settings for space in names]
+    beside[MAIN] = {key: [replace(few[key[2]][0], key=key)] for key in every}
+    text = report.front((report.ROOT / "README.md").read_text(), beside)
     assert len(block_of(text)) == 2 + len(names) + 1 and len(text.encode()) < 12_000
 
 
@@ -249,8 +278,8 @@ def test_without_results_there_is_no_table(tmp_path: Path) -> None:
     assert report.front(f"a{report.START}b{report.END}c", {}).endswith(f"No results yet.\n\n{report.END}c")
 
 
-def test_given_labels_stand_beside_the_best_label(runs: pd.DataFrame) -> None:
-    header, _, *lines, _ = protocol_table("given-labels", all_verdicts(runs), runs)
+def test_given_labels_stand_beside_the_best_label(runs: pd.DataFrame, beside: Beside) -> None:
+    header, _, *lines, _ = protocol_table("given-labels", beside, runs)
     assert header.endswith("| best label given | the best of 8 is better, % of runs |")
     own = runs[(runs["protocol"] == "given-labels") & (runs["method"] == "pkgen")]
     for line in lines:
