@@ -21,7 +21,13 @@ from verdict_tables import family, title_of
 from verdicts import PRIOR, all_runs, temperatures
 
 RESULTS = Path(__file__).parent.parent / "results"
-STYLE: Any = {"figure.dpi": 110, "font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+STYLE: Any = {
+    "figure.dpi": 110,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 LEAST = 0.01  # percent; ranks below are drawn there, as an axis of logarithms has no zero
 OWN = {"pkgen": ("#0b6e4f", "o", "-"), "ask-tell": ("#0b6e4f", "o", "-"), "first-ranked": ("#6fb98f", "o", "--")}
 OTHERS = {

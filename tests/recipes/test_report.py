@@ -34,6 +34,7 @@ from verdicts import (
 
 TRAINING = {"seconds": 60.0, "device": "cpu", "parameters": 7, "exclude": ["one"], "labels_read": {"x/y": 3}}
 TRAINING |= {"max_train_steps": 5, "seed": 0}
+WITH_FIGURES = ("given-labels", "under-a-budget", "ask-tell")
 RUNS, TASKS, SPACES = 4, ("a", "b"), ("one", "two", "three", "four")
 Row = dict[str, Any]
 
@@ -327,9 +328,13 @@ def test_peers_stand_beside_results(tmp_path: Path) -> None:
 
 @pytest.fixture
 def house(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with a README and results, of which reports are written."""
+    """A folder with a README and results of two spaces, of which reports are written."""
     (tmp_path / "README.md").write_text(f"a\n{report.START}\n{report.END}\nb\n")
-    (tmp_path / "results").symlink_to(results)
+    for name in (f"{protocol}-{space}" for protocol in WITH_FIGURES for space in SPACES[:2]):
+        for path in (results / f"{name}.json", results / "runs" / f"{name}.parquet"):
+            copy = tmp_path / "results" / path.relative_to(results)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
     monkeypatch.setattr(report, "ROOT", tmp_path)
     monkeypatch.setattr(report, "PAGES", tmp_path / "docs" / "results")
     monkeypatch.setattr(figures, "RESULTS", tmp_path / "results")
@@ -354,7 +359,7 @@ def test_figures_are_drawn_and_shown(house: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "argv", ["figures.py"])
     figures.main()
     drawn = sorted(path.name for path in (house / "results" / "figures").glob("*.png"))
-    assert drawn == sorted(f"{kind}-of-{space}.png" for kind in ("budgets", "labels") for space in SPACES)
+    assert drawn == sorted(f"{kind}-of-{space}.png" for kind in ("budgets", "labels") for space in SPACES[:2])
     monkeypatch.setattr(sys, "argv", ["report.py"])
     report.main()
     page = (house / "docs" / "results" / "two.md").read_text()
