@@ -23,10 +23,23 @@ torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests start, too
 
 
+# Files of the most seconds begin first, so that no process is left alone with one of them at the end.
+LONGEST = (
+    "recipes", "training", "spaces/test_nas_bench_nlp.py", "test_devices.py", "networks/test_export.py",
+    "test_generation.py", "budgets/test_bands.py", "proposals/test_proposals.py", "test_documentation.py",
+    "spaces/test_darts.py", "spaces/test_nas_bench_101.py", "networks/test_costs.py",
+    "spaces/test_transnas_bench_101.py", "publishing/test_publishing.py", "networks/test_networks.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that train begin first, so that no process is left alone with one of them at the end."""
-    trains = [Path(__file__).parent / name for name in ("recipes", "training")]
-    items.sort(key=lambda item: not any(item.path.is_relative_to(folder) for folder in trains))
+    """The longest files, and folders of files, first; others in their order."""
+    longest = [Path(__file__).parent / name for name in LONGEST]
+
+    def place(item: pytest.Item) -> int:
+        return next((k for k, path in enumerate(longest) if item.path.is_relative_to(path)), len(longest))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="module")

@@ -62,30 +62,54 @@ class LinearCost:
         return F.one_hot(indices, self.effects.shape[1]).double().mul(self.effects).sum((1, 2))
 
 
-def fit(limit: Limit, listed: torch.Tensor | None, room: float = math.inf) -> LinearCost:
+def regression(limit: Limit, listed: torch.Tensor | None) -> tuple[torch.Tensor, float]:
     """Ridge regression of costs on one-hot choices, solved here since importing scikit-learn takes longer than a call.
 
     Parameters
     ----------
+    limit
+        On the cost; neither its value nor its side matters.
     listed
         Architectures to choose from, ``LongTensor (n, slots)``; None for random valid ones.
-    room
-        As of `LinearCost`.
+
+    Returns
+    -------
+    effects : DoubleTensor (slots, choices)
+        0 for choices that all or none of the architectures have.
+    offset : float
     """
     space = limit.space
     if listed is None:
         samples = random_rows(space, SAMPLES)
     else:
         samples = listed[torch.randperm(len(listed), generator=torch.Generator().manual_seed(0))[:SAMPLES]]
-    target = limit.signed(samples)
+    target = limit.costs(samples)
     samples, target = samples[~target.isnan()], target[~target.isnan()]
     if not len(samples):
         raise limit.unknown_cost()
     one_hot = F.one_hot(samples, space.num_choices).flatten(1).double()
-    centre, mean = one_hot.mean(0), target.mean()
-    gram = (one_hot - centre).T @ (one_hot - centre) + RIDGE * torch.eye(one_hot.shape[1], dtype=torch.double)
-    effects = torch.linalg.solve(gram, (one_hot - centre).T @ (target - mean))
-    return LinearCost(limit, effects.reshape(space.num_slots, -1), float(mean - centre @ effects), room)
+    varies = (one_hot != one_hot[0]).any(0)  # the other columns, half of them or more, have no effect
+    features = one_hot[:, varies]
+    centre, mean = features.mean(0), target.mean()
+    features = features - centre
+    gram = features.T @ features + RIDGE * torch.eye(features.shape[1], dtype=torch.double)
+    solution = torch.linalg.solve(gram, features.T @ (target - mean))
+    effects = one_hot.new_zeros(one_hot.shape[1])
+    effects[varies] = solution
+    return effects.reshape(space.num_slots, -1), float(mean - centre @ solution)
+
+
+def linear_costs(limits: Limits) -> list[LinearCost]:
+    """The linear model of each limit; limits on the same cost share one regression."""
+    of_budget: dict[str, tuple[torch.Tensor, float]] = {}
+    for limit in limits.limits:
+        if limit.budget.name not in of_budget:
+            of_budget[limit.budget.name] = regression(limit, limits.listed)
+    models = []
+    for limit in limits.limits:
+        (effects, offset), sign = of_budget[limit.budget.name], limit.bound.sign
+        models.append(LinearCost(limit, sign * effects, sign * offset, _room(limit, limits.limits)))
+    return models
 
 
 def _room(limit: Limit, limits: Sequence[Limit]) -> float:
@@ -122,7 +146,7 @@ class Steering:
 
     def __init__(self, limits: Limits, num_streams: int = 1, device: torch.device | str = "cpu") -> None:
         self.limits = limits
-        self.costs = [fit(limit, limits.listed, _room(limit, limits.limits)) for limit in limits.limits]
+        self.costs = linear_costs(limits)
         self.margins = torch.zeros(num_streams, dtype=torch.float32, device=device)
         offsets = [[cost.offset] * num_streams for cost in self.costs]
         self.offsets = torch.tensor(offsets, dtype=torch.double, device=device)

@@ -27,6 +27,7 @@ from ..spaces.registry import module_of
 from . import at_image_size, at_task, build
 from .counting import Extra
 from .inputs import input_shape, random_inputs, reads_text
+from .shapes import on_meta
 
 WARM_UP = 3  # runs before those that are timed
 RUNS = 20
@@ -232,7 +233,7 @@ def measure(
     shape = input_shape(space, task, image_size, **own_options)
     scale |= at_image_size(space, shape[-1] if space.task(task).image_size else None, {})
     text = reads_text(space, task)
-    with torch.device("meta"):
+    with on_meta():
         network, inputs = build(architecture, num_classes, **scale).float(), random_inputs(shape, text=text)
         inputs = inputs.float() if inputs.is_floating_point() else inputs
     cost = count(network, inputs, _extras(space, task))

@@ -25,6 +25,7 @@ from ..spaces.protocols import ArchitectureLike
 from . import at_image_size, build, plan
 from .costs import count
 from .inputs import input_shape, random_inputs, reads_text
+from .shapes import on_meta
 from .source_code import WIDTH, source_of
 
 SUFFIXES = {".py": "python", ".onnx": "onnx", ".safetensors": "safetensors"}
@@ -131,8 +132,9 @@ def python_source(
     """
     space = architecture.space
     how = plan(architecture, num_classes, **at_image_size(space, image_size, scale))
-    with torch.device("meta"):
+    with on_meta():
         network = how().eval()
+    with torch.device("meta"):
         parameters = sum(weight.numel() for weight in network.parameters())
         costs = f"{parameters:,} parameters"
         task = next(iter(space.tasks.values()))

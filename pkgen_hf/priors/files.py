@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..errors import shortened
 from ..hub.download import PRIORS_FOLDER
 from ..spaces import SearchSpace, list_spaces
-from .parquet import read_priors, read_table, save_priors
+from .parquet import from_table, read_priors, read_table, save_priors
 from .prior import Prior
 
 __all__ = ["FolderPriors", "Priors", "load_folder", "load_priors", "save_priors"]
@@ -90,7 +90,7 @@ def load_folder(folder: str | Path, spaces: Sequence[SearchSpace] = ()) -> Folde
         if names:
             unread[names[0]] = (table.group_by(["space", "task"]).aggregate([]).num_rows, path.read_bytes())
         else:
-            priors += load_priors(path, spaces)
+            priors += [Prior.of(prior) for prior in from_table(table, path, spaces)]
     if unread:
         warnings.warn(
             f"{folder} has priors of search spaces that are not known here, which are left out: {', '.join(unread)}. "

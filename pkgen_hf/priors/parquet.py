@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -95,6 +96,8 @@ def _check_identities(space: SearchSpace, table: pa.Table) -> None:
         slots = {slot: dict(choices) for slot, choices in dict(written).items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"what it says of choices is no table of them: {one_line(error)}.") from error
+    if not slots:  # of a built-in space
+        return
     for slot, choices in _identities(space).items():
         for name, here in choices.items():
             if (there := slots.get(slot, {}).get(name, here)) != here:
@@ -104,8 +107,12 @@ def _check_identities(space: SearchSpace, table: pa.Table) -> None:
 def read_priors(path: str | Path, spaces: Sequence[SearchSpace]) -> list[PriorData]:
     """The priors of a Parquet file; see `pkgen_hf.priors.files.load_priors`."""
     path = user_path(path)
+    return from_table(read_table(path), path, spaces)
+
+
+def from_table(table: pa.Table, path: Path, spaces: Sequence[SearchSpace]) -> list[PriorData]:
+    """The priors of what `read_table` has read of a file."""
     groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
-    table = read_table(path)
     for row in table.to_pylist():
         groups.setdefault((row["space"], row["task"]), []).append(row)
     priors = []
@@ -133,7 +140,7 @@ def read_table(path: Path) -> pa.Table:
         raise ValueError(f"{path} is not a table of priors: it lacks the columns {', '.join(missing)}")
     try:
         table = table.select(list(_COLUMNS)).cast(pa.schema(_COLUMNS, table.schema.metadata))
-        table.to_pylist()  # texts that are no UTF-8 show only here
+        table.validate(full=True)  # texts that are no UTF-8 show only here
     except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"{path} is not a table of priors: a column is of another type: {one_line(error)}") from error
     for name in _COLUMNS:
@@ -157,33 +164,34 @@ def _find_space(name: str, own: Sequence[SearchSpace], path: Path) -> SearchSpac
 
 def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]]) -> PriorData:
     shape = (space.num_slots, space.num_choices)
-    frequencies = torch.zeros(shape, dtype=torch.float32, device="cpu")
-    contributions, subgraph = (torch.full_like(frequencies, torch.nan) for _ in range(2))
-    given = torch.zeros_like(space.choice_mask)
+    frequencies = np.zeros(shape, np.float32)  # writing single numbers into tensors takes ten times longer
+    contributions, subgraph = (np.full(shape, np.nan, np.float32) for _ in range(2))
+    is_given = np.zeros(shape, bool)
     graphs = []
     head = _check_head(rows)
+    slot_index = {slot.name: s for s, slot in enumerate(space.slots)}
     for row in rows:
-        slots, choices = _check_row(space, row)
+        slots, choices = _check_row(space, row, slot_index)
         contribution, of_subgraphs = (
-            torch.nan if row[name] is None else row[name] for name in ("contribution", "subgraph_contribution")
+            math.nan if row[name] is None else row[name] for name in ("contribution", "subgraph_contribution")
         )
         if row["component"] == "subgraph":
             count = round(row["frequency"] * head["num_good"])
             graphs.append(Subgraph(tuple(slots), tuple(choices), contribution, count))
             continue
         at = (slots[0], choices[0])
-        if given[at]:
+        if is_given[at]:
             raise ValueError(f"choice {row['choices'][0]!r} in slot {row['slots'][0]!r} is there twice.")
         contributions[at], subgraph[at], frequencies[at] = contribution, of_subgraphs, row["frequency"]
-        given[at] = True
-    missing = space.drawn_mask & ~given  # a choice that is not drawn may have come later
+        is_given[at] = True
+    missing = space.drawn_mask & ~torch.from_numpy(is_given)  # a choice that is not drawn may have come later
     if missing.any():
         s, k = missing.nonzero()[0].tolist()
         raise ValueError(
             f"this prior of {space.name} says nothing of choice {space.slots[s].choices[k].name!r} in slot "
             f"{space.slots[s].name!r}: it was saved for a space of other choices."
         )
-    total = frequencies.sum(1)
+    total = torch.from_numpy(frequencies).sum(1)
     if ((total - 1).abs() > _ROUNDING).any():
         s = int((total - 1).abs().argmax())
         raise ValueError(f"frequencies in slot {space.slots[s].name!r} add up to {float(total[s]):g}, not to 1.")
@@ -191,9 +199,9 @@ def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]])
         space,
         task,
         head["evidence"],
-        contributions,
-        subgraph,
-        frequencies,
+        torch.from_numpy(contributions),
+        torch.from_numpy(subgraph),
+        torch.from_numpy(frequencies),
         tuple(graphs),
         head["scale"],
         head["num_good"],
@@ -219,12 +227,11 @@ def _check_head(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return head
 
 
-def _check_row(space: SearchSpace, row: dict[str, Any]) -> tuple[list[int], list[int]]:
+def _check_row(space: SearchSpace, row: dict[str, Any], slot_index: dict[str, int]) -> tuple[list[int], list[int]]:
     """Numbers of the slots and choices of a component; ValueError if they are not of the space, or for its values."""
     if row["component"] not in COMPONENTS:
         raise unknown("component", row["component"], COMPONENTS)
     names, chosen = row["slots"], row["choices"]
-    slot_index = {slot.name: s for s, slot in enumerate(space.slots)}
     for name in names:
         if name not in slot_index:
             raise unknown(f"slot of {space.name}", name, list(slot_index))

@@ -18,6 +18,7 @@ from pkgen_hf import Architecture, get_space
 from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.networks import build
 from pkgen_hf.networks.nas_bench_bert import EncoderLayer, MaskedLanguageModel, TextClassifier, TextEncoder
+from pkgen_hf.networks.shapes import on_meta
 from pkgen_hf.spaces.nas_bench_bert import GLUE, NASBenchBERTSpace
 
 SPACE = cast(NASBenchBERTSpace, get_space("nas-bench-bert"))
@@ -135,7 +136,7 @@ def test_parameters_are_those_of_the_table(table: dict[str, list[Any]]) -> None:
 def test_networks_are_those_that_were_trained(table: dict[str, list[Any]]) -> None:
     """Every row built: its hidden size, heads and inner widths by the table, and its parameters."""
     for text, trained, parameters in zip(table["architecture"], table["trained_as"], table["parameters"], strict=True):
-        with torch.device("meta"):
+        with on_meta():
             network = cast(TextEncoder, Architecture.from_string(SPACE, text).build())
         assert count(network) == parameters
         layers = [cast(EncoderLayer, layer) for layer in network.layers]

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pkgen_hf import Architecture, get_space
 from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.networks import build, plan
+from pkgen_hf.networks.shapes import on_meta
 from pkgen_hf.spaces.nas_bench_nlp import OPERATIONS, NASBenchNLPSpace
 
 SPACE = cast(NASBenchNLPSpace, get_space("nas-bench-nlp"))
@@ -368,7 +369,7 @@ def test_every_network_of_penn_treebank_is_built(
 ) -> None:
     how = plan(Architecture(SPACE, treebank_rows[0].tolist()))
     recipes = SPACE.recipes(treebank_rows[part::4])
-    with torch.device("meta"):
+    with on_meta():
         counts = [count(how.func(**how.keywords | {"recipe": recipe})) for recipe in recipes]
     assert counts == treebank["parameters"][part::4]
 
