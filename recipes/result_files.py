@@ -46,14 +46,13 @@ def rows_of(
     settings
         Of the command; what was kept with other settings is made anew.
     """
-    path = unfinished_file(name, results)
+    path, parts = unfinished_file(name, results), list(parts)
     kept: Row = {"settings": settings, "parts": {}}
     if path.is_file():
         before = json.loads(path.read_text())
         if before["settings"] == settings:
             kept = before
-            print(f"going on after {len(kept['parts'])} parts, found in {path}")
-    parts = list(parts)
+            print(f"going on after {len(kept['parts'])} of {len(parts)} parts, found in {path}")
     for part in tqdm(parts, desc=name):
         if part not in kept["parts"]:
             kept["parts"][part] = make(part)

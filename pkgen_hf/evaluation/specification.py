@@ -66,13 +66,14 @@ def best_within(limits: Limits, score: Score, num: int, generator: torch.Generat
         Of the random ones.
     """
     space = limits.space
-    best = _top(space, uniform_within(limits, STARTING, generator), score, STARTS)
+    random = uniform_within(limits, STARTING, generator)
+    best = _top(space, random, score, STARTS)
     while True:
         near = _within(limits, neighbours(space, best).flatten(0, 1))
         better = _top(space, torch.cat([best, near]), score, STARTS)
         if float(score(better[:1])) <= float(score(best[:1])):
             pairs = _within(limits, _two_changes(space, better[0]))
-            found = _top(space, torch.cat([better, near, pairs]), score, max(num, STARTS))
+            found = _top(space, torch.cat([better, near, pairs, random]), score, max(num, STARTS))
             if float(score(found[:1])) <= float(score(best[:1])):
                 return found[:num]
             better = found[:STARTS]

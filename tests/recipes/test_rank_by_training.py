@@ -57,7 +57,7 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     main(argv)
     shown = capsys.readouterr().out
-    assert "going on after pkgen 0 seed 0" in shown and "Kendall's tau, all: " in shown
+    assert "going on after 1 of 6 parts" in shown and "Kendall's tau, all: " in shown
     assert (tmp_path / "runs/pkgen-0-seed-0/network/training.json").stat().st_mtime_ns == done
     record = json.loads((tmp_path / "results" / "trained" / f"rank-by-training-{SPACE}.json").read_text())
     assert [(row["method"], row["seed"]) for row in record["rows"]] == [
