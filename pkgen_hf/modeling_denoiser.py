@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -254,7 +255,7 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             task=self.task(condition.task_traits),
             controlling_slots=condition.controlling_slots if is_conditional else None,
             activating_choices=condition.activating_choices if is_conditional else None,
-            folded_blocks=folded(self.blocks),
+            folded_blocks=folded(block for block in self.blocks if isinstance(block, Block)),
         )
 
     def _hidden(
@@ -277,7 +278,9 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         angles = timestep.reshape(-1, 1) * frequencies
         time = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype))
         hidden = hidden + (time + encoded.task[group])[:, None]
-        blocks = encoded.folded_blocks if encoded.is_folded else self.blocks
+        blocks: Iterable[Callable[..., torch.Tensor]] = self.blocks
+        if encoded.is_folded and encoded.folded_blocks is not None:
+            blocks = encoded.folded_blocks
         for block, bias in zip(blocks, encoded.attention, strict=True):
             hidden = block(hidden, bias, active)
         return self.norm(hidden)

@@ -297,16 +297,21 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
         if position_ids is not None and position_ids.shape not in (embedded.shape[:2], (1, embedded.shape[1])):
             wanted, got = tuple(embedded.shape[:2]), tuple(position_ids.shape)
             raise ValueError(f"position_ids must be of shape {wanted}, got {got}")
-        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        with_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         states: list[torch.Tensor] = []
-        collect = {"states": states} if wanted else {}
+        collect = {"states": states} if with_states else {}
         hidden = self.network.hidden_states(embedded, mask, position_ids, cache, **collect)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.network.logits(hidden[:, kept])
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
-        given = {"loss": loss, "logits": logits, _CACHE: cache, "hidden_states": tuple(states) if wanted else None}
+        given = {
+            "loss": loss,
+            "logits": logits,
+            _CACHE: cache,
+            "hidden_states": tuple(states) if with_states else None,
+        }
         output = CausalLMOutputWithPast(**given)
         return output.to_tuple() if return_dict is False else output
 
@@ -321,7 +326,7 @@ class PKGenNetworkForCausalLM(PKGenTextModel, GenerationMixin):
         return DynamicCache(config=self.config) if given is None else given
 
 
-def refuse_attentions(config: PKGenTextConfig, output_attentions: bool | None) -> None:
+def refuse_attentions(config: PretrainedConfig, output_attentions: bool | None) -> None:
     """Raise ValueError if weights of attention are asked for, by the argument of a call or the configuration."""
     if config.output_attentions if output_attentions is None else output_attentions:
         raise ValueError(

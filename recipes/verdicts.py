@@ -170,7 +170,7 @@ def verdicts(runs: pd.DataFrame, measure: str) -> dict[Key, list[Verdict]]:
         table = table.loc[table[own].notna(), [own, *names]]
         by_run = table.groupby("run").mean()  # of those that have all cells
         found[key] = [
-            Verdict(key, measure, own, name, *_paired(means, measure), **shown)  # type: ignore[arg-type]
+            Verdict(key, measure, own, name, *_paired(means, measure), **shown)
             for name in names
             if len(means := _means(table, by_run, own, name))
         ]
