@@ -64,15 +64,13 @@ def front(readme: str, beside: Beside) -> str:
     return "\n".join([f"{before}{START}\n", *front_table(beside), END + rest.split(END)[1]])
 
 
-def index(
-    records: dict[str, Record], wholes: list[Record], runs: pd.DataFrame, ablated: list[str], beside: Beside
-) -> str:
+def index(records: dict[str, Record], runs: pd.DataFrame, beside: Beside, results: Path) -> str:
     """The first page of the results: how to read them, all verdicts, ablations, peers, costs and commands."""
     text = ["# Results", "", "Written by `python recipes/report.py` from `results/*.json` and `results/runs`.", ""]
     text += ["What the tables show and do not show is in [limitations](../limitations.md).", ""]
     text += ["## How to read", "", HOW_TO_READ]
     text += ["## PKGen against the best baseline", "", "Spaces in which PKGen is ahead / equal / behind:", ""]
-    text += counts_table(beside)
+    text += [*counts_table(beside), *pictures(results / "figures", "all-spaces")]
     for protocol in PROTOCOLS.values():
         rows = protocol_table(protocol.id, beside, runs)
         if rows:
@@ -87,13 +85,27 @@ def index(
         text += [f"the first {FEW} is better than the best label, mean over spaces and data sets:", "", *shares]
     text += ["## PKGen against each baseline", "", "By the rank of the best of 8 (of the best label read): spaces in"]
     text += ["which PKGen is ahead / equal / behind, without those where test scores select.", ""]
-    text += [*baselines_table(beside), *ablated]
+    text += [*baselines_table(beside), *ablations(results)]
     text += ["## Spaces", "", "A page of tables and figures for each space:", ""]
     text += [f"- [{space}]({space}.md)" for space in spaces_of(records)]
     text += ["", *peers(records.values()), *cost(records.values())]
-    text += ["## Trainings and commands", "", *trainings_table(records.values()), *whole_runs(wholes)]
+    text += ["## Trainings and commands", "", *trainings_table(records.values())]
+    text += whole_runs(read_json(results / "timings"))
     text += ["Each results file is made again by its command, which stands on the page of its space.", ""]
     return "\n".join(text)
+
+
+def pictures(figures: Path, name: str) -> list[str]:
+    """The figures of a space, or of all, that recipes/figures.py has drawn."""
+    lines = []
+    for path in sorted(figures.glob(f"*-of-{name}.png")):
+        lines += [f"![{path.stem.replace('-', ' ')}](../../results/figures/{path.name})", ""]
+    return lines
+
+
+def read_json(folder: Path) -> list[Record]:
+    """Every JSON file of a folder, in the order of their names."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("[!.]*.json"))]
 
 
 def spaces_of(records: dict[str, Record]) -> list[str]:
@@ -106,8 +118,7 @@ def page(space: str, records: dict[str, Record], trained: list[Record], figures:
     text = [f"# Results on {space}", "", "Written by `python recipes/report.py`.", ""]
     text += ["How to read the columns: [results](README.md#how-to-read). Numbers are means ± standard deviations over"]
     text += ["runs; the Parquet files hold all runs.", ""]
-    for path in sorted(figures.glob(f"*-of-{space}.png")):
-        text += [f"![{path.stem.replace('-', ' ')}](../../results/figures/{path.name})", ""]
+    text += pictures(figures, space)
     for protocol in PROTOCOLS:
         for name, record in records.items():
             if (record["protocol"], record["space"]) == (protocol, space):
@@ -120,13 +131,10 @@ def page(space: str, records: dict[str, Record], trained: list[Record], figures:
 def files(readme: str, results: Path) -> dict[Path, str]:
     """Every file that is written, and its text."""
     records, runs = read_records(results), compared(all_runs(results))
-    wholes, trained = (
-        [json.loads(path.read_text()) for path in sorted((results / folder).glob("[!.]*.json"))]
-        for folder in ("timings", "trained")
-    )
+    trained = read_json(results / "trained")
     beside = all_verdicts(runs)
     texts = {ROOT / "README.md": front(readme, beside)}
-    texts[PAGES / "README.md"] = index(records, wholes, runs, ablations(results), beside)
+    texts[PAGES / "README.md"] = index(records, runs, beside, results)
     for space in sorted({*spaces_of(records), *(record["space"] for record in trained)}):
         texts[PAGES / f"{space}.md"] = page(space, records, trained, results / "figures")
     return texts

@@ -38,8 +38,11 @@ def table(lines: Iterable[list[str]], header: list[str]) -> list[str]:
 
 
 def rank(value: float) -> str:
-    """A rank in percent, to three digits where it is small."""
-    return f"{value:.2f}" if value >= 0.1 or value == 0 else "<0.001" if value < 0.001 else f"{value:.3f}"
+    """A rank in percent, with more digits where it is small."""
+    if 0 < value < 0.0001:
+        return "<0.0001"
+    digits = 2 if value >= 0.1 or value == 0 else 3 if value >= 0.001 else 4
+    return f"{value:.{digits}f}"
 
 
 def signed(value: float) -> str:

@@ -16,9 +16,11 @@ import pytest
 
 import figures
 import report
+from ablation_section import ablations
 from pkgen_hf.evaluation.methods import METHODS
 from pkgen_hf.evaluation.protocols import PROTOCOLS
 from result_files import write
+from variants import DEFAULT, PARTS
 from verdict_tables import MAIN, Beside, all_verdicts, columns_of, difference, front_table, protocol_table, rank
 from verdicts import (
     PRIOR,
@@ -35,6 +37,7 @@ from verdicts import (
 TRAINING = {"seconds": 60.0, "device": "cpu", "parameters": 7, "exclude": ["one"], "labels_read": {"x/y": 3}}
 TRAINING |= {"max_train_steps": 5, "seed": 0}
 WITH_FIGURES = ("given-labels", "under-a-budget", "ask-tell")
+LABELS, QUANTILES = (0, 10, 20), (None, 0.2, 0.8)  # of those in protocols
 RUNS, TASKS, SPACES = 4, ("a", "b"), ("one", "two", "three", "four")
 Row = dict[str, Any]
 
@@ -44,6 +47,8 @@ def rows_of(protocol: str, seed: int, better: dict[str, float] | None = None, sc
     random, rows = np.random.default_rng(seed), []
     methods = [method for method in METHODS.values() if method.is_search == PROTOCOLS[protocol].is_search]
     for condition in PROTOCOLS[protocol].conditions():
+        if condition.num_labels not in LABELS or condition.quantile not in QUANTILES:
+            continue
         for task, run in ((task, run) for task in TASKS for run in range(RUNS)):
             shared = 30 + 5 * random.random()
             for method in methods:
@@ -260,17 +265,12 @@ def test_differences_within_two_standard_errors_are_not_bold(beside: Beside) -> 
     assert seen == {"ahead", "equal", "behind"}
 
 
-def test_readme_stays_short_with_results_of_every_space(tmp_path: Path) -> None:
-    names = ["transnas-bench-101-micro", *(f"transnas-bench-101-{letter}" for letter in "abcdefghijklm")]
-    for seed, space in enumerate(names):
-        for protocol in ("same-benchmark", "ask-tell"):
-            rows = [row for row in rows_of(protocol, seed) if row["run"] < 2 and row["task"] == "a"]
-            save(rows, protocol, space, tmp_path)
-    beside = all_verdicts(compared(all_runs(tmp_path)))
-    few = {key[2]: found for key, found in beside[MAIN].items()}
+def test_readme_stays_short_with_results_of_every_space(beside: Beside) -> None:
+    names = [f"transnas-bench-101-{letter}" for letter in "abcdefghijklmn"]
+    verdict = max((found[0] for found in beside[MAIN].values()), key=lambda found: len(difference(found.comparison)))
     every = [(p.id, s, space) for p in PROTOCOLS.values() for s in p.settings for space in names]
-    beside[MAIN] = {key: [replace(few[key[2]][0], key=key)] for key in every}
-    text = report.front((report.ROOT / "README.md").read_text(), beside)
+    full = {MAIN: {key: [replace(verdict, key=key)] for key in every}}
+    text = report.front((report.ROOT / "README.md").read_text(), full)
     assert len(block_of(text)) == 2 + len(names) + 1 and len(text.encode()) < 12_000
 
 
@@ -299,10 +299,10 @@ def test_pages_have_every_condition_and_method(results: Path) -> None:
         for method in (m for m in METHODS.values() if m.is_search == protocol.is_search):
             if method.id != "pkgen-raw" or protocol.id in PROTOCOLS["under-a-budget"].settings:
                 assert part.count(f"| a (surrogate) | {method.name} | ") == len(protocol.settings)
-        for number in protocol.num_labels:
-            assert not number or f"| {number} labels |" in part
-        for quantile in protocol.quantiles:
-            assert quantile is None or f"| quantile {quantile:g} |" in part
+        for number in set(protocol.num_labels) & {*LABELS} - {0}:
+            assert f"| {number} labels |" in part or protocol.is_search
+        for quantile in set(protocol.quantiles) & {*QUANTILES} - {None}:
+            assert f"| quantile {quantile:g} |" in part
     record = json.loads((results / "same-benchmark-four.json").read_text())
     row = next(row for row in record["rows"] if (row["task"], row["method"]) == ("a", "pkgen"))
     assert f"| {row['first_rank']:.2f} ± {row['first_rank_std']:.2f} | {row['few_rank']:.2f} ± " in page
@@ -321,6 +321,29 @@ def test_peers_stand_beside_results(tmp_path: Path) -> None:
     means = [np.mean([row["few_test"] for row in searches if row["task"] == task]) for task in TASKS]
     assert re.search(rf"\| PKGen, ask and tell \| 20 \| {means[0]:.2f} ± .* \| {means[1]:.2f} ± ", index)
     assert "| DiNAS | 192 |" in index and "select by test" not in index.split("## Beside")[1].split("## Cost")[0]
+
+
+def test_ablations_have_a_section(tmp_path: Path) -> None:
+    """A part that helps by 5 in "same benchmark", and not in "new space"."""
+    rows = []
+    settings = ("same-benchmark", "new-space")
+    for setting, task, run in ((s, t, r) for s in settings for t in TASKS for r in range(RUNS)):
+        for part, value in ((DEFAULT, DEFAULT), ("guidance", "0")):
+            helps = (part, setting) == ("guidance", "same-benchmark")
+            found = 20.0 + 3 * run + 5.0 * helps
+            rows.append({"part": part, "value": value, "setting": setting, "task": task, "run": run, "num_labels": 0,
+                         "quantile": None, "budget": None, "method": "pkgen", "training": "t-0", "scores": "test",
+                         "first_rank": 1.0, "few_rank": found, "median_rank": found, "n": 100, "distinct": 100,
+                         "seconds": 1.0, "labels_read": 3, "labels_of_target": 0})  # fmt: skip
+    save(rows, "ablations", "one", tmp_path)
+    assert all_runs(tmp_path).empty
+    text = ablations(tmp_path)
+    title = PARTS["guidance"].title
+    assert f"| space | protocol | {title}: 0 |" in text
+    assert "| one | Same benchmark | **▲ +5.00** |" in text and "| one | New space | = 0 |" in text
+    index = report.files((report.ROOT / "README.md").read_text(), tmp_path)[report.PAGES / "README.md"]
+    assert "\n".join(text) in index and "Parts that help in no cell: none." in index
+    assert ablations(tmp_path / "none") == []
 
 
 # ---------------------------------------------------------------------- commands
@@ -359,9 +382,18 @@ def test_figures_are_drawn_and_shown(house: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "argv", ["figures.py"])
     figures.main()
     drawn = sorted(path.name for path in (house / "results" / "figures").glob("*.png"))
-    assert drawn == sorted(f"{kind}-of-{space}.png" for kind in ("budgets", "labels") for space in SPACES[:2])
+    names = [*SPACES[:2], "all-spaces"]
+    assert drawn == sorted(f"{kind}-of-{name}.png" for kind in ("budgets", "labels") for name in names)
     monkeypatch.setattr(sys, "argv", ["report.py"])
     report.main()
     page = (house / "docs" / "results" / "two.md").read_text()
     assert all(f"results/figures/{name}" in page for name in drawn if "of-two" in name)
     assert "of-one" not in page
+    assert "labels-of-all-spaces.png" in (house / "docs" / "results" / "README.md").read_text()
+
+
+def test_figures_of_all_spaces_have_what_all_spaces_have(runs: pd.DataFrame) -> None:
+    """The third space selects by test, and one method is missing in the fourth."""
+    found = figures.of_all_spaces(runs[(runs["space"] != "four") | (runs["method"] != "largest")])
+    assert set(found["space"]) == {"one", "two", "four"} and "largest" not in set(found["method"])
+    assert "copy" in set(found["method"]) and figures.of_all_spaces(runs[runs["space"] == "one"]).empty
