@@ -106,8 +106,9 @@ def cost(records: Iterable[Record]) -> list[str]:
         "architecture are those of a set of 100 distinct ones, ranking included, divided by 100, in the runs that "
         "made the tables. A CPU-hour is not a GPU-hour."
     )
-    own = ["PKGen", f"{min(seconds):.2f} to {max(seconds):.2f} hours on {devices}"]
-    own += [f"{low[0]:.4f} ({low[2]}) to {high[0]:.4f} ({high[2]}), {high[1]} CPU threads", sizes]
+    hours = " to ".join(dict.fromkeys(f"{number:.2f}" for number in (min(seconds), max(seconds))))
+    own = ["PKGen", f"{hours} hours on {devices}"]
+    own += [f"{low[0]:.4f} ({low[2]}) to {high[0]:.4f} ({high[2]}), CPU threads: {high[1]}", sizes]
     lines = [own, *(list(peer) for peer in PEERS_COST)]
     return ["## Cost", "", text, "", *table(lines, ["", "training", "seconds an architecture", "parameters"]), ""]
 

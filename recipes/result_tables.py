@@ -53,8 +53,8 @@ def made(record: Record, name: str) -> str:
     runs = sorted({row["runs"] for row in record["rows"]})
     counted = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     return (
-        f"`{record['command']}`: {counted} runs of each method, {len(record['trainings'])} trainings, "
-        f"{record['threads']} CPU threads; [means](../../results/{name}.json), "
+        f"`{record['command']}` (runs of each method: {counted}, trainings: {len(record['trainings'])}, CPU threads: "
+        f"{record['threads']}); [means](../../results/{name}.json), "
         f"[all runs](../../results/runs/{name}.parquet)."
     )
 
