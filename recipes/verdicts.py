@@ -100,12 +100,15 @@ def compared(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs that are compared: those of protocols, and searches beside given labels.
 
     To "given labels" come the runs of the searches of "ask and tell" on the same space, data set, number of labels
-    and run, under each setting: they read as many labels, which they choose.
+    and run, under each setting: they read as many labels, which they choose, and eight more where the best of the
+    first eight of a set is measured.
     """
     given = runs.loc[runs["protocol"] == "given-labels", [*ROW, "task", "num_labels", "run"]].drop_duplicates()
     searches = runs[(runs["protocol"] == "ask-tell") & runs["method"].map(lambda name: METHODS[name].is_baseline)]
     on = ["space", "task", "num_labels", "run"]
     beside = given.merge(searches.drop(columns=["protocol", "setting"]), on=on)
+    if len(beside):
+        beside = beside.assign(few_rank=beside["later_rank"])
     kept = [column for column in runs if column not in MEASURES or column in BEST_READ]
     return pd.concat([runs, beside[[c for c in kept if c in beside]]], ignore_index=True) if len(beside) else runs
 

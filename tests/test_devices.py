@@ -234,7 +234,7 @@ def test_the_denoiser_computes_on_its_device(on_cuda: PKGenPipeline, pipe: PKGen
         results[device] = [part.cpu() for part in (*several, *one)]
         assert {part.device.type for part in (*several, *one)} == {device}
     for there, here in zip(*results.values(), strict=True):
-        assert torch.equal(there, here)
+        assert alike(there, here)
 
 
 def test_a_condition_moves_as_hooks_move_arguments(cuda: None, pipe: PKGenPipeline) -> None:
@@ -300,6 +300,11 @@ CALLS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def alike(there: torch.Tensor, here: torch.Tensor) -> bool:
+    """Equal up to rounding: on a CPU the denoiser's blocks compute with folded constants."""
+    return torch.allclose(there, here, rtol=1e-4, atol=1e-4)
+
+
 def same_on_both(there: PKGenPipeline, here: PKGenPipeline, space: str, **options: Any) -> None:
     """The same seed, on the CPU, gives the same architectures on both devices."""
     outputs = []
@@ -307,7 +312,7 @@ def same_on_both(there: PKGenPipeline, here: PKGenPipeline, space: str, **option
         call = {key: value() if callable(value) else value for key, value in options.items()}
         outputs.append(pipe(space, generator=seeded(5), **call))
     assert outputs[0].architectures == outputs[1].architectures
-    assert outputs[0].scores.device == CPU and torch.equal(outputs[0].scores, outputs[1].scores)
+    assert outputs[0].scores.device == CPU and alike(outputs[0].scores, outputs[1].scores)
     assert outputs[0].validity == outputs[1].validity
 
 
@@ -355,7 +360,7 @@ def test_ranking_on_the_gpu_equals_that_on_the_cpu(on_cuda: PKGenPipeline, pipe:
     scores = pipe.rank(name, rows)
     for given in (rows, rows.to("cuda"), get_space(name).to_strings(rows)):
         found = on_cuda.rank(name, given)
-        assert found.device == CPU and torch.equal(found, scores)
+        assert found.device == CPU and alike(found, scores)
 
 
 def test_priors_take_evaluations_from_the_gpu(cuda: None) -> None:
@@ -392,7 +397,7 @@ def test_offloaded_generation_equals_that_on_the_cpu(cuda: None, pipe: PKGenPipe
         same_on_both(away, pipe, "nas-bench-201", num_architectures=2, max_parameters=most)
         if kind == "model":
             assert away.denoiser.device == CPU
-        assert torch.equal(away.rank("darts", strings), pipe.rank("darts", strings))
+        assert alike(away.rank("darts", strings), pipe.rank("darts", strings))
 
 
 # ---------------------------------------------------------------------- training

@@ -25,7 +25,7 @@ SAMPLES = 2048  # architectures in a regression: about ten for each choice of DA
 RIDGE = 1e-3  # makes the regression unique (one-hot choices of a slot sum to 1); too small to shrink the effects
 LARGEST = 60.0  # lambda, for effects scaled to at most 1: e^-60 leaves nothing of a choice
 HALVINGS = 30  # of the interval from 0 to `LARGEST`: the last is 6e-8, the resolution of float32
-# Set by hand on NAS-Bench-201 (results/limits-nas-bench-201.json is the outcome); no ablation compares other values.
+# Set by hand on NAS-Bench-201; no ablation compares other values.
 MARGIN_STEP = 0.5  # standard deviations by which a margin changes after each round
 SHARE_WITHIN = 0.5  # share of samples within the limits below which margins widen
 

@@ -85,7 +85,7 @@ PROTOCOLS = {
         Protocol("under-a-budget", "Under a budget", "a set within a number of parameters",
                  ("same-benchmark", "new-data-set", "new-space"), quantiles=(0.2, 0.35, 0.5, 0.65, 0.8)),
         Protocol("ask-tell", "Ask and tell", "the best of n architectures that a method chooses and reads in turns",
-                 ("new-space",), num_labels=(20, 50, 100), is_search=True),
+                 ("new-space",), num_labels=(10, 20, 50, 100), is_search=True),
     )
 }  # fmt: skip
 """Every protocol of ``results/`` that compares methods, by its id, in the order of pages."""

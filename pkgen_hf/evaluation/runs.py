@@ -15,7 +15,7 @@ from ..budgets.limits import Limits
 from ..pipeline_pkgen import PKGenPipeline
 from ..spaces import SearchSpace
 from .judge import Judge
-from .measures import SET, measures, search_measures
+from .measures import FEW, SET, measures, search_measures
 from .methods import Method
 from .problem import Labels, Problem
 from .protocols import Condition
@@ -127,8 +127,13 @@ def solve(method: Method, problem: Problem, judge: Judge) -> dict[str, Any]:
 
 
 def search(method: Method, problem: Problem, judge: Judge, num_labels: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Measures of what a search has read after each number of labels, and the seconds of all of it."""
+    """Measures of what a search has read after each number of labels, and the seconds of all of it.
+
+    ``later_rank`` is the rank of the best after `FEW` more labels: a set that is generated from as many given labels
+    needs them, too, until the best of its first few is known.
+    """
     numbers = sorted(num_labels)
+    most = numbers[-1] + FEW
     reads: list[torch.Tensor] = []
 
     def read(rows: torch.Tensor) -> list[float]:
@@ -136,10 +141,12 @@ def search(method: Method, problem: Problem, judge: Judge, num_labels: Iterable[
         return judge.scores(rows).tolist()
 
     started = time.perf_counter()
-    method.choose(replace(problem, read=read), numbers[-1])
+    method.choose(replace(problem, read=read), most)
     seconds = time.perf_counter() - started
     rows = torch.cat(reads)
-    if len(rows) > numbers[-1]:
-        raise RuntimeError(f"{method.id} read {len(rows)} labels, of {numbers[-1]} that it may read")
+    if len(rows) > most:
+        raise RuntimeError(f"{method.id} read {len(rows)} labels, of {most} that it may read")
     for number in numbers:
-        yield search_measures(judge, problem.limits, rows[:number]) | {"num_labels": number, "seconds": seconds}
+        later = search_measures(judge, problem.limits, rows[: number + FEW])["first_rank"]
+        row = search_measures(judge, problem.limits, rows[:number]) | {"later_rank": later}
+        yield row | {"num_labels": number, "seconds": seconds}

@@ -14,9 +14,7 @@ from ..spaces import SearchSpace
 from ..spaces.protocols import GeneratorArg
 
 MAX_BATCH = 4096  # samples of one batch; bounds its memory: logits of the largest space, NAS-Bench-NLP, are 45 MB
-MAX_GUIDANCE = MAX_TEMPERATURE = (
-    100  # far above all that was compared in results/ablations-nas-bench-201.json: 4 and 1.5
-)
+MAX_GUIDANCE = MAX_TEMPERATURE = 100  # far above all that recipes/variants.py compares
 MIN_TEMPERATURE = 5e-324  # the smallest positive number: any positive temperature is accepted
 
 TENSORS = ("sample",)  # that a callback can ask for
@@ -27,8 +25,7 @@ Callback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 class GenerationSettings:
     """How one call samples; see `PKGenPipeline.__call__` for each field.
 
-    The pipeline's defaults were chosen on NAS-Bench-201 and NAS-Bench-101. The comparison with other values on
-    NAS-Bench-201 is in results/ablations-nas-bench-201.json.
+    The pipeline's defaults were chosen on NAS-Bench-201 and NAS-Bench-101; the ablations compare them with others.
 
     Raises
     ------

@@ -129,8 +129,10 @@ def test_a_search_is_measured_at_every_number_of_labels(cells_judge: Judge, make
     problem = make_problem(cells_judge.space, TASK)
     found = list(search(METHODS["local-search"], problem, cells_judge, [30, 10]))
     assert [row["num_labels"] for row in found] == [10, 30] and found[0]["seconds"] == found[1]["seconds"]
-    read = METHODS["local-search"].choose(replace(problem, read=lambda rows: cells_judge.scores(rows).tolist()), 30)
+    read = METHODS["local-search"].choose(replace(problem, read=lambda rows: cells_judge.scores(rows).tolist()), 38)
     for row in found:
+        later = search_measures(cells_judge, problem.limits, read[: row["num_labels"] + 8])
+        assert row["later_rank"] == later["first_rank"] <= row["first_rank"]
         expected = search_measures(cells_judge, problem.limits, read[: row["num_labels"]])
         assert {name: row[name] for name in expected} == expected
 
@@ -139,5 +141,5 @@ def test_a_search_is_measured_at_every_number_of_labels(cells_judge: Judge, make
         problem.read(rows)
         return rows
 
-    with pytest.raises(RuntimeError, match="greedy read 11 labels, of 10 that it may read"):
+    with pytest.raises(RuntimeError, match="greedy read 19 labels, of 18 that it may read"):
         list(search(Method("greedy", "greedy", greedy, is_search=True), problem, cells_judge, [10]))
