@@ -255,8 +255,12 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             task=self.task(condition.task_traits),
             controlling_slots=condition.controlling_slots if is_conditional else None,
             activating_choices=condition.activating_choices if is_conditional else None,
-            folded_blocks=folded(block for block in self.blocks if isinstance(block, Block)),
+            folded_blocks=self._folded(tokens.device),
         )
+
+    def _folded(self, device: torch.device) -> tuple[FoldedBlock, ...] | None:
+        """The folded blocks, where states are on the CPU; offloaded weights are there, but compute elsewhere."""
+        return folded(block for block in self.blocks if isinstance(block, Block)) if device.type == "cpu" else None
 
     def _hidden(
         self,

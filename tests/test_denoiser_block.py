@@ -72,11 +72,11 @@ def test_scores_of_candidates_are_those_of_the_ranking(
     monkeypatch.setattr(pipeline_pkgen, "ranked", recorded)
     generator = [seeded(seed) for seed in range(20)] if streams else seeded()
     out = pipe(name, num_architectures=20, distinct=False, generator=generator)
-    ((samples, model, number),) = seen
+    ((samples, model, number, scores_of),) = seen
     assert samples.scores.shape == (20,) and samples.scores.isfinite().all()
     with torch.no_grad():
         again = model.scores(samples.indices)
-        _, expected = ranked(replace(samples, scores=None), model, number)
+        _, expected = ranked(replace(samples, scores=None), model, number, scores_of)
     torch.testing.assert_close(samples.scores, again, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(out.scores, expected, rtol=1e-4, atol=1e-4)
 
