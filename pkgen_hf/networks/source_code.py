@@ -301,7 +301,7 @@ class _Collection:
             raise ValueError(f"both {self.owner[name]} and {module.__name__} define {name}")
         taken[node.lineno] = node
         # What is pruned away is not needed: names are those of the text that stays.
-        for needed in set(_names(ast.parse(known.text(node)))):
+        for needed in sorted(set(_names(ast.parse(known.text(node))))):  # the same in every process
             self.add(module, needed)
 
     def _add_imported(self, module: ModuleType, node: Any, name: str) -> None:
@@ -333,7 +333,7 @@ class _Collection:
     def text(self) -> str:
         """The definitions: each module after those it takes from, and in a module as they stand there."""
         blocks = []
-        for name in sorted(self.taken, key=self._depth):
+        for name in sorted(self.taken, key=lambda name: (self._depth(name), name)):
             for _, node in sorted(self.taken[name].items()):
                 blocks.append((isinstance(node, ast.FunctionDef | ast.ClassDef), self.modules[name].text(node)))
         text, was_large = "", False

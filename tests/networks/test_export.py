@@ -491,3 +491,15 @@ def test_mistakes_give_one_line(
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1 and message in result.stderr and result.stderr.count("error:") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_same_source_in_every_process() -> None:
+    """Whatever the seed of hashes, which differs from process to process."""
+    code = "from pkgen_hf import Architecture, get_space\nfrom pkgen_hf.networks.export import python_source\n"
+    code += "print(python_source(Architecture.from_string('darts', get_space('darts').example)))"
+    texts = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", code]
+        texts.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert len(texts) == 1 and "class " in texts.pop()
