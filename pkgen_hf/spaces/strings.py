@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Strings(Costs):
         """Strings, object array (batch,), from choice names (batch, slots)."""
         return join_columns(names, ["", *["|"] * (self.num_slots - 1)], "")
 
-    @property
+    @cached_property
     def example(self) -> str:
         """The string of a valid architecture: of the last choices if they are one, else of a sample."""
         rows = torch.cat([self.drawn_sizes[None] - 1, self.sample(64, torch.Generator().manual_seed(0))])

@@ -335,15 +335,16 @@ def test_a_network_and_its_tokenizer_load_by_one_id(
     upload = publishing.plan(folder, "org/texts")
     assert files | {"tokenizer_config.json", "config.json", "model.safetensors"} <= set(upload.files)
     publishing.push(upload, token=TOKEN, quiet=True)
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
     code = f"""
 import json, torch, pkgen_hf
 from transformers import {auto}, AutoTokenizer
 inputs = AutoTokenizer.from_pretrained("org/texts")({TEXT!r}, return_tensors="pt")
 with torch.no_grad():
-    print(json.dumps({auto}.from_pretrained("org/texts").eval()(**inputs).logits.tolist()))
-"""
+    logits = {auto}.from_pretrained("org/texts").eval()(**inputs).logits
+{"".join(blocks)}
+print(json.dumps(logits.tolist()))
+"""  # with the example in the card
     found = torch.tensor(json.loads(process(code, tmp_path, HF_ENDPOINT=hub.url)))
     torch.testing.assert_close(found, logits)
     assert files < set(hub.sent)
-    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
-    process("".join(blocks), tmp_path, HF_ENDPOINT=hub.url)  # the example in the card
