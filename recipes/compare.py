@@ -16,7 +16,7 @@ from pkgen_hf.evaluation.methods import METHODS, Method
 from pkgen_hf.evaluation.protocols import Condition, Protocol
 from pkgen_hf.evaluation.runs import Knowledge, budgets_of, labels_read, problem_of, search, solve
 from result_files import Row
-from trainings import knowledge, tasks_of, training_record
+from trainings import knowledge, of_checkpoint, tasks_of, training_record
 
 LEAST_TAU = 0.5  # of a surrogate, in cross-validation, that judges
 
@@ -78,8 +78,17 @@ class Comparison:
             f"{condition} {task}": (condition, task)
             for condition in self.conditions()
             for task in tasks_of(condition.setting, self.table.space.name, self.table.tasks)
-            if task in (self.options.task or self.table.tasks) and self._can_judge(task)
+            if task in (self.options.task or self.table.tasks)
+            and self._was_read(condition.setting, task)
+            and self._can_judge(task)
         }
+
+    def _was_read(self, setting: str, task: str) -> bool:
+        """Whether the checkpoint has read a task's labels, where the setting says so."""
+        if setting != "same-benchmark":
+            return True
+        read = of_checkpoint(self.options.checkpoint).labels_read
+        return f"{self.table.space.name}/{task}" in read
 
     def _can_judge(self, task: str) -> bool:
         """Whether scores or a surrogate that ranks well enough are there; says so once if not."""

@@ -66,7 +66,8 @@ def compare(options: argparse.Namespace) -> None:
         comparison = Comparison(PROTOCOLS[options.protocol], load(space, options), options)
         parts = comparison.parts()
         if not parts:
-            print(f"{space} has no separate data sets, one of which could be new")
+            print(f"{space} has no task for {options.protocol}: no separate data sets, no labels that the checkpoint "
+                  "has read, or no surrogate that judges")  # fmt: skip
             continue
         name, settings = f"{options.protocol}-{space}", {key: str(getattr(options, key)) for key in SETTINGS}
         rows = rows_of(name, parts, lambda part, c=comparison, p=parts: c.rows(*p[part]), options.results, settings)  # type: ignore[misc]
