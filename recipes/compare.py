@@ -6,13 +6,13 @@ import argparse
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from pkgen_hf import ScoreTable
 from pkgen_hf.benchmarks.sources import tables_in
 from pkgen_hf.budgets.limits import Limits
 from pkgen_hf.evaluation.judge import Judge
 from pkgen_hf.evaluation.methods import METHODS, Method
+from pkgen_hf.evaluation.problem import Problem
 from pkgen_hf.evaluation.protocols import Condition, Protocol
 from pkgen_hf.evaluation.runs import Knowledge, budgets_of, labels_read, problem_of, search, solve
 from result_files import Row
@@ -127,11 +127,11 @@ class Comparison:
                     if method.is_search == self.protocol.is_search and method.applies(problem):
                         for measured in self._measured(method, condition, problem, judge):
                             read = labels_read(method, judge, own, measured["num_labels"])
-                            used = own.training if "pipeline" in method.reads else None
+                            used = own.training if method.uses_pipeline(problem.given is not None) else None
                             rows.append(cell | {"method": method.id, "training": used} | measured | read)
         return rows
 
-    def _measured(self, method: Method, condition: Condition, problem: Any, judge: Judge) -> Iterator[Row]:
+    def _measured(self, method: Method, condition: Condition, problem: Problem, judge: Judge) -> Iterator[Row]:
         if method.is_search:
             numbers = self.options.labels or self.protocol.num_labels
             yield from search(method, problem, judge, numbers)

@@ -54,7 +54,8 @@ baseline, at the temperature that is best on the other spaces of the same protoc
 itself.
 
 **Given labels.** All methods get the same random labels. Searches that choose as many labels themselves are baselines
-there, too, by the best label that they read, where "ask and tell" has as many labels.
+there, too, by the best label that they read; beside the best of 8, which takes eight measurements, they read eight
+more.
 """
 
 

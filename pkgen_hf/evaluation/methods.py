@@ -40,7 +40,8 @@ class Method:
     is_search
         Whether it reads labels in turns.
     reads
-        Whose labels it uses: of the ``"pipeline"``, the ``"given"`` ones, or those of the ``"others"``, see `Problem`.
+        Whose labels it uses: of the ``"pipeline"``, the ``"given"`` ones, those of the ``"others"``, see `Problem`, or
+        those of the ``"prior"``: the given ones, without any those of the pipeline.
     """
 
     id: str
@@ -51,13 +52,17 @@ class Method:
     is_search: bool = False
     reads: tuple[str, ...] = ()
 
+    def uses_pipeline(self, has_labels: bool) -> bool:
+        """Whether labels that the pipeline has read count, where labels of the target are given or not."""
+        return "pipeline" in self.reads or ("prior" in self.reads and not has_labels)
+
 
 PKGEN = ("pipeline", "given")
 
 
 def _prior(temperature: float) -> Method:
     choose = partial(sampling.prior_alone, temperature=temperature)
-    return Method(f"prior-{temperature:g}", f"prior alone, temperature {temperature:g}", choose, reads=PKGEN)
+    return Method(f"prior-{temperature:g}", f"prior alone, temperature {temperature:g}", choose, reads=("prior",))
 
 
 METHODS = {

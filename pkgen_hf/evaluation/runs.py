@@ -104,12 +104,12 @@ def labels_read(method: Method, judge: Judge, knowledge: Knowledge, num_labels: 
     """Labels that a method uses, in all and of the target, when `num_labels` are given or read by a search."""
     space, task = judge.space.name, judge.task
     read = dict.fromkeys((f"{space}/{task}",), 0)
-    if "pipeline" in method.reads:
+    if method.uses_pipeline(num_labels > 0):
         read |= knowledge.labels_read
     if "others" in method.reads:
         names = other_data_sets(judge.table, task, knowledge)
         read |= {f"{space}/{name}": knowledge.labels_read[f"{space}/{name}"] for name in names}
-    own = num_labels if method.is_search or "given" in method.reads else 0
+    own = num_labels if method.is_search or {"given", "prior"} & {*method.reads} else 0
     return {"labels_read": sum(read.values()) + own, "labels_of_target": read[f"{space}/{task}"] + own}
 
 

@@ -102,6 +102,7 @@ def test_labels_that_methods_read_are_counted(cells_judge: Judge, bare: PKGenPip
 
     assert read("uniform", 20) == read("largest", 20) == (0, 0)
     assert read("pkgen") == (15725, 0) and read("pkgen", 20) == (15745, 20)
+    assert read("prior-0.5") == (15725, 0) and read("prior-0.5", 20) == (20, 20)  # measured on the given ones alone
     assert read("copy", 20) == (15625, 0) and read("pool-random-forest", 20) == (20, 20)
     assert read("evolution", 50) == (50, 50) and read("ask-tell", 50) == (15775, 50)
 
