@@ -24,7 +24,8 @@ def test_ids_and_names_are_unique() -> None:
 
 
 def test_methods_say_whose_labels_they_use() -> None:
-    assert {source for method in METHODS.values() for source in method.reads} == {"pipeline", "given", "others", "prior"}
+    sources = {source for method in METHODS.values() for source in method.reads}
+    assert sources == {"pipeline", "given", "others", "prior"}
     assert all(method.is_baseline or "pipeline" in method.reads for method in METHODS.values())
 
 
