@@ -17,7 +17,8 @@ Score = Callable[[torch.Tensor], torch.Tensor]
 """From architectures ``(n, slots)`` to scores ``(n,)``, higher is better."""
 
 SAMPLES = 20_000  # draws of a round, at most
-ROUNDS = 100  # of draws
+ROUNDS = 100  # of draws, at most
+FEW_NEW = 0.01  # share of new architectures among a round's draws within the limits, below which it is the last
 STARTING, STARTS = 2_000, 16  # random architectures within the budget, and the best of them, each of which ascends
 CHUNK = 100_000  # architectures that are scored at a time
 
@@ -31,19 +32,25 @@ def uniform_within(limits: Limits, num: int, generator: torch.Generator) -> torc
     """Distinct random architectures within the limits, ``LongTensor (up to num, slots)``, uniform over encodings.
 
     By rejection, or where all architectures within the limits are listed, from the list. Where rejection finds too
-    few, the pool of the limits fills up.
+    few, because few are within the limits or because the space has hardly more, the pool of the limits fills up.
     """
     space = limits.space
     if limits.is_complete and limits.pool is not None:
         return distinct(space, limits.pool[torch.randperm(len(limits.pool), generator=generator)])[:num]
     found, draws = torch.empty(0, space.num_slots, dtype=torch.long), 2 * num
+    keys = torch.empty(0, dtype=torch.long)
     for _ in range(ROUNDS):
         rows = space.sample(min(draws, SAMPLES), generator)
         rows = rows[space.is_valid(rows)]
-        found = distinct(space, torch.cat([found, space.canonical(rows[limits.within(rows)])]))
-        draws *= 2
+        rows = space.canonical(rows[limits.within(rows)])
+        keys = torch.cat([keys, space.codes(rows)])
+        first, before = first_of_each(keys)[0], len(found)
+        found, keys = torch.cat([found, rows])[first], keys[first]
         if len(found) >= num:
             return found[:num]
+        if draws >= SAMPLES and len(rows) and len(found) - before < FEW_NEW * len(rows):
+            break
+        draws *= 2
     if limits.pool is not None:
         found = torch.cat([found, limits.pool[torch.randperm(len(limits.pool), generator=generator)]])
     return distinct(space, found)[:num]

@@ -103,6 +103,21 @@ def test_uniform_has_no_preference(cell_table: ScoreTable) -> None:
     assert len(uniform_within(limits, 10**6, torch.Generator())) == len(cell_table.space.keys(limits.pool).unique())
 
 
+def test_a_space_that_has_hardly_more_is_not_drawn_from_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = get_space("nas-bench-bert")  # fewer than 10,000 architectures
+    draws = []
+
+    def sample(num: int, generator: torch.Generator) -> torch.Tensor:
+        draws.append(num)
+        return type(space).sample(space, num, generator)
+
+    monkeypatch.setattr(space, "sample", sample)
+    rows = uniform_within(Limits(space), 10_000, torch.Generator().manual_seed(0))
+    assert sum(draws) < 500_000 and len(rows) == len(space.keys(rows).unique())
+    everything = space.sample(2_000_000, torch.Generator().manual_seed(1))
+    assert len(rows) > 0.95 * len(space.keys(everything).unique())
+
+
 def test_copy_is_the_best_of_the_others_alone(full: Problem, cell_table: ScoreTable) -> None:
     rows = METHODS["copy"].choose(full, 50)
     assert full.others is not None
