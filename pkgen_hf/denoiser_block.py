@@ -105,7 +105,8 @@ class FoldedBlock:
         )
 
     def __call__(self, hidden: torch.Tensor, bias: torch.Tensor, active: torch.Tensor | None) -> torch.Tensor:
-        """As `Block.forward`; `hidden`, which must be contiguous, is overwritten and returned."""
+        """As `Block.forward`; `hidden` is overwritten, if it is contiguous."""
+        hidden = hidden.contiguous()
         batch, slots, width = hidden.shape
         states = hidden.view(-1, width)
         mixed = F.layer_norm(states, (width,)) @ self.query_key_value

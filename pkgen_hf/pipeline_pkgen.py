@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-import threading
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,27 +18,32 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401
 from .architecture import Architecture
 from .benchmarks.latencies import LatencyTable
 from .budgets.limits import Limits
+from .evidence.carried_over import AGREEMENT, AGREEMENT_OF_UNLIKE, CarriedOver
+from .evidence.evaluations import Evaluations
+from .evidence.kernel import Kernel
+from .evidence.posterior import Posterior
 from .files import replace_folder, user_path
 from .generation.hooks import InterruptibleCalls
 from .generation.model import ConditionedDenoiser
 from .generation.output import PKGenPipelineOutput
 from .generation.ranking import ranked, ranking_scores
+from .generation.refinement import best_by
 from .generation.sampler import Sampler
 from .generation.settings import Callback, GenerationSettings, check_inputs
+from .generation.with_priors import WithPriors
 from .hub import download as hub
 from .hub import loading
 from .inputs import Architectures, on_cpu, to_indices
 from .modeling_denoiser import ArchitectureDenoiser
 from .priors.files import Priors, load_folder
-from .priors.prior import Prior, select_prior
-from .priors.transfer import space_similarity
+from .priors.prior import Prior
 from .publishing import push as publishing
 from .publishing.pipeline_folder import check_parts, finish, load_parts, owned_files, write_priors
 from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
 from .spaces import SearchSpace, TaskLike, get_space
 
 
-class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
+class PKGenPipeline(WithPriors, InterruptibleCalls, DiffusionPipeline):
     """Generates neural architectures from prior knowledge, without search and without evaluating candidates.
 
     Parameters
@@ -60,7 +63,6 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
     scheduler: PriorDiscreteScheduler
     model_cpu_offload_seq: Any = "denoiser"
     _callback_tensor_inputs = ["sample"]
-    _priors_lock = threading.RLock()  # while they are read
     check_inputs = staticmethod(check_inputs)
     _ranking_scores = staticmethod(ranking_scores)  # which ablations replace
 
@@ -73,20 +75,6 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         super().__init__()
         self.register_modules(denoiser=denoiser, scheduler=scheduler)
         self._priors: Priors | None = None if priors is None else Priors(priors)
-
-    @property
-    def priors(self) -> Priors:
-        """Priors of the checkpoint, read from its folder at the first access."""
-        with self._priors_lock:
-            if self._priors is None:
-                part = self.denoiser.config.get("_name_or_path")
-                folder = hub.whole_folder(self.config.get("_name_or_path"), part) or hub.folder_of_part(part)
-                self._priors = Priors() if folder is None else Priors(*load_folder(folder))
-            return self._priors
-
-    @priors.setter
-    def priors(self, priors: Sequence[Prior]) -> None:
-        self._priors = Priors(priors)
 
     @property
     def components(self) -> dict[str, Any]:
@@ -218,40 +206,6 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, push_to_hub=True, repo_id=repo_id, **kwargs)
 
-    def select_prior(self, space: SearchSpace, task: TaskLike | None, prior: Prior | None) -> Prior:
-        """The given prior, if it is of the space; without one, the best of the checkpoint for the task.
-
-        Warns if no prior of the checkpoint applies: samples are then close to uniform.
-        """
-        space.resolved(task)
-        if prior is None:
-            chosen = select_prior(self.priors, space, task)
-            if chosen.evidence == "absent":
-                warnings.warn(
-                    f"no prior for {space.name}: none of the {len(self.priors)} priors of this pipeline applies, so "
-                    "that samples are hardly better than uniform ones. Load the pipeline with "
-                    "PKGenPipeline.from_pretrained, give it priors=, or pass prior=",
-                    stacklevel=3,
-                )
-            return chosen
-        if not isinstance(prior, Prior):
-            raise ValueError(f"prior must be a Prior, got {prior!r}; Prior.load reads one from a file")
-        space.check_same(prior.space, "this prior", f"; Prior.carried_over({space.name!r}, [prior]) makes one of it")
-        return prior
-
-    def similarity_to_training(self, space: str | SearchSpace) -> float:
-        """Similarity of a space, or of that of a name, to the most similar space of the priors, 0 to 1.
-
-        It weights the denoiser's correction, see `Condition`. It compares what slots and choices are, not the data nor
-        whether labels of the space were read, see `space_similarity`. ValueError for an unknown name.
-        """
-        space, known = get_space(space), {prior.space for prior in self.priors}
-        if not known or space in known:
-            return 1.0
-        return min(1.0, max(space_similarity(other, space) for other in known))
-
-    familiarity = similarity_to_training  # its former name
-
     @torch.no_grad()
     @on_cpu
     def __call__(
@@ -276,6 +230,7 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         context: int | None = None,
         batch_size: int | None = None,
         memory_dtype: str | None = None,
+        evaluations: tuple[Architectures, Sequence[float] | torch.Tensor] | None = None,
         return_dict: bool = True,
         callback_on_step_end: Callback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("sample",),
@@ -318,6 +273,11 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         max_memory, context, batch_size, memory_dtype
             Limit on the bytes of weights and, in spaces of language models, the KV cache of `batch_size` (1) sequences
             of `context` tokens (the benchmark's), in ``"float32"`` (the default), ``"bfloat16"`` or ``"float16"``.
+        evaluations
+            What you have measured here: architectures, in any form that `rank` takes, and a score for each, higher is
+            better (NaN of a failed training). From a few on they count more than what is carried over from elsewhere,
+            which is left where it contradicts them. Returned are the best, by the score that they predict, of all that
+            was sampled or evaluated, and of what changing one slot of those leads to.
         return_dict
             If False, return the tuple of architectures, scores, validity and prior.
         callback_on_step_end
@@ -346,20 +306,26 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
             callback_on_step_end, callback_on_step_end_tensor_inputs,
         )  # fmt: skip
         self.check_inputs(space, settings.num_architectures, distinct, callback_on_step_end_tensor_inputs)
-        prior = self.select_prior(space, task, prior)
+        model, prior = self._conditioned(space, task, prior)
         limits = Limits(
             space, task, max_parameters=max_parameters, min_parameters=min_parameters, max_flops=max_flops,
             max_latency=max_latency, device=device, latency_table=latency_table, max_memory=max_memory,
             context=context, batch_size=batch_size, memory_dtype=memory_dtype,
         )  # fmt: skip
+        known = None if evaluations is None else Evaluations.of(space, evaluations)
+        if known is not None and not distinct:
+            raise ValueError("evaluations= ranks distinct architectures and is not possible with distinct=False")
         if distinct:
             limits.check_number(settings.num_architectures)
-        model = ConditionedDenoiser.of(self.denoiser, space, prior, task, self.similarity_to_training(space))
         stationary = self.scheduler.stationary(prior.distribution()).to(self._execution_device)
         with self._running_call(settings.num_inference_steps, settings.num_architectures) as hooks:
             sampler = Sampler(settings, model, hooks.view.scheduler, stationary, limits, hooks)
             samples = sampler.run()
-        indices, scores = ranked(samples, model, settings.num_architectures, self._ranking_scores)
+        if known is None:
+            indices, scores = ranked(samples, model, settings.num_architectures, self._ranking_scores)
+        else:
+            posterior = self._posterior_of(model, prior, task, known)
+            indices, scores = best_by(posterior, samples.indices.cpu(), limits, settings.num_architectures)
         architectures = Architecture.from_batch(space, indices)
         self.maybe_free_model_hooks()
         if not return_dict:
@@ -374,14 +340,16 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         architectures: Architectures,
         task: TaskLike | None = None,
         prior: Prior | None = None,
+        evaluations: tuple[Architectures, Sequence[float] | torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """Score architectures with the denoiser; no measurement is read.
+        """Score architectures: with evaluations by the prediction that a call with them ranks by.
 
-        A call also ranks by the score without the prior, and by how often an architecture was sampled.
+        Without, by the denoiser's score; a call then also ranks by the score without the prior, and by how often an
+        architecture was sampled.
 
         Parameters
         ----------
-        space, task, prior
+        space, task, prior, evaluations
             As in a call of the pipeline.
         architectures
             `Architecture` objects, strings of the benchmark, or indices ``(n, slots)``; see `pkgen_hf.inputs`.
@@ -389,12 +357,42 @@ class PKGenPipeline(InterruptibleCalls, DiffusionPipeline):
         Returns
         -------
         FloatTensor (n,)
-            Higher is better; comparable only for the same space, task and prior. Equal for isomorphic architectures.
+            Higher is better; comparable only for the same space, task, prior and evaluations. Equal for isomorphic
+            architectures.
         """
         space = get_space(space)
-        task = space.resolved(task)
-        prior = self.select_prior(space, task, prior)
-        model = ConditionedDenoiser.of(self.denoiser, space, prior, task, self.similarity_to_training(space))
-        scores = model.scores(to_indices(space, architectures).to(self._execution_device)).cpu()
+        rows = to_indices(space, architectures)
+        if evaluations is not None:
+            return self.posterior(space, task, prior, Evaluations.of(space, evaluations)).mean(rows).float()
+        model, _ = self._conditioned(space, space.resolved(task), prior)
+        scores = model.scores(rows.to(self._execution_device)).cpu()
         self.maybe_free_model_hooks()
         return scores
+
+    @torch.no_grad()
+    @on_cpu
+    def posterior(
+        self, space: SearchSpace, task: TaskLike | None, prior: Prior | None, evaluations: Evaluations
+    ) -> Posterior:
+        """What evaluations and what is carried over say of any architecture of a space; parameters as of `rank`."""
+        task = space.resolved(task)
+        return self._posterior_of(*self._conditioned(space, task, prior), task, evaluations)
+
+    def _conditioned(
+        self, space: SearchSpace, task: TaskLike | None, prior: Prior | None
+    ) -> tuple[ConditionedDenoiser, Prior]:
+        """The denoiser under the condition of a call, and its prior."""
+        prior = self.select_prior(space, task, prior)
+        similarity = self.similarity_to_training(space)
+        return ConditionedDenoiser.of(self.denoiser, space, prior, task, similarity), prior
+
+    def _posterior_of(
+        self, model: ConditionedDenoiser, prior: Prior, task: TaskLike | None, evaluations: Evaluations
+    ) -> Posterior:
+        """What evaluations and all that is carried over from elsewhere say of the architectures of a space."""
+        stationary = self.scheduler.stationary(prior.distribution()).to(self._execution_device)
+        log_probabilities = model.log_probabilities(stationary, self.scheduler.num_train_timesteps).cpu()
+        self.maybe_free_model_hooks()
+        agreement = AGREEMENT if self.has_prior_of_data(model.space, task, prior) else AGREEMENT_OF_UNLIKE
+        carried = CarriedOver(Kernel(model.space, task), log_probabilities, not prior.is_of_its_space, agreement)
+        return Posterior(carried, evaluations)

@@ -12,7 +12,7 @@ import torch
 from pkgen_hf import ScoreTable
 from pkgen_hf.benchmarks.sources import tables_in
 from pkgen_hf.evaluation.rank_correlation import rank_correlation
-from pkgen_hf.evaluation.spectral_capacity import spectral_capacity
+from pkgen_hf.spaces.spectral_capacity import spectral_capacity
 
 LINE = "{:<24}  {:<15}  {:>8}  {:>8}  {:>10}  {:>14}  {:>16}"
 COLUMNS = ("space", "data set", "networks", "capacity", "parameters", "capacity, like", "parameters, like")

@@ -97,12 +97,12 @@ def without_anything(prior: Prior) -> Prior:
 
 def of_changed_prior(problem: Problem, num: int, change: Callable[[Prior], Prior]) -> torch.Tensor:
     """Generate with the problem's prior, changed."""
-    return generate(problem, num, prior=change(problem.prior))
+    return generate(problem, num, prior=change(problem.carried_prior))
 
 
 def changes_prior(problem: Problem, change: Callable[[Prior], Prior]) -> bool:
     """Whether the problem's prior has what is taken from it."""
-    return not torch.equal(change(problem.prior).features(), problem.prior.features())
+    return not torch.equal(change(problem.carried_prior).features(), problem.carried_prior.features())
 
 
 # ---------------------------------------------------------------------- the ranking, and the similarity of spaces
@@ -162,7 +162,7 @@ PARTS = {
     part.id: part
     for part in (
         Part(DEFAULT, "nothing", ""),
-        Part("prior", "prior", "of the checkpoint, or of the given labels"),
+        Part("prior", "prior", "of the checkpoint"),
         Part("contributions", "contributions, those of subgraphs included", "in the prior"),
         Part("subgraphs", "contributions of subgraphs", "in the prior"),
         Part("frequencies", "frequencies", "in the prior"),

@@ -18,13 +18,13 @@ def generate(problem: Problem, num: int, **call: Any) -> torch.Tensor:
     Parameters
     ----------
     problem
-        Given labels reach the pipeline as the prior that is measured from them.
+        Given labels reach the pipeline as evaluations.
     num
         How many; fewer where the limits leave fewer.
     **call
-        Arguments of the pipeline in place of its defaults and of the given labels' prior.
+        Arguments of the pipeline in place of its defaults.
     """
-    arguments = {"prior": problem.prior if problem.given else None, **problem.budgets, **call}
+    arguments = {"evaluations": problem.given, **problem.budgets, **call}
     try:
         out = problem.pipe(
             problem.space,

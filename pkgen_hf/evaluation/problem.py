@@ -65,8 +65,13 @@ class Problem:
         return torch.Generator().manual_seed(self.run)
 
     @cached_property
+    def carried_prior(self) -> Prior:
+        """What the pipeline is conditioned on: of the checkpoint."""
+        return self.pipe.select_prior(self.space, self.task, None)
+
+    @cached_property
     def prior(self) -> Prior:
-        """What the pipeline is conditioned on: of the given labels, else of the checkpoint."""
+        """A prior that is used without evaluations beside it: of the given labels, else of the checkpoint."""
         if self.given is None:
-            return self.pipe.select_prior(self.space, self.task, None)
+            return self.carried_prior
         return Prior.from_evaluations(self.space, *self.given, self.task)

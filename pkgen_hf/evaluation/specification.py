@@ -10,8 +10,8 @@ from ..budgets.limits import Limits
 from ..budgets.search import neighbours
 from ..generation.duplicates import first_of_each
 from ..spaces import SearchSpace
+from ..spaces.spectral_capacity import spectral_capacity
 from .problem import Problem
-from .spectral_capacity import spectral_capacity
 
 Score = Callable[[torch.Tensor], torch.Tensor]
 """From architectures ``(n, slots)`` to scores ``(n,)``, higher is better."""

@@ -13,6 +13,9 @@ from ..spaces import SearchSpace, TaskLike
 from .duplicates import distinct_rows
 from .settings import MAX_BATCH
 
+NOISES = 64  # noised samples that probabilities of choices are averaged over
+LEAST_LOG_PROBABILITY = -20.0  # of a choice that is not generated
+
 
 @dataclass(frozen=True)
 class ConditionedDenoiser:
@@ -73,6 +76,25 @@ class ConditionedDenoiser:
         unconditional, _ = self.denoiser(sample, timestep, self.unconditional)
         guided = (1 + guidance_scale) * logits - guidance_scale * unconditional
         return torch.where(logits.isfinite(), guided, logits)
+
+    def log_probabilities(self, stationary: torch.Tensor, timestep: int) -> torch.Tensor:
+        """Logarithms of the probabilities of clean choices, in one step from noise, ``FloatTensor (slots, choices)``.
+
+        Averaged over `NOISES` draws of the noise, always the same, with a guidance scale of 1.
+
+        Parameters
+        ----------
+        stationary
+            Distribution of the noise, ``FloatTensor (slots, choices)``.
+        timestep
+            The scheduler's last.
+        """
+        noise = torch.multinomial(
+            stationary.cpu().clamp(min=0), NOISES, True, generator=torch.Generator().manual_seed(0)
+        )
+        sample = noise.T.contiguous().to(stationary.device)
+        time = torch.tensor(float(timestep), device=stationary.device)
+        return self.logits(sample, time, 1.0).float().softmax(-1).mean(0).log().clamp(min=LEAST_LOG_PROBABILITY)
 
     def scores(self, indices: torch.Tensor, is_conditional: bool = True) -> torch.Tensor:
         """The denoiser's scores of clean architectures, with or without the prior; equal for isomorphic ones.

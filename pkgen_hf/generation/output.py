@@ -24,7 +24,7 @@ class PKGenPipelineOutput(BaseOutput):
         The ranking: the denoiser's score of the clean architecture, averaged with and without the prior, plus the
         logarithm of how often it was sampled, each standardised over the distinct architectures of this call. They
         compare the architectures of one call only: in another call, or in `PKGenPipeline.rank`, the same architecture
-        has another score. No measurement is read.
+        has another score. With evaluations: the normal score that they predict, as `PKGenPipeline.rank` does.
     validity : float
         Share of the raw samples that were valid; the others were replaced.
     prior : Prior

@@ -69,6 +69,11 @@ class PriorData:
             return "those of the other spaces"
         return describe_games(self.space)
 
+    @property
+    def is_of_its_space(self) -> bool:
+        """Whether it was measured in its space, for this task or another."""
+        return self.evidence not in ("from other spaces", "absent")
+
     def distribution(self) -> torch.Tensor:
         """The stationary distribution of the diffusion, ``FloatTensor (slots, choices)``; rows sum to 1.
 

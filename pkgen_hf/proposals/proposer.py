@@ -1,8 +1,8 @@
 """Ask and tell, for a budget of a few trainings: architectures are proposed, and their scores improve the next ones.
 
-The transferred prior says what to try first. From then on each reported score counts three times: it updates the prior
-that the pipeline generates from, the best architectures are noised and denoised again, and a Gaussian process on all
-scores chooses among the candidates. No score is read but those that were reported.
+What is carried over from other tasks and spaces says what to try first; from the first reported score on it counts
+as far as scores agree with it. Proposals are those of the highest upper confidence bound of the posterior that a call
+of the pipeline with evaluations ranks by. No score is read but those that were reported.
 """
 
 from __future__ import annotations
@@ -12,16 +12,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from ..architecture import Architecture
 from ..files import user_path
 from ..inputs import on_cpu, whole_number
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.prior import Prior
 from ..spaces import SearchSpace, TaskLike, get_space
-from .acquisition import Acquisition
 from .candidates import Candidates
 from .record import Record, to_evaluations
 from .state_file import StateFile
@@ -82,7 +78,6 @@ class Proposer:
         self.state = None if state is None else user_path(state).absolute()
         self._file = None if self.state is None else StateFile(self.state, self.space, task, self.seed)
         self._candidates = Candidates(pipe, self.space, task, self.prior, self.seed)
-        self._acquisition = Acquisition(pipe, self.space, task, self.prior)
         self._record = Record()
         self._lock = threading.RLock()
         with self._shared(writes=False):
@@ -101,10 +96,7 @@ class Proposer:
         _ = self._candidates.pool  # generated before others are made to wait
         with self._shared():
             self._check_left(num)
-            candidates = self._candidates.after(self._record, num)
-            acquisition = self._acquisition(self._record, candidates)
-            best = np.argsort(-acquisition, kind="stable")[:num]
-            asked = Architecture.from_batch(self.space, candidates[torch.from_numpy(best)])
+            asked = Architecture.from_batch(self.space, self._candidates.best(self._record, num))
             self._record = self._record.asked(asked)
         return asked
 

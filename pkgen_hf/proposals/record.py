@@ -65,6 +65,11 @@ class Record:
         """`means` as an array, ``(evaluated,)``."""
         return np.array(list(self.means.values()), dtype=np.float64)
 
+    @property
+    def values_or_nan(self) -> np.ndarray:
+        """The same with NaN in place of minus infinity."""
+        return np.where(np.isneginf(self.values), np.nan, self.values)
+
     def rows(self, space: SearchSpace) -> torch.Tensor:
         """Evaluated architectures, as they were reported, ``LongTensor (evaluated, slots)``."""
         return stacked(space, self.means)

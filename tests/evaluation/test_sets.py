@@ -18,7 +18,7 @@ from pkgen_hf.spaces import SearchSpace
 TASK = "cifar100"
 BUDGET = {"max_parameters": 400_000}
 SETS = [method.id for method in METHODS.values() if not method.is_search and method.id != "pkgen-raw"]
-SEEDED = ("uniform", "prior-1", "pkgen", "pool-random-forest", "pool-gaussian-process")
+SEEDED = ("uniform", "prior-1", "pool-random-forest", "pool-gaussian-process")
 
 
 @pytest.fixture

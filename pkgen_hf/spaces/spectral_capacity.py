@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import torch
 
-from ..spaces import SearchSpace
-from ..spaces.tasks import TaskLike
+from .base import SearchSpace
+from .tasks import TaskLike
 
 
 def expected_log_det(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:

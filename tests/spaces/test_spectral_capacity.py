@@ -10,8 +10,8 @@ import torch
 from scipy.stats import chi2, kendalltau
 
 from pkgen_hf import ScoreTable, SearchSpace, Slot, get_space
-from pkgen_hf.evaluation.spectral_capacity import expected_log_det, spectral_capacity
 from pkgen_hf.spaces import Choice
+from pkgen_hf.spaces.spectral_capacity import expected_log_det, spectral_capacity
 
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|avg_pool_3x3~2|"
 

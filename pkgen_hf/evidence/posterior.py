@@ -1,0 +1,95 @@
+"""What evaluations say of all other architectures, together with what was known before."""
+
+from __future__ import annotations
+
+import torch
+
+from .carried_over import CarriedOver
+from .evaluations import Evaluations
+
+NOISE = 0.1  # variance of normal scores that nothing explains: of trainings with other seeds, and of what is unknown
+ROWS_AT_ONCE = 4096
+
+
+class Posterior:
+    """Distribution of the normal score of any architecture, given evaluations.
+
+    A Gaussian process whose mean is what is carried over from other tasks and spaces, times an unknown agreement, with
+    a fixed kernel and noise: a mixture of as many processes as there are values of the agreement, weighted by the
+    likelihood of the evaluations. What contradicts the evaluations is so left; no parameter is fitted.
+
+    Parameters
+    ----------
+    carried
+        What is carried over, with the kernel of the space and task.
+    evaluations
+        Any number of them, none included.
+    """
+
+    def __init__(self, carried: CarriedOver, evaluations: Evaluations) -> None:
+        self.kernel, self.carried, self.evaluations = carried.kernel, carried, evaluations
+        kernel = self.kernel
+        self._known = kernel.features(evaluations.indices)
+        covariance = kernel(self._known, self._known) + NOISE * torch.eye(len(evaluations), dtype=torch.float64)
+        self._factor = torch.linalg.cholesky(covariance)
+        agreements, probabilities = torch.tensor(list(carried.agreement.items()), dtype=torch.float64).T
+        residuals = evaluations.normal_scores()[:, None] - carried(evaluations.indices)[:, None] * agreements
+        self._agreements = agreements
+        self._solved = torch.cholesky_solve(residuals, self._factor)  # (n, agreements)
+        fit = -0.5 * (residuals * self._solved).sum(0)
+        self.weights = torch.softmax(probabilities.log() + fit, 0)
+        """Posterior probability of each agreement, ``DoubleTensor (agreements,)``."""
+
+    @property
+    def agreement(self) -> float:
+        """Posterior mean of the agreement of evaluations with what is carried over."""
+        return float(self.weights @ self._agreements)
+
+    def __call__(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of the normal score of ``(n, slots)``, without noise, ``DoubleTensor (n,)``."""
+        parts = [self._of_part(part) for part in rows.split(ROWS_AT_ONCE)]
+        return torch.cat([mean for mean, _ in parts]), torch.cat([deviation for _, deviation in parts])
+
+    def mean(self, rows: torch.Tensor) -> torch.Tensor:
+        """The mean alone."""
+        return self(rows)[0]
+
+    def batch(self, rows: torch.Tensor, num: int, exploration: float, pending: torch.Tensor) -> torch.Tensor:
+        """Positions of architectures to evaluate together, best first, ``LongTensor (num,)``.
+
+        One after the other that of the highest upper confidence bound, as if those before had been evaluated with the
+        score that is expected, which lessens the deviation of similar ones (Desautels et al., JMLR 2014).
+
+        Parameters
+        ----------
+        rows
+            ``LongTensor (n, slots)``
+        num
+            At most n.
+        exploration
+            Standard deviations that are added to the mean.
+        pending
+            Architectures that are being evaluated, ``LongTensor (p, slots)``.
+        """
+        mean, _ = self(rows)
+        features = self.kernel.features(torch.cat([pending, rows]))
+        shared = torch.linalg.solve_triangular(self._factor, self.kernel(features, self._known).T, upper=False)
+        covariance = self.kernel(features, features) - shared.T @ shared
+        mean = torch.cat([mean.new_full((len(pending),), -torch.inf), mean])
+        chosen: list[int] = []
+        for step in range(len(pending) + num):
+            bound = mean + exploration * covariance.diagonal().clamp(min=0).sqrt()
+            best = step if step < len(pending) else int(bound.argmax())
+            column = covariance[:, best] / (covariance[best, best] + NOISE).sqrt()
+            covariance = covariance - column[:, None] * column
+            mean[best] = -torch.inf
+            chosen.append(best - len(pending))
+        return torch.tensor(chosen[len(pending) :], dtype=torch.long)
+
+    def _of_part(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        shared = self.kernel(self.kernel.features(rows), self._known)
+        means = self.carried(rows)[:, None] * self._agreements + shared @ self._solved  # (rows, agreements)
+        mean = means @ self.weights
+        between = (means - mean[:, None]).square() @ self.weights
+        explained = torch.linalg.solve_triangular(self._factor, shared.T, upper=False).square().sum(0)
+        return mean, (self.kernel.variance() - explained + between).clamp(min=0).sqrt()

@@ -1,0 +1,83 @@
+"""The best architectures by a predicted score, found by changing one slot at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..budgets.limits import Limits
+from ..budgets.search import neighbours
+from ..evidence.posterior import Posterior
+from .duplicates import first_of_each
+
+BEAM = 64  # best architectures whose neighbours are looked at, at least
+ROUNDS = 16  # at most
+NEIGHBOURS_AT_ONCE = 4096  # rows of a round, at most
+
+
+def refined(
+    candidates: torch.Tensor, score: Callable[[torch.Tensor], torch.Tensor], limits: Limits, num: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The best by a score among candidates, and all that changing one slot of the best leads to, round by round.
+
+    It ends with a round that brings nothing among the best `num`, or after `ROUNDS` rounds.
+
+    Parameters
+    ----------
+    candidates
+        ``LongTensor (n, slots)``; those that are invalid or beyond the limits are left out.
+    score
+        Predicted scores of ``(n, slots)``, higher is better.
+    limits
+        That all obey.
+    num
+        How many are wanted.
+
+    Returns
+    -------
+    rows : LongTensor (up to num, slots)
+        Distinct, canonical, best first.
+    scores : DoubleTensor (up to num,)
+    """
+    space = limits.space
+    rows = torch.empty(0, space.num_slots, dtype=torch.long)
+    keys, scores = torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.float64)
+    is_expanded, new = torch.empty(0, dtype=torch.bool), candidates
+    best = torch.empty(0, dtype=torch.long)
+    changes = max(1, int((space.drawn_sizes - 1).sum()))
+    for _ in range(ROUNDS):
+        new = space.canonical(new[space.is_valid(new)])
+        new = new[limits.within(new)] if limits else new
+        of_new = space.codes(new)
+        first = first_of_each(of_new)[0]
+        first = first[~torch.isin(of_new[first], keys)]
+        rows, keys = torch.cat([rows, new[first]]), torch.cat([keys, of_new[first]])
+        scores = torch.cat([scores, score(new[first])])
+        is_expanded = torch.cat([is_expanded, torch.zeros(len(first), dtype=torch.bool)])
+        before, best = best, scores.argsort(descending=True, stable=True)
+        if torch.equal(before[:num], best[:num]):
+            break
+        parents = best[: max(BEAM, num)]
+        parents = parents[~is_expanded[parents]][: max(1, NEIGHBOURS_AT_ONCE // changes)]
+        if not len(parents):
+            break
+        is_expanded[parents] = True
+        new = neighbours(space, rows[parents]).flatten(0, 1)
+    return rows[best[:num]], scores[best[:num]]
+
+
+def best_by(
+    posterior: Posterior, samples: torch.Tensor, limits: Limits, num: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The best architectures by a posterior mean, starting from samples, evaluated and random architectures.
+
+    Returns
+    -------
+    rows : LongTensor (up to num, slots)
+    scores : FloatTensor (up to num,)
+        Their posterior means.
+    """
+    candidates = torch.cat([samples, posterior.evaluations.indices, posterior.kernel.reference])
+    rows, scores = refined(candidates, posterior.mean, limits, num)
+    return rows, scores.float()

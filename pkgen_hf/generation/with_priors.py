@@ -1,0 +1,78 @@
+"""The priors of a pipeline: which of them applies, and how similar a space is to theirs."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from ..hub import download as hub
+from ..priors.files import Priors, load_folder
+from ..priors.prior import Prior, select_prior
+from ..priors.transfer import space_similarity, task_kind
+from ..spaces import SearchSpace, TaskLike, get_space
+from ..spaces.tasks import data_of
+
+
+class WithPriors:
+    """Part of the pipeline that holds its priors."""
+
+    denoiser: Any
+    config: Any
+    _priors: Priors | None
+    _priors_lock = threading.RLock()  # while they are read
+
+    @property
+    def priors(self) -> Priors:
+        """Priors of the checkpoint, read from its folder at the first access."""
+        with self._priors_lock:
+            if self._priors is None:
+                part = self.denoiser.config.get("_name_or_path")
+                folder = hub.whole_folder(self.config.get("_name_or_path"), part) or hub.folder_of_part(part)
+                self._priors = Priors() if folder is None else Priors(*load_folder(folder))
+            return self._priors
+
+    @priors.setter
+    def priors(self, priors: Sequence[Prior]) -> None:
+        self._priors = Priors(priors)
+
+    def select_prior(self, space: SearchSpace, task: TaskLike | None, prior: Prior | None) -> Prior:
+        """The given prior, if it is of the space; without one, the best of the checkpoint for the task.
+
+        Warns if no prior of the checkpoint applies: samples are then close to uniform.
+        """
+        space.resolved(task)
+        if prior is None:
+            chosen = select_prior(self.priors, space, task)
+            if chosen.evidence == "absent":
+                warnings.warn(
+                    f"no prior for {space.name}: none of the {len(self.priors)} priors of this pipeline applies, so "
+                    "that samples are hardly better than uniform ones. Load the pipeline with "
+                    "PKGenPipeline.from_pretrained, give it priors=, or pass prior=",
+                    stacklevel=3,
+                )
+            return chosen
+        if not isinstance(prior, Prior):
+            raise ValueError(f"prior must be a Prior, got {prior!r}; Prior.load reads one from a file")
+        space.check_same(prior.space, "this prior", f"; Prior.carried_over({space.name!r}, [prior]) makes one of it")
+        return prior
+
+    def similarity_to_training(self, space: str | SearchSpace) -> float:
+        """Similarity of a space, or of that of a name, to the most similar space of the priors, 0 to 1.
+
+        It weights the denoiser's correction, see `Condition`. It compares what slots and choices are, not the data nor
+        whether labels of the space were read, see `space_similarity`. ValueError for an unknown name.
+        """
+        space, known = get_space(space), {prior.space for prior in self.priors}
+        if not known or space in known:
+            return 1.0
+        return min(1.0, max(space_similarity(other, space) for other in known))
+
+    def has_prior_of_data(self, space: SearchSpace, task: TaskLike | None, prior: Prior) -> bool:
+        """Whether a prior was measured in its space, or on data of the sort that the task has, such as images."""
+        data = data_of(task_kind(space, task))
+        alike = any(data_of(task_kind(other.space, other.task)) == data for other in self.priors)
+        return prior.is_of_its_space or (prior.evidence != "absent" and alike)
+
+    familiarity = similarity_to_training  # its former name
