@@ -18,7 +18,6 @@ from ..budgets import BUDGETS, Bound
 from ..inputs import real_number, whole_number
 from ..networks.export import python_source
 from ..pipeline_pkgen import PKGenPipeline
-from ..priors.prior import Prior
 from ..requests.answer import GenerationAnswer, answer
 from ..requests.evaluations import read_evaluations
 from ..requests.request import Ceilings, GenerationRequest
@@ -122,8 +121,7 @@ class Backend:
         device
             A device in the table of latencies, which are then shown.
         evaluations
-            The visitor's own, as for `read_evaluations`. A prior is estimated from them and used; without any, the
-            checkpoint's prior is used.
+            The visitor's own, as for `read_evaluations`; they add to the checkpoint's prior.
         context, batch_size, memory_dtype
             Tokens and sequences in the KV cache of language models (by default the benchmark's context, and one), and
             the type of weights and cache (by default float32), for which memory is counted. With any of them, memory
@@ -147,7 +145,7 @@ class Backend:
             seed=whole_number("the seed", _whole(seed), 0, 2**64 - 1),  # of an empty field none could be shown
             num_inference_steps=_whole(steps),
             guidance_scale=guidance,
-            prior=self._prior(space, task, evaluations),
+            evaluations=read_evaluations(found, evaluations) if (evaluations or "").strip() else None,
             limits={bound.argument: _limit(bound, value) for bound, value in given.items()},
             options={
                 **self._latency_options(found.name, device, limits.get("max_latency") is not None),
@@ -157,11 +155,6 @@ class Backend:
             },
             ceilings=CEILINGS,
         )
-
-    def _prior(self, space: str, task: str | None, evaluations: str) -> Prior | None:
-        if not (evaluations or "").strip():
-            return None
-        return Prior.from_evaluations(space, *read_evaluations(space, evaluations), task)
 
     def _latency_options(self, space: str, device: str | None, is_limited: bool) -> dict[str, Any]:
         if device is None and not is_limited:

@@ -147,9 +147,9 @@ def _controls(backend: Backend) -> Controls:
     with gr.Accordion("Your own evaluations", open=False) as evaluations:
         fields["evaluations"] = gr.Textbox(
             "",
-            label="Architectures and scores, five or more",
-            info="A line 'architecture, score' for each, CSV with these two columns, or a JSON list. A prior is "
-            "estimated from them and used in place of the model's. Higher scores are better.",
+            label="Architectures and scores, any number",
+            info="A line 'architecture, score' for each, CSV with these two columns, or a JSON list. Higher scores "
+            "are better. They add to the prior: architectures are ranked by the score that both predict.",
             lines=6,
             max_lines=12,
             elem_id="evaluations",

@@ -99,6 +99,8 @@ def ranking(answer: GenerationAnswer) -> str:
     measured = answer.measured
     heads = ["Rank", "Score", *(_heading(budget) for budget, _ in answer.costs)]
     note = "Ranked by the model’s own score; no measurement was read for it."
+    if answer.request.evaluations is not None:
+        note = f"Ranked by {answer.ranked_by}; no other measurement was read for it."
     if "device" in answer.request.options:
         note += f" Latency: on {answer.request.options['device']}."
     if "memory_dtype" in answer.request.options:

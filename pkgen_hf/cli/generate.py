@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from .options import DEFAULT_SPACE, LIMITS, AsJson, Checkpoint, Quiet, Space, TablePath, TaskOptions, friendly, grouped
+from .options import (
+    DEFAULT_SPACE,
+    LIMITS,
+    AsJson,
+    Checkpoint,
+    Quiet,
+    Space,
+    TablePath,
+    TaskOptions,
+    evaluations_in,
+    friendly,
+    grouped,
+)
 
 if TYPE_CHECKING:
     from ..requests.answer import GenerationAnswer
@@ -34,6 +46,23 @@ class SamplingOptions:
     distinct: Annotated[
         bool, typer.Option(help="Return no two isomorphic architectures.", rich_help_panel=SAMPLING)
     ] = True
+
+
+@dataclass(frozen=True)
+class KnowledgeOptions:
+    """What is known of architectures: by the user's own results, a prior, and a checkpoint."""
+
+    evaluations: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own results, any number: a CSV file with the columns architecture and score, or JSON. "
+            "They add to the prior."
+        ),
+    ] = None
+    prior: Annotated[
+        Path | None, typer.Option(help="Prior for this call: a Parquet file that `pkgen prior` wrote.")
+    ] = None
+    checkpoint: Checkpoint = "pkgen-base"
 
 
 @dataclass(frozen=True)
@@ -84,10 +113,7 @@ def generate(
     space: Space = DEFAULT_SPACE,
     task: TaskOptions,
     sampling: SamplingOptions,
-    prior: Annotated[
-        Path | None, typer.Option(help="Prior for this call: a Parquet file that `pkgen prior` wrote.")
-    ] = None,
-    checkpoint: Checkpoint = "pkgen-base",
+    knowledge: KnowledgeOptions,
     latency: LatencyOptions,
     memory: MemoryOptions,
     output: OutputOptions,
@@ -98,6 +124,8 @@ def generate(
     With --num-classes, --in-channels or --image-size, --task is the kind of a data set of your own.
 
     Example: pkgen generate --space nas-bench-201 --task cifar10 -n 8 --seed 0 --draw cells.png
+
+    With results of your own: pkgen generate --evaluations results.csv
     """
     from ..pipeline_pkgen import PKGenPipeline
     from ..priors.prior import Prior
@@ -111,9 +139,12 @@ def generate(
         from ..drawing.page import picture_path
 
         picture_path(output.draw)  # a wrong suffix is an error before anything is generated
+    results = knowledge.evaluations
+    evaluations = None if results is None else evaluations_in(results, chosen, task.task)
     request = GenerationRequest(
         chosen,
         task.chosen(chosen),
+        evaluations=evaluations,
         num_architectures=sampling.number,
         seed=sampling.seed,
         num_candidates=sampling.candidates,
@@ -121,11 +152,11 @@ def generate(
         guidance_scale=sampling.guidance,
         temperature=sampling.temperature,
         distinct=sampling.distinct,
-        prior=None if prior is None else Prior.load(prior),
+        prior=None if knowledge.prior is None else Prior.load(knowledge.prior),
         limits=limits,
         options=vars(latency) | vars(memory),
     )
-    pipeline = PKGenPipeline.from_pretrained(checkpoint)
+    pipeline = PKGenPipeline.from_pretrained(knowledge.checkpoint)
     pipeline.set_progress_bar_config(disable=output.quiet or output.as_json, desc="generating")
     tables = Tables({} if output.table is None else {space: output.table})
     found = answer(request, pipeline, tables.table(request.space))

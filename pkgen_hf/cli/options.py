@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -19,6 +20,7 @@ from rich.markup import escape
 from ..budgets import BUDGETS, Bound
 
 if TYPE_CHECKING:
+    from ..architecture import Architecture
     from ..spaces import SearchSpace, TaskLike
 
 # Libraries read this when they are imported. Commands import them late, so that --help answers at once.
@@ -113,6 +115,30 @@ class NetworkOptions:
             except ValueError:
                 chosen[name] = value
         return chosen
+
+
+def evaluations_in(path: Path, space: SearchSpace, task: str | None) -> tuple[list[Architecture], list[float]]:
+    """Architectures and scores in a file of the user's own results, for a task of the space.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        For an unknown task, or a text that `read_evaluations` refuses.
+    """
+    from ..requests.evaluations import read_evaluations
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        space.resolved(task)
+    except ValueError as error:
+        raise ValueError(f"{error} For a data set of your own, leave --task out.") from error
+    try:
+        return read_evaluations(space, path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}") from error
 
 
 def friendly(command: Callable[..., None]) -> Callable[..., None]:

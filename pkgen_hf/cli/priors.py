@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from .options import DEFAULT_SPACE, AsJson, Quiet, Space, TablePath, Task, friendly, grouped
+from .options import DEFAULT_SPACE, AsJson, Quiet, Space, TablePath, Task, evaluations_in, friendly, grouped
 
 if TYPE_CHECKING:
     from ..priors.prior import Prior
@@ -48,7 +48,7 @@ def prior(
     Up to 8 operations play one game, whose values are exact; more play restricted games. Scores of reduced networks
     that were not measured are predicted by an additive fit. The line below the table says where this is so.
 
-    Example: pkgen prior --evaluations results.csv -o mine.parquet && pkgen generate --prior mine.parquet
+    Example: pkgen prior --evaluations results.csv -o mine.parquet --plot mine.png
     """
     measured = _estimate(space, task, evidence)
     if output is not None:
@@ -68,22 +68,11 @@ def prior(
 
 def _estimate(space: str, task: str | None, evidence: EvidenceOptions) -> Prior:
     from ..priors.prior import Prior
-    from ..requests.evaluations import read_evaluations
     from ..spaces import get_space
 
-    path = evidence.evaluations
-    if path is None:
+    if evidence.evaluations is None:
         return Prior.from_benchmark(space, task, evidence.top_k, evidence.table)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    try:
-        get_space(space).data_set(task)
-    except ValueError as error:
-        raise ValueError(f"{error} For a data set of your own, leave --task out.") from error
-    try:
-        architectures, scores = read_evaluations(space, path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}, {error}") from error
+    architectures, scores = evaluations_in(evidence.evaluations, get_space(space), task)
     return Prior.from_evaluations(space, architectures, scores, task, evidence.top_k)
 
 

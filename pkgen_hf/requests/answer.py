@@ -78,6 +78,7 @@ class GenerationAnswer:
             "device": request.options.get("device"),
             **{name: value for name, value in request.options.items() if isinstance(value, (int, str))},
             "seed": request.seed,
+            "num_evaluations": request.num_evaluations,
             "prior": {name: getattr(self.prior, name) for name in ("evidence", "detail", "labels_read")},
             "validity": self.validity,
             "measured_on": None if self.measured is None else self.measured.label,
@@ -90,7 +91,8 @@ class GenerationAnswer:
         task = self.request.space.task_label(self.request.task) or (
             "average over tasks" if self.request.prior is None else "no task"
         )
-        lines = [f"{self.request.space.name}, {task} (prior: {self.prior.evidence})"]
+        own = f"; evaluations: {self.request.num_evaluations:,}" if self.request.evaluations is not None else ""
+        lines = [f"{self.request.space.name}, {task} (prior: {self.prior.evidence}{own})"]
         columns = [_aligned(budget, costs) for budget, costs in self.costs]
         for k, (architecture, score) in enumerate(zip(self.architectures, self.scores, strict=True)):
             numbers = [f"{k + 1:>3}  score {score:6.3f}", *(column[k] for column in columns)]
@@ -103,8 +105,16 @@ class GenerationAnswer:
     def explanation(self) -> str:
         """One line on what the order rests on."""
         if self.measured is None:
-            return "ranked by the model's own score"
-        return f"ranked by the model's own score; measured scores ({self.measured.label}) were looked up afterwards"
+            return f"ranked by {self.ranked_by}"
+        return f"ranked by {self.ranked_by}; measured scores ({self.measured.label}) were looked up afterwards"
+
+    @property
+    def ranked_by(self) -> str:
+        """The score that orders architectures, in words."""
+        if self.request.evaluations is None:
+            return "the model's own score"
+        num = self.request.num_evaluations
+        return f"the score predicted from {num:,} evaluation{'s' * (num != 1)} and the prior"
 
     def titles(self) -> list[str]:
         """One line for the picture of each architecture: rank, first cost, measured score."""
@@ -149,7 +159,7 @@ def answer(request: GenerationRequest, pipeline: PKGenPipeline, table: ScoreTabl
         out.validity,
         out.prior,
         _costs(request, indices),
-        None if table is None else look_up(table, indices, request.task, request.prior),
+        None if table is None else look_up(table, indices, request.measured_task),
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from ..benchmarks.score_table import ScoreTable
-from ..priors.prior import Prior
 from ..spaces import TaskLike
 
 
@@ -51,7 +50,7 @@ class Measured:
         return "not measured" if score is None else f"{score:.2f} {self.unit}".strip()
 
 
-def look_up(table: ScoreTable, indices: torch.Tensor, task: TaskLike | None, prior: Prior | None) -> Measured | None:
+def look_up(table: ScoreTable, indices: torch.Tensor, task: TaskLike | None) -> Measured | None:
     """Scores of generated architectures on the data set they were generated for; None if it was not measured.
 
     Parameters
@@ -61,14 +60,9 @@ def look_up(table: ScoreTable, indices: torch.Tensor, task: TaskLike | None, pri
     indices
         ``LongTensor (n, slots)``
     task
-        What was asked for: a data set, a kind of task, a task of the user's own or None.
-    prior
-        The user's own, whose data set counts if no task was named; None if the checkpoint's own was used: then,
-        without a task, the space's first data set is shown.
+        A data set, a kind of task, a task of the user's own or None; only data sets of the space were measured.
     """
     task = table.space.resolved(task)
-    if task is None:
-        task = next(iter(table.space.tasks), None) if prior is None else prior.task
     if not isinstance(task, str) or task not in table.tasks:
         return None
     scores = [None if score != score else score for score in table.scores(indices, task).tolist()]

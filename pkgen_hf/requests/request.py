@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,8 @@ import torch
 
 from ..budgets import BUDGETS, Budget
 from ..errors import unknown
-from ..inputs import real_number, whole_number
+from ..evidence.evaluations import Evaluations
+from ..inputs import Architectures, real_number, whole_number
 from ..priors.prior import Prior
 from ..spaces import SearchSpace, TaskLike
 
@@ -33,7 +34,8 @@ class GenerationRequest:
 
     Parameters
     ----------
-    space, task, num_architectures, num_candidates, num_inference_steps, guidance_scale, temperature, distinct, prior
+    space, task, num_architectures, num_candidates, num_inference_steps, guidance_scale, temperature, distinct, prior,
+    evaluations
         As in a call of `PKGenPipeline`.
     seed
         As `torch.Generator.manual_seed` takes it; None for a random one.
@@ -48,7 +50,8 @@ class GenerationRequest:
     Raises
     ------
     ValueError
-        For an unknown task, budget or option, a number out of range, or options that do not belong together.
+        For an unknown task, budget or option, a number out of range, options that do not belong together, or
+        evaluations that are none of the space.
         What only a checkpoint can tell is refused when the request is answered.
     """
 
@@ -62,6 +65,7 @@ class GenerationRequest:
     temperature: float = 0.5
     distinct: bool = True
     prior: Prior | None = None
+    evaluations: tuple[Architectures, Sequence[float] | torch.Tensor] | None = None
     limits: Mapping[str, float | None] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     ceilings: Ceilings = Ceilings()
@@ -69,6 +73,8 @@ class GenerationRequest:
     def __post_init__(self) -> None:
         most = self.ceilings
         object.__setattr__(self, "task", self.space.resolved(self.task))
+        if self.evaluations is not None:
+            Evaluations.of(self.space, self.evaluations)
         for name in self.limits:
             if name not in (known := [bound.argument for budget in BUDGETS for bound in budget.bounds]):
                 raise unknown("limit", name, known)
@@ -102,6 +108,22 @@ class GenerationRequest:
     def _is_limited(self, budget: Budget) -> bool:
         return any(bound.argument in self.limits for bound in budget.bounds)
 
+    @property
+    def num_evaluations(self) -> int:
+        """How many evaluations the user brought."""
+        return 0 if self.evaluations is None else len(self.evaluations[1])
+
+    @property
+    def measured_task(self) -> TaskLike | None:
+        """The data set whose measured scores are shown beside what is generated, None for none.
+
+        Without a task, the space's first one, or that of the user's own prior; evaluations without a task may be of
+        any data set.
+        """
+        if self.task is not None or self.evaluations is not None:
+            return self.task
+        return next(iter(self.space.tasks), None) if self.prior is None else self.prior.task
+
     def arguments(self) -> dict[str, Any]:
         """Arguments for a call of the pipeline, with a generator that starts from the seed."""
         limited = [budget for budget in BUDGETS if self._is_limited(budget)]
@@ -109,6 +131,7 @@ class GenerationRequest:
             "space": self.space,
             "task": self.task,
             "prior": self.prior,
+            "evaluations": self.evaluations,
             "num_architectures": self.num_architectures,
             "num_candidates": self.num_candidates,
             "distinct": self.distinct,

@@ -74,7 +74,8 @@ def test_a_kind_of_task_and_own_evaluations_show_nothing_measured(cell_table: Sc
     assert backend.generate("nas-bench-201", None, 2, evaluations=own).measured is None
     named = backend.generate("nas-bench-201", "cifar100", 2, evaluations=own)
     assert named.measured is not None and named.measured.label == "validation accuracy on cifar100"
-    assert backend.generate("nas-bench-201", "image-classification", 2, evaluations=own).prior.task == kind.prior.task
+    other = backend.generate("nas-bench-201", "image-classification", 2, evaluations=own)
+    assert other.measured is None and other.prior == kind.prior
 
 
 def test_button_gives_what_the_pipeline_gives_with_pictures_and_files(app: Any, cell_table: ScoreTable) -> None:
@@ -123,17 +124,25 @@ def test_page_is_well_formed_and_has_a_text_for_every_picture(backend: Backend, 
         assert first == pytest.approx(largest, abs=0.06)
 
 
-def test_own_evaluations_make_the_prior(app: Any, cell_table: ScoreTable) -> None:
+def test_own_evaluations_add_to_the_prior(app: Any, cell_table: ScoreTable) -> None:
     lines, said = handler(app, "fill_in")("nas-bench-201", "cifar10")
     assert 'role="status"' in said and lines.count("\n") == 11
     for line in lines.splitlines():  # what is offered as an example was measured
         string, score = line.rsplit(", ", 1)
         row = torch.tensor([Architecture.from_string("nas-bench-201", string).indices])
         assert float(score) == pytest.approx(float(cell_table.scores(row, "cifar10")), abs=0.01)
-    _, _, _, known, json_file, *_ = press(app, "nas-bench-201", "cifar10", evaluations=lines)
-    prior = json.loads(Path(json_file["value"]).read_text())["prior"]
-    assert prior["labels_read"] == 12 and "3 best of 12 evaluations" in prior["detail"]
-    assert "Measurements read: 12." in known
+    opposite = "\n".join(f"{line.rsplit(', ', 1)[0]}, -{line.rsplit(', ', 1)[1]}" for line in lines.splitlines())
+    means = []
+    for text in (lines, opposite, lines.splitlines()[0]):  # any number
+        _, _, ranked, known, json_file, *_ = press(app, "nas-bench-201", "cifar10", evaluations=text)
+        content = json.loads(Path(json_file["value"]).read_text())
+        num = text.count("\n") + 1
+        assert content["num_evaluations"] == num and content["prior"]["evidence"] == "measured"
+        counted = f"{num} evaluation{'s' * (num > 1)}"
+        assert f"Ranked by the score predicted from {counted} and the prior; no other measurement" in ranked
+        assert "best 20 of 15,625" in known
+        means.append(sum(record["measured"] for record in content["architectures"]) / 4)
+    assert min(means[0], means[2]) > means[1] + 5, means
 
 
 @pytest.mark.parametrize(
@@ -349,7 +358,7 @@ def test_in_a_browser(address: str, tmp_path: Path, width: int) -> None:
         page.press("Fill in measured examples")
         page.wait("document.querySelector('#evaluations textarea').value.split('\\n').length == 12")
         page.press("Generate")
-        page.wait("document.body.innerText.includes('3 best of 12 evaluations')")
+        page.wait("document.body.innerText.includes('predicted from 12 evaluations')")
 
         page.press("Download JSON")
         page.press("Download SVG")

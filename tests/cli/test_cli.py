@@ -13,7 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pkgen_hf import Prior, ScoreTable
+from pkgen_hf import PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.benchmarks.sources import with_package
 from pkgen_hf.cli.main import app
 from pkgen_hf.cli.options import DEFAULT_SPACE
@@ -67,6 +67,44 @@ def test_prior_from_benchmark_and_own_evaluations_into_generate(tmp_path: Path) 
     run("prior", "--evaluations", str(tmp_path / "own.csv"), "-o", str(tmp_path / "own.parquet"))
     out = json.loads(run("generate", "--prior", str(tmp_path / "own.parquet"), "-n", "2", "--json"))
     assert len(out["architectures"]) == 2
+
+
+def skip_connections(num: int, seed: int = 0) -> tuple[list[str], list[int]]:
+    """Cells of NAS-Bench-201, `num` each with none to four skip connections, and how many they have."""
+    space = get_space("nas-bench-201")
+    rows = space.sample(400, torch.Generator().manual_seed(seed))
+    rows = rows[space.is_valid(rows)]
+    strings = [[s for s in space.to_strings(rows) if s.count("skip_connect") == k][:num] for k in range(5)]
+    return sum(strings, []), [k for k in range(5) for _ in range(num)]
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_evaluations_into_generate(tmp_path: Path, pipe: PKGenPipeline, form: str) -> None:
+    """Scores that rise with the number of skip connections: three and more, where the prior alone has one."""
+    cells, scores = skip_connections(2)
+    path = tmp_path / f"results.{form}"
+    if form == "csv":
+        lines = (f"{cell},{score}" for cell, score in zip(cells, scores, strict=True))
+        path.write_text("\n".join(["architecture,score", *lines]))
+    else:
+        path.write_text(json.dumps([{"architecture": c, "score": s} for c, s in zip(cells, scores, strict=True)]))
+    call = ("generate", "-n", "8", "--seed", "0", "--max-parameters", "5e5")
+    without = json.loads(run(*call, "--json"))
+    found = json.loads(run(*call, "--evaluations", str(path), "--json"))
+    strings = [record["architecture"] for record in found["architectures"]]
+    assert min(string.count("skip_connect") for string in strings) >= 3
+    assert sum(record["architecture"].count("skip_connect") for record in without["architectures"]) <= 8 * 2
+    out = pipe(
+        "nas-bench-201", evaluations=(cells, scores), max_parameters=5e5, generator=torch.Generator().manual_seed(0)
+    )
+    assert strings == [str(architecture) for architecture in out.architectures]
+    assert (found["num_evaluations"], without["num_evaluations"]) == (10, 0)
+    assert found["measured_on"] is None and without["measured_on"] == "validation accuracy on cifar10"
+    text = run(*call, "--evaluations", str(path))
+    assert "(prior: measured; evaluations: 10)" in text
+    assert "ranked by the score predicted from 10 evaluations and the prior" in text
+    text = run(*call, "--evaluations", str(path), "--task", "cifar100")  # a benchmark's data set, since it is named
+    assert "measured scores (validation accuracy on cifar100) were looked up afterwards" in text
 
 
 def test_draw_and_spaces(tmp_path: Path) -> None:
@@ -186,6 +224,7 @@ def test_bench_reports_rates() -> None:
         (["generate", "--table", "no.parquet"], "no.parquet"),
         (["draw", "|none~0|"], "is not a nas-bench-201 string"),
         (["prior", "--evaluations", "no.csv"], "no file no.csv"),
+        (["generate", "--evaluations", "no.csv"], "no file no.csv"),
     ],
 )
 def test_mistakes_give_one_line(arguments: list[str], message: str) -> None:
@@ -196,7 +235,8 @@ def test_mistakes_give_one_line(arguments: list[str], message: str) -> None:
 
 
 def test_help_teaches() -> None:
-    assert "Example: pkgen generate" in run("generate", "--help").replace("\n", " ").replace("  ", " ")
+    text = " ".join(run("generate", "--help").split())
+    assert "Example: pkgen generate" in text and "pkgen generate --evaluations results.csv" in text
 
 
 def test_prior_says_where_its_values_are_not_exact(tmp_path: Path) -> None:
@@ -210,12 +250,19 @@ def test_prior_says_where_its_values_are_not_exact(tmp_path: Path) -> None:
     assert "2 restricted games of 3 and 6 operations, one game of 3 subgraphs" in " ".join(printed.split())
 
 
-def test_errors_of_evaluations_name_file_and_line_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["prior", "generate"])
+def test_errors_of_evaluations_name_file_and_line_as_they_are(tmp_path: Path, command: str) -> None:
     path = tmp_path / "own.csv"
     path.write_text("architecture,score\n|none~0|,[bold]\n")
-    result = runner.invoke(app, ["prior", "--evaluations", str(path)])
+    result = runner.invoke(app, [command, "--evaluations", str(path)])
     assert result.exit_code == 1
     assert f"{path}, line 2: the score '[bold]' is not a finite number" in result.stderr  # not taken for markup
+    path.write_text("architecture,score\n" + "\n".join(f"{cell},1" for cell in skip_connections(1)[0]))
+    result = runner.invoke(app, [command, "--evaluations", str(path), "--space", "nas-bench-graph"])
+    assert result.exit_code == 1 and f"{path}, line 2: " in result.stderr and "0102:sage" in result.stderr
+    if command == "generate":
+        result = runner.invoke(app, [command, "--evaluations", str(path), "--no-distinct"])
+        assert result.exit_code == 1 and "not possible with distinct=False" in result.stderr
 
 
 def test_evaluations_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
@@ -246,8 +293,9 @@ def test_version_and_mistakes_before_anything_is_done(tmp_path: Path) -> None:
     assert result.exit_code == 1 and "suffix of a picture" in result.output and "score" not in result.output
     results = tmp_path / "results.csv"
     results.write_text("architecture,score\n")
-    result = runner.invoke(app, ["prior", "--evaluations", str(results), "--task", "mine"])
-    assert result.exit_code == 1 and "leave --task out" in " ".join(result.output.split())
+    for command in ("prior", "generate"):
+        result = runner.invoke(app, [command, "--evaluations", str(results), "--task", "mine"])
+        assert result.exit_code == 1 and "leave --task out" in " ".join(result.output.split())
     assert runner.invoke(app, ["app", "--port", "80000"]).exit_code == 2
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "model_index.json").write_text("{}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -39,6 +40,8 @@ CELLS = get_space("nas-bench-201")
         ({"limits": {"max_params": 1e5}}, "unknown limit: 'max_params'. Did you mean 'max_parameters'"),
         ({"options": {"devise": "edgegpu"}}, "unknown option of a limit: 'devise'. Did you mean 'device'"),
         ({"options": {"device": "edgegpu"}}, "a latency on 'edgegpu' needs latency_table="),
+        ({"evaluations": (["0102:sage,gat,gin,sage"], [1.0])}, "is not a nas-bench-201 string"),
+        ({"evaluations": ([], [1.0])}, "evaluations hold 0 architectures but 1 score"),
         ({"limits": {"max_latency": 5.0}}, "max_latency needs device= and latency_table="),
     ],
 )
@@ -93,13 +96,33 @@ def test_a_prior_of_ones_own_counts_for_what_is_looked_up(pipe: PKGenPipeline, c
     assert found.explanation() == "ranked by the model's own score"
 
 
-def test_command_line_and_app_give_the_same_answer() -> None:
+def test_evaluations_are_in_the_answer(pipe: PKGenPipeline, cell_table: ScoreTable) -> None:
+    rows = CELLS.canonical(CELLS.sample(8, torch.Generator().manual_seed(0)))
+    given = (rows, [float(k) for k in range(8)])
+    prior = Prior.from_evaluations(CELLS, rows, given[1], "cifar100")
+    for task, shown in ((None, None), ("cifar10", "cifar10")):  # without a task they are of another data set
+        request = GenerationRequest(CELLS, task, num_architectures=2, seed=0, prior=prior, evaluations=given)
+        found = answer(request, pipe, cell_table)
+        assert (found.measured and found.measured.task) == shown
+        assert found.scores == pipe.rank(CELLS, found.architectures, task, prior, given).tolist()
+        assert found.lines()[0].endswith("(prior: partly measured; evaluations: 8)")
+        assert found.explanation().startswith("ranked by the score predicted from 8 evaluations and the prior")
+        assert json.loads(found.as_json())["num_evaluations"] == 8
+
+
+def test_command_line_and_app_give_the_same_answer(tmp_path: Path) -> None:
     pytest.importorskip("gradio", reason="the app needs gradio: pip install 'pkgen-hf[app]'")
     from pkgen_hf.app.backend import Backend
 
+    backend = Backend()
     call = ["generate", "--task", "cifar10", "-n", "3", "--seed", "4", "--max-parameters", "5e5", "--json"]
     printed = CliRunner().invoke(app, call).stdout
-    assert printed == Backend().generate("nas-bench-201", "cifar10", 3, 4, 0.5).as_json() + "\n"
+    assert printed == backend.generate("nas-bench-201", "cifar10", 3, 4, 0.5).as_json() + "\n"
+    lines = "\n".join(f"{string}, {k}" for k, string in enumerate(CELLS.to_strings(CELLS.all_indices()[9::3000])))
+    (tmp_path / "results.txt").write_text(lines)
+    printed = CliRunner().invoke(app, [*call, "--evaluations", str(tmp_path / "results.txt")]).stdout
+    found = backend.generate("nas-bench-201", "cifar10", 3, 4, 0.5, evaluations=lines).as_json()
+    assert printed == found + "\n"
 
 
 class Slots(Budget):
