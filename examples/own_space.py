@@ -3,9 +3,9 @@
     python examples/own_space.py [CHECKPOINT] [FOLDER]
 
 A residual cell of five nodes: each of its ten edges carries one of six operations, and the output is added to the
-input. The checkpoint (``pkgen-base`` by default) has never seen it. The first prior is carried over from the spaces it
-knows, by what the operations are and where they stand; the second comes from 20 evaluations. Pictures, priors and
-architectures are written to the folder (the current one by default).
+input. The checkpoint (``pkgen-base`` by default) has never seen it. Its prior is carried over from the spaces it
+knows, by what the operations are and where they stand; the second time, 20 evaluations add to it. Pictures, a prior of
+the evaluations alone and architectures are written to the folder (the current one by default).
 """
 
 from __future__ import annotations
@@ -44,21 +44,26 @@ def evaluate(architecture: Architecture) -> float:
 
 
 def main(pipe: PKGenPipeline, folder: Path) -> list[list[Architecture]]:
-    """Generate twice, with the carried-over prior and with one from evaluations, and return both."""
+    """Generate twice, by the carried-over prior alone and with evaluations, and return both."""
     first = pipe(space=SPACE, task="flowers", num_architectures=8, generator=torch.Generator().manual_seed(0))
     print(first.prior)
     print(*first.architectures, sep="\n")
     draw(first.architectures, folder / "first.svg")
 
     tried = Architecture.from_batch(SPACE, SPACE.sample(20, torch.Generator().manual_seed(0)))
-    prior = Prior.from_evaluations(SPACE, tried, [evaluate(architecture) for architecture in tried], "flowers")
+    scores = [evaluate(architecture) for architecture in tried]
     second = pipe(
-        space=SPACE, task="flowers", prior=prior, num_architectures=8, generator=torch.Generator().manual_seed(0)
+        space=SPACE,
+        task="flowers",
+        evaluations=(tried, scores),
+        num_architectures=8,
+        generator=torch.Generator().manual_seed(0),
     )
-    print(second.prior)
     print(*second.architectures, sep="\n")
     draw(second.architectures, folder / "second.svg")
 
+    prior = Prior.from_evaluations(SPACE, tried, scores, "flowers")  # of these alone, to draw, save or publish
+    print(prior)
     prior.save(folder / "prior.parquet")  # files name the space, so reading them needs it
     assert torch.equal(Prior.load(folder / "prior.parquet", space=SPACE).frequencies, prior.frequencies)
     lines = [architecture.to_json() for architecture in second.architectures]

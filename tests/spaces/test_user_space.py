@@ -124,6 +124,8 @@ def test_the_example_runs_as_a_script(
 def test_the_example_with_the_bundled_checkpoint(base: PKGenPipeline, example: ModuleType, tmp_path: Path) -> None:
     first, second = example.main(base, tmp_path)
     assert len(set(first)) == len(set(second)) == 8
+    tried = Architecture.from_batch(example.SPACE, example.SPACE.sample(20, seeded()))  # those that it evaluates
+    assert min(map(example.evaluate, second)) > max(map(example.evaluate, tried))
 
 
 def test_ten_operations_play_two_games(space: SearchSpace) -> None:
