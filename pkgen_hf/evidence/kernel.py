@@ -60,7 +60,7 @@ class Standardisation:
     @classmethod
     def of(cls, columns: torch.Tensor) -> Standardisation:
         """By these columns ``(n, columns)``; constant ones become 0."""
-        spread = columns.std(0, correction=0) if len(columns) else columns.new_ones(columns.shape[1])
+        spread = columns.std(0, correction=0) if columns.numel() else columns.new_ones(columns.shape[1])
         return cls(columns.mean(0).nan_to_num(), torch.where(spread > 1e-9, spread, torch.inf))
 
     def __call__(self, columns: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,8 @@ from .carried_over import CarriedOver
 from .evaluations import Evaluations
 
 NOISE = 0.1  # variance of normal scores that nothing explains: of trainings with other seeds, and of what is unknown
+# Variance of the level of all that was evaluated, which is unknown: a few that are all good are not known to be average.
+LEVEL = 4.0
 ROWS_AT_ONCE = 4096
 
 
@@ -30,7 +32,7 @@ class Posterior:
         self.kernel, self.carried, self.evaluations = carried.kernel, carried, evaluations
         kernel = self.kernel
         self._known = kernel.features(evaluations.indices)
-        covariance = kernel(self._known, self._known) + NOISE * torch.eye(len(evaluations), dtype=torch.float64)
+        covariance = kernel(self._known, self._known) + LEVEL + NOISE * torch.eye(len(evaluations), dtype=torch.float64)
         self._factor = torch.linalg.cholesky(covariance)
         agreements, probabilities = torch.tensor(list(carried.agreement.items()), dtype=torch.float64).T
         residuals = evaluations.normal_scores()[:, None] - carried(evaluations.indices)[:, None] * agreements

@@ -19,6 +19,7 @@ from .record import Record, stacked
 
 POOL = 512  # architectures that the pipeline generates before any score is known
 SPARE = 256  # best candidates, beside those that are taken or asked for, that proposals are chosen from
+RANDOM = 512  # random architectures beside them
 # Standard deviations that are added to the mean: more explores more.
 EXPLORATION = 0.5
 FILLING = tuple(4**k for k in range(3, 10))  # random architectures, in turn, where candidates are too few
@@ -49,8 +50,9 @@ class Candidates:
     def best(self, record: Record, num: int) -> torch.Tensor:
         """The next architectures to evaluate, best first, ``LongTensor (num, slots)``.
 
-        Those of the highest upper confidence bound that changing one slot of the pool, of evaluated and of random
-        architectures leads to, one after the other, as if each had been evaluated with the score that is expected.
+        Of random ones, and of those of the highest upper confidence bound that changing one slot of the pool, of
+        evaluated and of random architectures leads to, the highest are taken one after the other, as if each had been
+        evaluated with the score that is expected.
 
         Raises
         ------
@@ -67,7 +69,7 @@ class Candidates:
         taken = stacked(self.space, record.taken)
         start = torch.cat([self.pool, evaluations.indices, posterior.kernel.reference])
         candidates, _ = refined(start, bound, Limits(self.space), num + len(taken) + SPARE)
-        candidates = self._filled(candidates, taken, num)
+        candidates = self._filled(torch.cat([candidates, posterior.kernel.reference[:RANDOM]]), taken, num)
         pending = stacked(self.space, record.pending)
         return candidates[posterior.batch(candidates, num, EXPLORATION, pending)]
 

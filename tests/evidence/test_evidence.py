@@ -11,7 +11,7 @@ from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, get_space, list_sp
 from pkgen_hf.evidence.carried_over import AGREEMENT, AGREEMENT_OF_UNLIKE, CarriedOver
 from pkgen_hf.evidence.evaluations import Evaluations
 from pkgen_hf.evidence.kernel import Kernel
-from pkgen_hf.evidence.posterior import NOISE, Posterior
+from pkgen_hf.evidence.posterior import LEVEL, NOISE, Posterior
 
 SPACE, TASK = "nas-bench-201", "cifar100"
 
@@ -84,7 +84,7 @@ def test_the_posterior_is_that_of_a_gaussian_process(cell_table: ScoreTable) -> 
     kernel = posterior.kernel
     rows = kernel.reference[:50]
     known, asked = kernel.features(given.indices), kernel.features(rows)
-    inverse = torch.linalg.inv(kernel(known, known) + NOISE * torch.eye(15, dtype=torch.float64))
+    inverse = torch.linalg.inv(kernel(known, known) + LEVEL + NOISE * torch.eye(15, dtype=torch.float64))
     shared = kernel(asked, known)
     mean, deviation = posterior(rows)
     assert torch.allclose(mean, shared @ inverse @ given.normal_scores())
