@@ -8,7 +8,7 @@ from .carried_over import CarriedOver
 from .evaluations import Evaluations
 
 NOISE = 0.1  # variance of normal scores that nothing explains: of trainings with other seeds, and of what is unknown
-# Variance of the level of all that was evaluated, which is unknown: a few that are all good are not known to be average.
+# Variance of the level of all that was evaluated, which is unknown: a few good ones do not make each other average.
 LEVEL = 4.0
 ROWS_AT_ONCE = 4096
 
@@ -32,8 +32,8 @@ class Posterior:
         self.kernel, self.carried, self.evaluations = carried.kernel, carried, evaluations
         kernel = self.kernel
         self._known = kernel.features(evaluations.indices)
-        covariance = kernel(self._known, self._known) + LEVEL + NOISE * torch.eye(len(evaluations), dtype=torch.float64)
-        self._factor = torch.linalg.cholesky(covariance)
+        noise = NOISE * torch.eye(len(evaluations), dtype=torch.float64)
+        self._factor = torch.linalg.cholesky(kernel(self._known, self._known) + LEVEL + noise)
         agreements, probabilities = torch.tensor(list(carried.agreement.items()), dtype=torch.float64).T
         residuals = evaluations.normal_scores()[:, None] - carried(evaluations.indices)[:, None] * agreements
         self._agreements = agreements
