@@ -120,13 +120,20 @@ def trainings_of(records: Iterable[Record]) -> dict[str, Record]:
 
 
 def trainings_table(records: Iterable[Record]) -> list[str]:
-    """Every training that results used: what it read no label of, and how long it took."""
-    lines = [
-        [name, ", ".join(training["exclude"]) or "nothing", f"{sum(training['labels_read'].values()):,}"]
-        + [f"{training['max_train_steps']:,}", f"{training['seconds']:,.0f}", training["device"]]
-        for name, training in trainings_of(records).items()
-    ]
-    header = ["training", "reads no label of", "labels read", "steps", "seconds", "device"]
+    """Every training that results used: what it read no label of, and how long it took; seeds in one row."""
+    seeds: dict[str, list[dict[str, Any]]] = {}
+    for name, training in trainings_of(records).items():
+        seeds.setdefault(name.partition("-train-seed-")[0], []).append(training)
+    lines = []
+    for name, trainings in seeds.items():
+        first, seconds = trainings[0], sorted(round(training["seconds"]) for training in trainings)
+        lines.append([name, ", ".join(first["exclude"]) or "nothing", f"{sum(first['labels_read'].values()):,}"])
+        lines[-1] += [f"{first['max_train_steps']:,}", str(len(trainings))]
+        lines[-1] += [
+            " to ".join(f"{number:,}" for number in dict.fromkeys((seconds[0], seconds[-1]))),
+            first["device"],
+        ]
+    header = ["training", "reads no label of", "labels read", "steps", "seeds", "seconds", "device"]
     return [*table(lines, header), ""] if lines else []
 
 

@@ -49,9 +49,9 @@ ahead and ▼ behind by more than two standard errors, = is equal. Runs that sha
 standard errors do not show all that another training would change. How many trainings there are stands beside the
 runs. The best baseline is the one with the best mean over the runs that it is compared in, which favours it.
 
-**Prior alone** samples every slot independently from the prior that PKGen is conditioned on. It counts as one
-baseline, at the temperature that is best on the other spaces of the same protocol and setting, never on the space
-itself.
+**Prior alone** samples every slot independently from a prior: measured on the given labels where there are any, else
+the one that PKGen is conditioned on. It counts as one baseline, at the temperature that is best on the other spaces of
+the same protocol and setting, never on the space itself.
 
 **Given labels.** All methods get the same random labels. Searches that choose as many labels themselves are baselines
 there, too, by the best label that they read; beside the best of 8, which takes eight measurements, they read eight
