@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from pkgen_hf.evaluation.measures import FEW
 from result_tables import Record, mean
@@ -129,10 +130,8 @@ def trainings_table(records: Iterable[Record]) -> list[str]:
         first, seconds = trainings[0], sorted(round(training["seconds"]) for training in trainings)
         lines.append([name, ", ".join(first["exclude"]) or "nothing", f"{sum(first['labels_read'].values()):,}"])
         lines[-1] += [f"{first['max_train_steps']:,}", str(len(trainings))]
-        lines[-1] += [
-            " to ".join(f"{number:,}" for number in dict.fromkeys((seconds[0], seconds[-1]))),
-            first["device"],
-        ]
+        between = dict.fromkeys((seconds[0], seconds[-1]))
+        lines[-1] += [" to ".join(f"{number:,}" for number in between), first["device"]]
     header = ["training", "reads no label of", "labels read", "steps", "seeds", "seconds", "device"]
     return [*table(lines, header), ""] if lines else []
 

@@ -297,6 +297,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "all limits": {"max_parameters": 6e5, "max_flops": 9e7, "max_latency": 5, "device": "chip",
                    "latency_table": latencies},
     "many": {"num_architectures": 300},
+    "evaluations": {"evaluations": ([[3, 3, 3, 1, 3, 3], [0, 1, 0, 3, 2, 2], [4, 4, 1, 3, 1, 3]], [91.0, 70.0, 85.0])},
 }  # fmt: skip
 
 

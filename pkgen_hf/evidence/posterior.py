@@ -11,6 +11,7 @@ NOISE = 0.1  # variance of normal scores that nothing explains: of trainings wit
 # Variance of the level of all that was evaluated, which is unknown: a few good ones do not make each other average.
 LEVEL = 4.0
 ROWS_AT_ONCE = 4096
+MOST = 2000  # evaluations that are compared with: computing grows with the cube of their number
 
 
 class Posterior:
@@ -25,17 +26,19 @@ class Posterior:
     carried
         What is carried over, with the kernel of the space and task.
     evaluations
-        Any number of them, none included.
+        Any number of them, none included. Of more than `MOST` the best half of so many and random others count.
     """
 
     def __init__(self, carried: CarriedOver, evaluations: Evaluations) -> None:
         self.kernel, self.carried, self.evaluations = carried.kernel, carried, evaluations
         kernel = self.kernel
-        self._known = kernel.features(evaluations.indices)
-        noise = NOISE * torch.eye(len(evaluations), dtype=torch.float64)
+        which = _which(evaluations.scores)
+        indices = evaluations.indices[which]
+        self._known = kernel.features(indices)
+        noise = NOISE * torch.eye(len(indices), dtype=torch.float64)
         self._factor = torch.linalg.cholesky(kernel(self._known, self._known) + LEVEL + noise)
         agreements, probabilities = torch.tensor(list(carried.agreement.items()), dtype=torch.float64).T
-        residuals = evaluations.normal_scores()[:, None] - carried(evaluations.indices)[:, None] * agreements
+        residuals = evaluations.normal_scores()[which, None] - carried(indices)[:, None] * agreements
         self._agreements = agreements
         self._solved = torch.cholesky_solve(residuals, self._factor)  # (n, agreements)
         fit = -0.5 * (residuals * self._solved).sum(0)
@@ -95,3 +98,11 @@ class Posterior:
         between = (means - mean[:, None]).square() @ self.weights
         explained = torch.linalg.solve_triangular(self._factor, shared.T, upper=False).square().sum(0)
         return mean, (self.kernel.variance() - explained + between).clamp(min=0).sqrt()
+
+
+def _which(scores: torch.Tensor) -> torch.Tensor:
+    """Places of the evaluations that count, ``LongTensor (up to MOST,)``."""
+    best = scores.argsort(descending=True, stable=True)
+    others = best[MOST // 2 :]
+    others = others[torch.randperm(len(others), generator=torch.Generator().manual_seed(0))[: MOST - MOST // 2]]
+    return torch.cat([best[: MOST // 2], others]).sort().values

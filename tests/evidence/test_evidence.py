@@ -109,6 +109,15 @@ def test_agreement_follows_the_evaluations() -> None:
     assert Posterior(unlike, none).agreement == pytest.approx(0) and Posterior(unlike, given).agreement > 0.2
 
 
+def test_of_many_evaluations_the_best_and_random_others_count(cell_table: ScoreTable) -> None:
+    given = Evaluations.of(cell_table.space, labels(cell_table, 5000))
+    posterior = Posterior(carried(), given)
+    ranks = torch.stack([posterior.mean(given.indices), given.scores]).argsort(1).argsort(1).double()
+    assert torch.corrcoef(ranks)[0, 1] > 0.8
+    best = given.indices[given.scores.argmax()][None]
+    assert posterior.mean(best) > posterior.mean(given.indices).quantile(0.95)
+
+
 def test_what_is_carried_over_is_probable_and_in_new_spaces_large() -> None:
     space = get_space(SPACE)
     values = torch.randn(6, 5, generator=seeded())
