@@ -166,7 +166,7 @@ class PKGenPipeline(WithPriors, InterruptibleCalls, DiffusionPipeline):
     ) -> None:
         """Write the checkpoint, priors included, to a folder: all of it, or nothing if writing is interrupted.
 
-        `PKGenPipeline.from_pretrained` and ``DiffusionPipeline.from_pretrained(..., trust_remote_code=True)`` load it.
+        `PKGenPipeline.from_pretrained` loads it, without running any code of it.
 
         Parameters
         ----------

@@ -27,6 +27,16 @@ def encoded(pipe: PKGenPipeline, name: str) -> EncodedCondition:
     return denoiser.encode(denoiser.make_condition(space, pipe.select_prior(space, task, None), task))
 
 
+def test_samples_in_any_layout_of_memory(pipe: PKGenPipeline) -> None:
+    rows = get_space("nas-bench-201").sample(40, seeded())
+    with torch.no_grad():
+        quick = encoded(pipe, "nas-bench-201")
+        expected = pipe.denoiser(rows, 500.0, quick)
+        found = pipe.denoiser(rows.T.contiguous().T, 500.0, quick)
+        assert quick.is_folded
+    assert all(map(torch.equal, found, expected))
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_folded_blocks_give_the_same_logits_and_scores(pipe: PKGenPipeline, name: str) -> None:
     """Those of more samples than go through the blocks at once, too, with slots without effect among them."""

@@ -7,13 +7,13 @@ import warnings
 
 import numpy as np
 import torch
-from scipy.stats import norm, rankdata
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.preprocessing import StandardScaler
 
+from ..evidence.evaluations import normal_scores
 from ..spaces import SearchSpace
 from .problem import Labels
 
@@ -28,11 +28,6 @@ def features(space: SearchSpace, task: str, rows: torch.Tensor) -> np.ndarray:
         costs = torch.stack([space.flops(rows, task), space.parameters(rows, task)], dim=1)
         columns.append(COST_WEIGHT * StandardScaler().fit_transform(costs.double().clamp(min=1).log().numpy()))
     return np.concatenate(columns, axis=1)
-
-
-def normal_scores(scores: torch.Tensor) -> np.ndarray:
-    """Quantiles of the normal distribution at the ranks of scores, ``(n,)``."""
-    return norm.ppf((rankdata(scores.numpy()) - 0.5) / len(scores))
 
 
 def gaussian_process(

@@ -15,10 +15,11 @@ import torch
 from scipy.stats import norm
 
 from ..budgets.search import neighbours
+from ..evidence.evaluations import normal_scores
 from ..proposals.proposer import Proposer
 from ..spaces import SearchSpace
 from .generators import generate
-from .predictors import gaussian_process, normal_scores
+from .predictors import gaussian_process
 from .problem import Problem
 from .specification import distinct, uniform_within
 

@@ -9,8 +9,8 @@ import torch
 from .kernel import Kernel, Standardisation, sizes
 
 # In a space that nothing was measured in, larger networks are better more often than not. Weights of standardised
-# multiply-adds, parameters and spectral capacity, beside the probability of the choices; chosen on NAS-Bench-Macro,
-# -BERT, OFA and HW-GPT-Bench as new spaces.
+# multiply-adds, parameters and spectral capacity, beside the probability of the choices; chosen by hand after
+# regressions in all spaces that docs/limitations.md names.
 SIZES_OF_NEW = (0.67, 0.17, 0.5)
 # How much normal scores of architectures rise with a standard deviation of what is carried over, and how probable that
 # is before any evaluation: from data of the same sort, and from other data, where either sign is as probable.

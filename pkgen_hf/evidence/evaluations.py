@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from scipy.stats import norm, rankdata
 
@@ -14,6 +15,11 @@ from ..priors.from_evaluations import mean_of_each
 from ..spaces import SearchSpace
 
 LARGEST_SCORE = 1e30  # scores are computed with in 32 bits, which end at 3e38
+
+
+def normal_scores(scores: torch.Tensor) -> np.ndarray:
+    """Quantiles of the normal distribution at the ranks of scores, ``(n,)``; equal scores share the mean rank."""
+    return norm.ppf((rankdata(scores.numpy()) - 0.5) / max(1, len(scores)))
 
 
 @dataclass(frozen=True)
@@ -80,4 +86,4 @@ class Evaluations:
 
     def normal_scores(self) -> torch.Tensor:
         """Quantiles of the standard normal distribution at the ranks of the scores, ``DoubleTensor (n,)``."""
-        return torch.from_numpy(norm.ppf((rankdata(self.scores.numpy()) - 0.5) / max(1, len(self))))
+        return torch.from_numpy(normal_scores(self.scores))

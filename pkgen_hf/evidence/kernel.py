@@ -15,8 +15,8 @@ ROUNDS = 20  # of draws until there are so many valid ones
 ROWS_AT_ONCE = 1024  # whose pairs are counted at a time
 # Variance of each part, in units of that of normal scores, and its length scale: the share of slots that differ at
 # which a covariance falls to 1 / e, and standard deviations of sizes and of counts of pairs (root mean square), as of
-# squared-exponential kernels. Chosen with random labels on NAS-Bench-201, TransNAS-Bench-101 and NAS-Bench-Macro;
-# other values from half to twice as large change ranks by less than a tenth.
+# squared-exponential kernels. Chosen with random labels on the spaces that docs/limitations.md names; other values
+# from half to twice as large changed median ranks by about a tenth.
 VARIANCE = 0.3
 DIFFERENCE, SIZE, PAIRS = 0.5, 1.65, 0.82
 

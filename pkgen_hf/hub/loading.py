@@ -25,7 +25,7 @@ AUTO = "auto"  # the type that the weights were saved in
 
 _SAFETENSORS = "PKGen reads and writes safetensors only; leave it out"
 _SMALL = "the denoiser is too small to be split; pass device_map='cuda' or call pipe.to('cuda')"
-_CODE = "no code of a checkpoint is run here; DiffusionPipeline.from_pretrained(..., trust_remote_code=True) does it"
+_CODE = "no code of a checkpoint is run here; leave it out"
 # Arguments of diffusers' from_pretrained that are refused, and what to do instead.
 _REFUSED = {
     "subfolder": "name the folder of the pipeline itself; huggingface_hub.snapshot_download fetches a repository",

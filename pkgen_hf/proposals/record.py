@@ -13,10 +13,10 @@ import torch
 
 from ..architecture import Architecture
 from ..errors import shortened
+from ..evidence.evaluations import LARGEST_SCORE
 from ..inputs import to_architecture, to_scores
 from ..spaces import SearchSpace
 
-LARGEST_SCORE = 1e30  # scores are computed with in 32 bits, which end at 3e38
 Evaluation = tuple[Architecture, float]  # the score is NaN if the training failed
 
 

@@ -9,8 +9,9 @@ from scipy.stats import kendalltau, norm, ttest_rel
 from sklearn.ensemble import RandomForestRegressor
 
 from pkgen_hf.evaluation.judge import Judge
-from pkgen_hf.evaluation.predictors import TREES, features, gaussian_process, normal_scores, random_forest
+from pkgen_hf.evaluation.predictors import TREES, features, gaussian_process, random_forest
 from pkgen_hf.evaluation.statistics import Comparison, compare
+from pkgen_hf.evidence.evaluations import normal_scores
 from pkgen_hf.spaces import SearchSpace
 
 TASK = "cifar100"
