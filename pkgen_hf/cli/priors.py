@@ -1,4 +1,4 @@
-"""``pkgen prior``: what every choice contributes, from a benchmark or from a user's own evaluations."""
+"""``pkgen prior``: what every choice contributes, from a benchmark, own evaluations, or a score without training."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ class EvidenceOptions:
     evaluations: Annotated[
         Path | None,
         typer.Option(help="Your own results, 5 or more: a CSV file with the columns architecture and score, or JSON."),
+    ] = None
+    function: Annotated[
+        str | None,
+        typer.Option(help="A score that needs no measurements, of random architectures: spectral-capacity."),
     ] = None
     top_k: Annotated[int, typer.Option(help="Number of best architectures that the prior describes.")] = 20
     table: TablePath = None
@@ -60,7 +64,7 @@ def prior(
         head = {"space": space, "task": task, "evidence": measured.evidence, "labels_read": measured.labels_read}
         print(json.dumps({**head, "detail": measured.detail, "components": rows}, indent=2))
         return
-    whole = "average over tasks" if evidence.evaluations is None else "your evaluations"
+    whole = evidence.function or ("average over tasks" if evidence.evaluations is None else "your evaluations")
     _print_table(f"{space}, {task or whole} ({measured.evidence})", rows)
     if not quiet:
         Console().print(f"{measured.detail}; labels read: {measured.labels_read:,}", highlight=False)
@@ -70,6 +74,12 @@ def _estimate(space: str, task: str | None, evidence: EvidenceOptions) -> Prior:
     from ..priors.prior import Prior
     from ..spaces import get_space
 
+    sources = {"evaluations": evidence.evaluations, "function": evidence.function, "table": evidence.table}
+    given = [f"--{name}" for name, source in sources.items() if source is not None]
+    if len(given) > 1:
+        raise ValueError(f"a prior is of one source: {' and '.join(given)} were given")
+    if evidence.function is not None:
+        return Prior.from_function(space, evidence.function, task, evidence.top_k)
     if evidence.evaluations is None:
         return Prior.from_benchmark(space, task, evidence.top_k, evidence.table)
     architectures, scores = evaluations_in(evidence.evaluations, get_space(space), task)

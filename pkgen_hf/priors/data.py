@@ -15,8 +15,11 @@ from ..spaces.parts import device_of
 from .frequencies import encode_frequencies
 from .shapley import describe_games
 
-EVIDENCE = ("measured", "partly measured", "carried over", "from other spaces", "absent")  # from strong to weak
-PRIOR_FEATURES = 6 + len(EVIDENCE) - 1
+# From strong to weak. The denoiser tells the first four apart; it was not trained on computed priors.
+EVIDENCE = ("measured", "partly measured", "carried over", "from other spaces", "computed", "absent")
+FEATURES_OF_EVIDENCE = EVIDENCE[:4]
+READ_AS = {"computed": "from other spaces"}  # what the denoiser takes other evidence for
+PRIOR_FEATURES = 6 + len(FEATURES_OF_EVIDENCE)
 FREQUENCY, LOG_FREQUENCY = 4, 5  # places of the frequency, plain and encoded, among the features
 # Of the stationary distribution: a choice that no good architecture has can still be sampled, as a frequency over 20
 # architectures does not exclude it.
@@ -72,7 +75,7 @@ class PriorData:
     @property
     def is_of_its_space(self) -> bool:
         """Whether it was measured in its space, for this task or another."""
-        return self.evidence not in ("from other spaces", "absent")
+        return self.evidence not in ("from other spaces", "computed", "absent")
 
     def distribution(self) -> torch.Tensor:
         """The stationary distribution of the diffusion, ``FloatTensor (slots, choices)``; rows sum to 1.
@@ -117,7 +120,8 @@ class PriorData:
             scaled = (values / self.scale).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
             columns += [scaled.nan_to_num(0.0), (~values.isnan()).float()]
         columns += [self.frequencies * present, encode_frequencies(self.frequencies) * present]
-        columns += [mask * float(self.evidence == kind) for kind in EVIDENCE[:-1]]
+        evidence = READ_AS.get(self.evidence, self.evidence)
+        columns += [mask * float(evidence == kind) for kind in FEATURES_OF_EVIDENCE]
         return torch.stack(columns, dim=-1) * mask[..., None]
 
 

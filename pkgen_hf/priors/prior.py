@@ -11,6 +11,7 @@ import torch
 from ..inputs import Architectures
 from ..spaces import SearchSpace, TaskLike, get_space
 from .data import PriorData, absent
+from .from_function import NUM_RANDOM, Function, from_function
 from .transfer import carried_over, select
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class Prior(PriorData):
     """Prior knowledge: what each choice contributed in good architectures of one space (and task).
 
-    It is made by `from_benchmark`, `from_evaluations`, `carried_over` or `absent`, and read by `load` or `from_hub`.
+    It is made by `from_benchmark`, `from_evaluations`, `from_function`, `carried_over` or `absent`, and read by `load`
+    or `from_hub`.
 
     Attributes
     ----------
@@ -32,7 +34,8 @@ class Prior(PriorData):
     evidence
         ``"measured"``: (nearly) every reduced network was measured; ``"partly measured"``: some or all of their scores
         were predicted by an additive fit to the evaluations; ``"carried over"``: from other tasks of the space;
-        ``"from other spaces"``; ``"absent"``.
+        ``"from other spaces"``; ``"computed"``: contributions to a function of architectures, for which nothing was
+        measured; ``"absent"``.
     contributions
         Mean Shapley value of each (slot, choice) as an operation, ``FloatTensor (slots, choices)`` in units of the
         score, NaN where no good architecture has it or the slot cannot be removed. Exact in spaces of up to 8
@@ -140,6 +143,50 @@ class Prior(PriorData):
         from .from_evaluations import from_evaluations
 
         return cls.of(from_evaluations(get_space(space), architectures, scores, task, top_k))
+
+    @classmethod
+    def from_function(
+        cls,
+        space: str | SearchSpace,
+        function: Function | str,
+        task: TaskLike | None = None,
+        top_k: int = 20,
+        num_random: int = NUM_RANDOM,
+        generator: torch.Generator | None = None,
+    ) -> Prior:
+        """Contributions to a score that needs no training, for a space of which nothing was measured.
+
+        The good architectures are the `top_k` best by the function among `num_random` distinct random ones.
+        Contributions are exact Shapley values of the function where all components play one game (see `games`): it is
+        asked for every reduced network. A disconnected one has the lowest score of the random ones, without asking.
+
+        Parameters
+        ----------
+        space
+            The search space.
+        function
+            ``LongTensor (n, slots) -> FloatTensor (n,)``: scores of distinct architectures, given as the indices of
+            their choices, higher is better, equal for isomorphic ones. Reduced networks are connected, but need not be
+            among those that the space holds valid. Or ``"spectral-capacity"``, that of the networks' weight matrices
+            (Zhu et al., NSC, 2026), in spaces that list them.
+        task
+            The prior's task, at whose scale spectral capacity is counted (by default the space's first data set).
+        top_k
+            How many good architectures.
+        num_random
+            How many random ones; fewer where the space has fewer.
+        generator
+            Of the random ones; by default always the same.
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, a function that does not return one finite number for each architecture or returns the
+            same for all, or more good architectures than random ones.
+        NotImplementedError
+            For spectral capacity of a space that lists no weight matrices.
+        """
+        return cls.of(from_function(get_space(space), function, task, top_k, num_random, generator))
 
     @classmethod
     def carried_over(cls, space: str | SearchSpace, priors: Sequence[Prior], task: TaskLike | None = None) -> Prior:

@@ -69,6 +69,15 @@ def test_prior_from_benchmark_and_own_evaluations_into_generate(tmp_path: Path) 
     assert len(out["architectures"]) == 2
 
 
+def test_prior_of_a_function_into_generate(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.parquet")
+    text = run("prior", "--space", "nas-bench-macro", "--function", "spectral-capacity", "--top-k", "10", "-o", path)
+    assert "nas-bench-macro, spectral-capacity (computed)" in text and "labels read: 0" in text
+    assert Prior.load(path).num_good == 10
+    out = json.loads(run("generate", "--space", "nas-bench-macro", "--prior", path, "-n", "2", "--json"))
+    assert out["prior"]["evidence"] == "computed" and len(out["architectures"]) == 2
+
+
 def skip_connections(num: int, seed: int = 0) -> tuple[list[str], list[int]]:
     """Cells of NAS-Bench-201, `num` each with none to four skip connections, and how many they have."""
     space = get_space("nas-bench-201")
@@ -224,6 +233,8 @@ def test_bench_reports_rates() -> None:
         (["generate", "--table", "no.parquet"], "no.parquet"),
         (["draw", "|none~0|"], "is not a nas-bench-201 string"),
         (["prior", "--evaluations", "no.csv"], "no file no.csv"),
+        (["prior", "--function", "spectral"], "Did you mean 'spectral-capacity'"),
+        (["prior", "--function", "spectral-capacity", "--table", "no.parquet"], "--function and --table"),
         (["generate", "--evaluations", "no.csv"], "no file no.csv"),
     ],
 )

@@ -90,6 +90,7 @@ def priors(
         "other task": Prior.carried_over(CELLS, [cells], "cifar100"),
         "to cells": Prior.carried_over(CELLS, [graphs], "cifar100"),
         "to graphs": Prior.carried_over(GRAPHS, [cells, graphs], "cs"),
+        "computed": Prior.from_function(CELLS, "spectral-capacity"),
         "absent cells": Prior.absent(CELLS, "cifar10"),
         "absent graphs": Prior.absent(GRAPHS),
     }
@@ -97,7 +98,7 @@ def priors(
 
 ORIGINS = [
     *("cells", "graphs", "all cells", "worst", "one", "own", "other task", "to cells", "to graphs"),
-    *("absent cells", "absent graphs"),
+    *("computed", "absent cells", "absent graphs"),
 ]
 
 
@@ -791,7 +792,8 @@ def test_features_are_finite_and_tell_the_evidence(prior: Prior) -> None:
     assert features.isfinite().all() and features.abs().max() <= 4
     assert not features[~prior.space.choice_mask].any()
     kind = features[prior.space.choice_mask][:, -4:]
-    expected = torch.tensor([float(prior.evidence == name) for name in EVIDENCE[:4]])
+    read_as = "from other spaces" if prior.evidence == "computed" else prior.evidence
+    expected = torch.tensor([float(read_as == name) for name in EVIDENCE[:4]])
     assert torch.equal(kind, expected.expand_as(kind))
     assert features.any() == (prior.evidence != "absent")
 
