@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from ..errors import TooFew, unknown
+from ..errors import TooFew, shortened, unknown
 from ..inputs import real_number
 from ..spaces import SearchSpace, TaskLike
+from ..spaces.built_costs import MOST_AT_ONCE
 from .budget import BUDGETS
 from .limit import Limit
 from .search import POOL, Measure, connected, descend, distinct, random_rows
@@ -81,6 +82,21 @@ class Limits:
     def within(self, indices: torch.Tensor) -> torch.Tensor:
         """Which architectures obey every limit, ``BoolTensor (batch,)``."""
         return (self._excess(indices) <= 1).to(indices.device)
+
+    def confirm(self, indices: torch.Tensor) -> None:
+        """Raise ValueError unless architectures that are returned obey the limits by their built networks.
+
+        Of many architectures, such a space has costs that were found to be sums over choices in a sample.
+        """
+        if not self.limits or self.space.build is None:
+            return
+        for part in indices.split(MOST_AT_ONCE):
+            if not bool((inside := self.within(part)).all()):
+                text = self.space.to_strings(part[~inside][:1])[0]
+                raise ValueError(
+                    f"costs of {self.space.name} are no sums over choices: the built network of {shortened(text)} is "
+                    f"beyond {self}; override parameters() and flops()"
+                )
 
     def check_number(self, num: int) -> None:
         """Raise TooFew if it is known that fewer than `num` distinct architectures are within the limits."""

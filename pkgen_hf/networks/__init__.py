@@ -2,20 +2,21 @@
 
 The networks of a space of this package stand in the module of the space's file name. Its function ``plan`` reads an
 architecture and says what to call with which plain arguments; a user gives such a function to
-`pkgen_hf.spaces.register_space`.
+`pkgen_hf.spaces.register_space`, or a space what builds its networks (``SearchSpace(..., build=...)``).
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from ..errors import unknown
-from ..spaces import SearchSpace, TaskLike, get_space, list_spaces
+from ..spaces import SearchSpace, Task, TaskLike, get_space, list_spaces
 from ..spaces.protocols import ArchitectureLike
 from ..spaces.registry import module_of, registration
 
@@ -25,7 +26,27 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 def planner_of(space: SearchSpace) -> Callable[..., partial[Any]] | None:
     """The function that plans networks of a space; None for a space without networks."""
     module = module_of(space, "networks")
-    return registration(space).network or (None if module is None else module.plan)
+    built = None if space.build is None else _plan_built
+    return registration(space).network or (built if module is None else module.plan)
+
+
+def _plan_built(
+    architecture: ArchitectureLike,
+    num_classes: int | None = None,
+    in_channels: int = 3,
+    image_size: int = 0,
+    num_features: int = 0,
+) -> partial[Any]:
+    """The network that the `build` of a space makes, for its first data set or with other sizes than that has."""
+    space = architecture.space
+    task = next(iter(space.tasks.values()), Task("other", 0.0))
+    given = {"num_classes": num_classes, "image_size": image_size, "num_features": num_features}
+    sizes = {name: size for name, size in given.items() if size}
+    if task.image_size:
+        sizes["in_channels"] = in_channels
+    names = space.choice_names[range(space.num_slots), list(architecture.indices)]
+    assert space.build is not None
+    return partial(space.build, tuple(names.tolist()), replace(task, **sizes))
 
 
 def _planner(space: SearchSpace) -> Callable[..., partial[Any]]:

@@ -24,10 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..spaces import SearchSpace, TaskLike
 from ..spaces.protocols import ArchitectureLike
 from ..spaces.registry import module_of
+from ..spaces.shapes import on_meta
 from . import at_image_size, at_task, build
 from .counting import Extra
 from .inputs import input_shape, random_inputs, reads_text
-from .shapes import on_meta
 
 WARM_UP = 3  # runs before those that are timed
 RUNS = 20

@@ -22,10 +22,10 @@ from ..errors import unknown
 from ..files import atomic_write, user_path
 from ..spaces import TASK_KINDS
 from ..spaces.protocols import ArchitectureLike
+from ..spaces.shapes import on_meta
 from . import at_image_size, build, plan
 from .costs import count
 from .inputs import input_shape, random_inputs, reads_text
-from .shapes import on_meta
 from .source_code import WIDTH, source_of
 
 SUFFIXES = {".py": "python", ".onnx": "onnx", ".safetensors": "safetensors"}

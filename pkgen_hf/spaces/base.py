@@ -6,7 +6,7 @@ An architecture is a row of choice indices, one for each slot; every method here
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -15,11 +15,14 @@ import torch
 
 from ..errors import shortened, unknown
 from .benchmark import Origin, Package
+from .built_costs import BuiltCosts
 from .identity import behaviour, difference, fingerprint
 from .parts import Graph, Slot, repeated
 from .strings import Strings
 from .tasks import TASK_KINDS, Task, TaskLike, data_of, kind_of
 
+Build = Callable[[Sequence[str], Task], Any]
+"""From names of choices, one for each slot, and a task to a ``torch.nn.Module``."""
 RESERVED: dict[str, type[SearchSpace]] = {}  # names of the spaces of this package, each with the one class that has it
 
 
@@ -27,7 +30,8 @@ class SearchSpace(Strings):
     """Slots, choices and their relations; strings, canonical form, validity, sampling and costs on whole batches.
 
     A space made from this class directly writes its strings as choice names joined by ``|``, holds every
-    architecture valid and distinct, and counts no costs. The spaces of the benchmarks override those parts.
+    architecture valid and distinct, and counts costs only with `build`. The spaces of the benchmarks override those
+    parts.
 
     Two spaces are equal if their names, classes (by the code of their methods), slots (with all their choices, in
     order) and null choices are: a space that is defined twice in the same way is one space, and one that has changed
@@ -44,6 +48,11 @@ class SearchSpace(Strings):
     null_choice
         Name of the choice that stands for "nothing here" (or the names, where slots differ), used to remove an
         operation when contributions are measured.
+    build
+        Makes the network of an architecture at the scale of a task: ``build(choices, task)`` takes the names of the
+        choices, a tuple in the order of the slots, and a `Task` (its ``num_classes``, ``in_channels``, ...), and
+        returns a ``torch.nn.Module``. Costs are then counted on such networks (see `pkgen_hf.spaces.built_costs`),
+        and `Architecture.build` makes them. A class may have it as a method.
 
     Attributes
     ----------
@@ -76,6 +85,7 @@ class SearchSpace(Strings):
     latencies: Mapping[str, Origin] = {}
     presets: Mapping[str, Mapping[str, Any]] = {}
     is_built_in = False
+    build: Build | None = None
 
     def __init__(
         self,
@@ -83,8 +93,13 @@ class SearchSpace(Strings):
         slots: Sequence[Slot],
         tasks: Mapping[str, Task],
         null_choice: str | Sequence[str],
+        build: Build | None = None,
     ) -> None:
         self.name = name
+        if build is not None:
+            self.build = build
+        if self.build is not None and not callable(self.build):
+            raise ValueError(f"build of {shortened(name)} must be a function, got {shortened(self.build)}")
         if not isinstance(slots, Sequence):
             raise ValueError(f"slots of {shortened(name)} must be a list of Slot objects, got {shortened(slots)}")
         if not isinstance(tasks, Mapping):
@@ -143,6 +158,42 @@ class SearchSpace(Strings):
 
     def __repr__(self) -> str:
         return f"SearchSpace({self.name!r}, {self.num_slots} slots, {self.num_encodings:,} encodings)"
+
+    # ------------------------------------------------------------------ costs of built networks
+
+    def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
+        """Trainable parameters of each network at the task's scale, ``LongTensor (batch,)``.
+
+        A space that does not override it counts those of the networks that its `build` makes, and raises
+        NotImplementedError without `build`, or for more than a few networks whose costs are no sums over choices.
+        """
+        if self.build is None:
+            return super().parameters(indices, task)
+        return self._built_costs(task).counts(indices)[:, 0]
+
+    def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
+        """Multiply-adds of one forward pass at the task's scale, ``LongTensor (batch,)``, as `parameters`."""
+        if self.build is None or (costs := self._built_costs(task)).reads_graphs:
+            return super().flops(indices, task)
+        return costs.counts(indices)[:, 1]
+
+    def log_costs(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
+        """Logarithms of multiply-adds and of parameters, exact or not; see `Costs.log_costs`."""
+        is_counted = type(self).parameters is not SearchSpace.parameters
+        if is_counted or self.build is None:
+            return super().log_costs(indices, task)
+        return self._built_costs(task).log_costs(indices)
+
+    def _built_costs(self, task: TaskLike | None) -> BuiltCosts:
+        """Costs of built networks at the scale of a task, by default of the first data set."""
+        name = next(iter(self.tasks), None) if task is None else task
+        data = Task("other", 0.0) if name is None else self.task(name)
+        return self._counted.setdefault(data.shape, BuiltCosts(self, data))
+
+    @cached_property
+    def _counted(self) -> dict[tuple[Any, ...], BuiltCosts]:
+        """By the shape of the task."""
+        return {}
 
     # ------------------------------------------------------------------ identity
 

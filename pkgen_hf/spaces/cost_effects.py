@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 
 from ..errors import shortened, unknown
+from .described_costs import described_log_costs
 from .parts import COST_FEATURES, constant
 from .rows import Rows
 from .tasks import TaskLike
@@ -41,11 +42,23 @@ class Costs(Rows):
 
     def parameters(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Trainable parameters of each network at the task's scale, ``LongTensor (batch,)``."""
-        raise NotImplementedError(f"{self.name} has no count of parameters")
+        raise NotImplementedError(f"{self.name} has no count of parameters: give it build= or override parameters()")
 
     def flops(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
         """Multiply-adds of one forward pass at the task's scale, ``LongTensor (batch,)``."""
-        raise NotImplementedError(f"{self.name} has no count of multiply-adds")
+        raise NotImplementedError(f"{self.name} has no count of multiply-adds: give it build= or override flops()")
+
+    def log_costs(self, indices: torch.Tensor, task: TaskLike | None = None) -> torch.Tensor:
+        """Logarithms of multiply-adds and of parameters, ``DoubleTensor (batch, 2)``.
+
+        Where a space does not count both, estimates from networks that it builds, or a trend that follows from the
+        descriptions of choices. Limits never use them.
+        """
+        try:
+            costs = torch.stack([self.flops(indices, task), self.parameters(indices, task)], dim=1)
+        except NotImplementedError:
+            return described_log_costs(self, indices)[:, None].expand(-1, 2)
+        return costs.double().clamp(min=1).log()
 
     def weight_matrices(self, indices: torch.Tensor, task: TaskLike | None = None) -> WeightMatrices:
         """Weight matrices of each network at the task's scale: how many of each shape, rows being outputs.
@@ -136,9 +149,9 @@ class Costs(Rows):
     def cost_effects(self) -> torch.Tensor:
         """What each choice does to the cost of a network, ``FloatTensor (slots, choices, COST_FEATURES)``.
 
-        Mean logarithm of multiply-adds, and of parameters, of random valid networks with the choice, less that of all,
-        in standard deviations; and whether the space counts costs at all (all are 0 if not). Networks in which a slot
-        has no effect do not count for it: the effects of a layer's choices say nothing of the number of layers.
+        Mean of `log_costs`, of multiply-adds and of parameters, of random valid networks with the choice, less that of
+        all, in standard deviations; and whether anything is known of costs (all are 0 if not). Networks in which a
+        slot has no effect do not count for it: the effects of a layer's choices say nothing of the number of layers.
         """
         shipped = shipped_effects(self)
         return measured_effects(self) if shipped is None else shipped
@@ -149,15 +162,13 @@ def measured_effects(space: Costs) -> torch.Tensor:
     effects = torch.zeros(space.num_slots, space.num_choices, COST_FEATURES, dtype=torch.float32)
     rows = space.sample(SAMPLES, torch.Generator().manual_seed(0))
     rows = rows[space.is_valid(rows)]
-    try:
-        costs = [space.flops(rows), space.parameters(rows)]
-    except NotImplementedError:
+    logarithms = space.log_costs(rows)
+    if not len(rows) or bool((logarithms == logarithms[0]).all()):
         return effects
     active = space.active_slots(rows)
     places = (rows + space.num_choices * torch.arange(space.num_slots))[active]  # (slot, choice) as one number
     count = places.bincount(minlength=space.choice_mask.numel()).clamp(min=1)
-    for i, cost in enumerate(costs):
-        logs = cost.double().clamp(min=1).log()
+    for i, logs in enumerate(logarithms.T):
         score = ((logs - logs.mean()) / logs.std().clamp(min=1e-9)).float()[:, None].expand_as(rows)
         if space.is_conditional:
             score = score - (score * active).sum(0) / active.sum(0).clamp(min=1)

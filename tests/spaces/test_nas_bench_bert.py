@@ -18,8 +18,8 @@ from pkgen_hf import Architecture, get_space
 from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.networks import build
 from pkgen_hf.networks.nas_bench_bert import EncoderLayer, MaskedLanguageModel, TextClassifier, TextEncoder
-from pkgen_hf.networks.shapes import on_meta
 from pkgen_hf.spaces.nas_bench_bert import GLUE, NASBenchBERTSpace
+from pkgen_hf.spaces.shapes import on_meta
 
 SPACE = cast(NASBenchBERTSpace, get_space("nas-bench-bert"))
 FEW = '{"hidden_size":128,"layers":[["SA","SDP",2,512,1],["DSC",5,4,1024,3]]}'

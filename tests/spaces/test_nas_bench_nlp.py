@@ -20,8 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pkgen_hf import Architecture, get_space
 from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.networks import build, plan
-from pkgen_hf.networks.shapes import on_meta
 from pkgen_hf.spaces.nas_bench_nlp import OPERATIONS, NASBenchNLPSpace
+from pkgen_hf.spaces.shapes import on_meta
 
 SPACE = cast(NASBenchNLPSpace, get_space("nas-bench-nlp"))
 RNN = {

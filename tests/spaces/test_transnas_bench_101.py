@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from pkgen_hf import Architecture, SearchSpace, get_space
 from pkgen_hf.benchmarks.score_table import ScoreTable
 from pkgen_hf.networks import transnas_bench_101 as transnas
-from pkgen_hf.networks.shapes import on_meta
 from pkgen_hf.publishing.dataset_folder import build_benchmark
+from pkgen_hf.spaces.shapes import on_meta
 from pkgen_hf.spaces.transnas_bench_101 import decoder_layers
 
 MICRO = get_space("transnas-bench-101-micro")

@@ -156,13 +156,18 @@ def test_what_the_space_calls_invalid_is_not_generated(untrained: PKGenPipeline,
     assert out.validity < 1 and all(a.indices.count(2) <= 4 for a in out.architectures)
 
 
-def test_a_space_of_nothing_known(untrained: PKGenPipeline) -> None:
-    """Where nothing is alike, every choice stays about as frequent as by chance."""
-    sizes = tuple(Choice(str(8 * k), "size", level=k / 4) for k in range(1, 5))
+@pytest.mark.parametrize("is_ordered", [False, True])
+def test_a_space_of_nothing_known(untrained: PKGenPipeline, is_ordered: bool) -> None:
+    """Where nothing is alike, every choice stays about as frequent as by chance, but for the trend with sizes."""
+    sizes = tuple(Choice(str(8 * k), "size", level=k / 4 if is_ordered else 0.0) for k in range(1, 5))
     widths = SearchSpace("widths", [Slot(f"w{i}", "width", sizes, (i,), i + 1) for i in range(3)], {}, "8")
     out = untrained(space=widths, num_architectures=8, generator=seeded())
     assert len(set(out.architectures)) == 8
-    assert (out.prior.frequencies - 0.25).abs().max() < 0.05 and out.prior.contributions.isnan().all()
+    assert out.prior.contributions.isnan().all()
+    if is_ordered:
+        assert (out.prior.frequencies.diff(dim=1) > 0.02).all()  # cells of more parameters are better
+    else:
+        assert (out.prior.frequencies - 0.25).abs().max() < 0.05
 
 
 # ---------------------------------------------------------------------- files, JSON, pickles
