@@ -55,6 +55,7 @@ def verdicts(runs: pd.DataFrame) -> pd.DataFrame:
         If a cell has fewer than two runs, or a variant a run that what it is compared with lacks.
     """
     runs = runs.assign(protocol=_protocols(runs), quantile=runs["quantile"].astype(float).fillna(0.0))
+    runs = runs[["part", "value", "space", "protocol", *PAIRED_BY, *MEASURES]]
     cells = {cell: group for cell, group in runs.groupby(["space", "protocol", "part"], sort=False)}
     rows = []
     for (part, value, space, protocol), changed in runs.groupby(["part", "value", "space", "protocol"], sort=False):

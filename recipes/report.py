@@ -131,7 +131,8 @@ def page(space: str, records: dict[str, Record], trained: list[Record], figures:
 
 def files(readme: str, results: Path) -> dict[Path, str]:
     """Every file that is written, and its text."""
-    records, runs = read_records(results), compared(all_runs(results))
+    records = read_records(results)
+    runs = compared(all_runs(results, records))
     trained = read_json(results / "trained")
     beside = all_verdicts(runs)
     texts = {ROOT / "README.md": front(readme, beside)}

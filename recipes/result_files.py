@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pandas as pd
 import torch
+from jsonschema.exceptions import best_match
 from tqdm.auto import tqdm
 
 from pkgen_hf.evaluation.measures import MEASURES
@@ -111,17 +112,22 @@ def write(name: str, rows: list[Row], details: Row, results: Path) -> Row:
 def means(runs: pd.DataFrame) -> list[Row]:
     """Mean of every measure over the runs of a cell, and its standard deviation as ``..._std``."""
     cell = [column for column in CELL if column in runs]
+    fixed = [column for column in FIXED if column in runs]
+    measured = [column for column in runs if column not in (*cell, *fixed, "run", "training")]
+    spread = [name for name in measured if name in MEASURES or name.endswith(("_score", "_test"))]
+    numbers = runs[measured].apply(pd.to_numeric)
+    groups = numbers.groupby(runs.groupby(cell, sort=False, dropna=False).ngroup())
+    over_runs, deviations = groups.mean(), groups[spread].std()
     rows = []
-    for values, group in runs.groupby(cell, sort=False, dropna=False):
-        row: Row = dict(zip(cell, values, strict=True)) | {"runs": len(group)}
-        row |= {column: group[column].iloc[0] for column in FIXED if column in group}
-        row["trainings"] = sorted(group["training"].dropna().unique())
-        for column in group.columns:
-            if column in (*cell, *FIXED, "run", "training") or group[column].isna().all():
-                continue
-            row[column] = group[column].mean()
-            if column in MEASURES or column.endswith("_score") or column.endswith("_test"):
-                row[f"{column}_std"] = group[column].std()
+    for number, labels in groups.groups.items():
+        first = runs.loc[labels[0]]
+        row: Row = {column: first[column] for column in cell} | {"runs": len(labels)}
+        row |= {column: first[column] for column in fixed}
+        row["trainings"] = sorted(runs["training"][labels].dropna().unique())
+        for column in measured:
+            row[column] = over_runs.at[number, column]
+            if column in spread:
+                row[f"{column}_std"] = deviations.at[number, column]
         rows.append({key: _plain(value) for key, value in row.items() if not _is_missing(value)})
     return rows
 
@@ -143,13 +149,9 @@ def read_runs(name: str, results: Path) -> pd.DataFrame:
 
 def read_records(results: Path) -> dict[str, Row]:
     """The results files of a folder, checked against the schema, by their names."""
-    schema = json.loads(SCHEMA.read_text())
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
     records = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("[!.]*.json"))}
     for name, record in records.items():
-        try:
-            jsonschema.validate(record, schema)
-        except jsonschema.ValidationError as error:
-            raise ValueError(
-                f"{results / name}.json is no results file of version {VERSION}: {error.message}"
-            ) from None
+        if error := best_match(validator.iter_errors(record)):
+            raise ValueError(f"{results / name}.json is no results file of version {VERSION}: {error.message}")
     return records

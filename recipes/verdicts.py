@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -70,8 +71,15 @@ class Verdict:
 # ---------------------------------------------------------------------- runs
 
 
-def all_runs(results: Path) -> pd.DataFrame:
+def all_runs(results: Path, records: dict[str, Any] | None = None) -> pd.DataFrame:
     """Every run of the protocols in a folder of results, with columns ``protocol`` and ``space``.
+
+    Parameters
+    ----------
+    results
+        The folder.
+    records
+        Its results files, if they were read already.
 
     Raises
     ------
@@ -79,7 +87,7 @@ def all_runs(results: Path) -> pd.DataFrame:
         If a file does not follow the schema, lacks its runs, or names a protocol or method that there is none of.
     """
     found = []
-    for name, record in read_records(results).items():
+    for name, record in (read_records(results) if records is None else records).items():
         if record["protocol"] not in PROTOCOLS:
             if record["protocol"] != ABLATIONS:
                 raise unknown(f"protocol in {name}.json", record["protocol"], [*PROTOCOLS, ABLATIONS])

@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pipe() -> PKGenPipeline:
     """The bundled checkpoint, without progress bars."""
     pipe = PKGenPipeline.from_pretrained("pkgen-base")

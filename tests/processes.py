@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import runpy
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -20,16 +22,43 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 Main = Callable[[list[str]], Any]
 
 
-def as_one_of_two(rank: int, port: int, main: Main, argv: list[str]) -> None:
+SHOW = "import json, os, sys; open(sys.argv[1] + os.environ['RANK'], 'w').write(json.dumps(dict(os.environ)))"
+ALIKE = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"} for rank in range(2)]
+
+
+def environments_of_launcher(folder: Path) -> list[dict[str, str]]:
+    """What `accelerate launch --multi_gpu --num_processes 2` adds to the environment of each process.
+
+    Without what joins a process to the launcher's own server.
+    """
+    script = folder / "show.py"
+    script.write_text(SHOW)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    done = subprocess.run([*command, str(script), f"{folder}/"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [json.loads((folder / str(rank)).read_text()) for rank in range(2)]
+    return [
+        {name: value for name, value in each.items() if name not in os.environ and not name.startswith("TORCHELASTIC")}
+        for each in found
+    ]
+
+
+def as_one_of_two(rank: int, port: int, main: Main, argv: list[str], environments: list[dict[str, str]]) -> None:
     """The recipe with the environment that a launcher sets; the forked process knew of no others before."""
     AcceleratorState._reset_state(reset_partial_state=True)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= environments[rank] | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     main(argv)
 
 
-def on_two_processes(main: Main, argv: list[str]) -> None:
+def on_two_processes(main: Main, argv: list[str], environments: list[dict[str, str]] = ALIKE) -> None:
     """Run a recipe on two processes, as `accelerate launch --multi_gpu --num_processes 2` does, but without its start.
+
+    Parameters
+    ----------
+    main, argv
+        The recipe's function and the words of its command line.
+    environments
+        Of each process, beside the address at which they meet.
 
     Raises
     ------
@@ -39,7 +68,9 @@ def on_two_processes(main: Main, argv: list[str]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.start_processes(as_one_of_two, (port, main, argv), nprocs=2, start_method="fork")
+    torch.multiprocessing.start_processes(
+        as_one_of_two, (port, main, argv, environments), nprocs=2, start_method="fork"
+    )
 
 
 def run_script(name: str, argv: list[str]) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +16,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from devices import CPU, CUDA, PretendedCuda, PretendedGenerator, place
+from fresh import run_fresh
+from representatives import REPRESENTATIVES
 from torch.nn import functional as F
 
 from pkgen_hf import Architecture, PKGenPipeline, PriorDiscreteScheduler, Proposer, get_space, list_spaces
@@ -43,10 +42,17 @@ def cuda() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def on_cuda(cuda: None) -> PKGenPipeline:
+@pytest.fixture(scope="module")
+def moved() -> PKGenPipeline:
     """The bundled checkpoint on the pretended GPU."""
-    return quiet(PKGenPipeline.from_pretrained("pkgen-base")).to("cuda")
+    with PretendedCuda():
+        return quiet(PKGenPipeline.from_pretrained("pkgen-base")).to("cuda")
+
+
+@pytest.fixture
+def on_cuda(cuda: None, moved: PKGenPipeline) -> PKGenPipeline:
+    """The same, with the GPU pretended."""
+    return moved
 
 
 def quiet(pipe: PKGenPipeline) -> PKGenPipeline:
@@ -322,7 +328,7 @@ def test_generation_on_the_gpu_equals_that_on_the_cpu(on_cuda: PKGenPipeline, pi
     same_on_both(on_cuda, pipe, "nas-bench-201", **CALLS[call])
 
 
-@pytest.mark.parametrize("name", list_spaces())
+@pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_every_space_is_generated_on_the_gpu(on_cuda: PKGenPipeline, pipe: PKGenPipeline, name: str) -> None:
     same_on_both(on_cuda, pipe, name, num_architectures=2)
 
@@ -530,8 +536,7 @@ for name in list_spaces():
 def test_a_space_is_on_the_cpu_whatever_the_default_device(capsys: pytest.CaptureFixture[str]) -> None:
     """In a process of its own, since constants are made when modules are imported."""
     script = USES_OF_SPACES.format(device="meta", tensors=TENSORS)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    done = run_fresh(script)
     assert done.returncode == 0, done.stderr[-3000:]
     exec(USES_OF_SPACES.format(device=None, tensors=TENSORS))
     assert done.stdout == capsys.readouterr().out

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from fresh import run_fresh
 from hub_stub import TOKEN, HubStub
 from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments, pipeline
 
@@ -100,7 +99,7 @@ def test_same_logits_in_a_fresh_process(tmp_path: Path) -> None:
         "pixels = torch.linspace(-1, 1, 3 * 32 * 32).view(1, 3, 32, 32)\n"
         "print(model(pixels).logits.tolist())"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = run_fresh(code, str(tmp_path))
     with torch.no_grad():
         logits = model(torch.linspace(-1, 1, 3 * 32 * 32).view(1, 3, 32, 32)).logits
     torch.testing.assert_close(torch.tensor(eval(done.stdout)), logits)
@@ -116,10 +115,10 @@ def test_the_card_of_a_saved_network_runs_in_a_fresh_process(tmp_path: Path) -> 
     assert "`org/name` stands for the folder of these files" in card
     (code,) = re.findall(r"```python\n(.*?)```", card.replace("org/name", str(tmp_path)), flags=re.DOTALL)
     assert code.index("import pkgen_hf") < code.index("from_pretrained(")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_fresh(code)
     assert done.returncode == 0 and done.stdout.startswith("LABEL_"), done.stderr[-3000:]
     without = code.replace("import pkgen_hf", "")
-    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True)
+    done = run_fresh(without)
     assert done.returncode and "pkgen-network" in done.stderr  # as the card says
 
 

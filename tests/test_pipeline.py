@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fresh import run_fresh
 
 from pkgen_hf import Architecture, PKGenPipeline, PKGenPipelineOutput, Prior, PriorDiscreteScheduler
 from pkgen_hf.benchmarks.score_table import ScoreTable
@@ -313,7 +312,7 @@ def test_loading_in_a_fresh_process_gives_the_same(pipe: PKGenPipeline) -> None:
         "p.set_progress_bar_config(disable=True);"
         f"print(*p(space={SPACE!r}, task='cifar10', generator=torch.Generator().manual_seed(0)).architectures)"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    printed = run_fresh(code).stdout
     assert printed.split() == strings(pipe(space=SPACE, task="cifar10", generator=seeded(0)))
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fresh import run_fresh
 from hub_stub import TOKEN, HubStub
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainingArguments
@@ -68,7 +67,7 @@ def test_same_logits_in_a_fresh_process(tmp_path: Path) -> None:
         "model = AutoModelForCausalLM.from_pretrained(sys.argv[1])\n"
         "print(model(torch.arange(9).view(1, 9)).logits.tolist())"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = run_fresh(code, str(tmp_path))
     assert torch.equal(torch.tensor(json.loads(done.stdout)), model(torch.arange(9).view(1, 9)).logits)
 
 
@@ -79,7 +78,7 @@ def test_the_card_runs_in_a_fresh_process(tmp_path: Path) -> None:
     card = (tmp_path / "README.md").read_text()
     assert f"{model.num_parameters():,} parameters" in card and str(NETWORK) in card and "61 tokens" in card
     (code,) = re.findall(r"```python\n(.*?)```", card.replace("org/name", str(tmp_path)), flags=re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_fresh(code)
     assert done.returncode == 0 and done.stdout.startswith("torch.Size([1, 8, 61])\ntensor([["), done.stderr[-3000:]
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fresh import run_fresh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -196,14 +195,10 @@ for turn in range(3):
 def test_processes_share_a_state_file(untrained: PKGenPipeline, tmp_path: Path) -> None:
     """None proposes what another did, and all 18 scores of three processes are kept."""
     state = tmp_path / "state.json"
-    command = [sys.executable, "-W", "ignore", "-c", SHARING, str(state)]
-    running = [
-        subprocess.Popen([*command, str(20 * k)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for k in range(3)
-    ]
-    printed = [process.communicate(timeout=300) for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], printed
-    proposed = "".join(out for out, _ in printed).split()
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lambda k: run_fresh(SHARING, str(state), str(20 * k)), range(3)))
+    assert [process.returncode for process in done] == [0, 0, 0], [process.stderr for process in done]
+    proposed = "".join(process.stdout for process in done).split()
     assert len(proposed) == len(set(proposed)) == 18
     after = Proposer(untrained, SPACE, TASK, state=state)
     assert set(map(str, after.architectures)) == set(proposed) and not after.pending

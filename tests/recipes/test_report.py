@@ -381,6 +381,10 @@ def test_what_is_out_of_date_is_found(house: Path, monkeypatch: pytest.MonkeyPat
     (page.parent / "none.md").write_text("")
     with pytest.raises(SystemExit, match=r"none.md is of no results file: delete it"):
         report.main()
+    (page.parent / "none.md").unlink()
+    monkeypatch.setattr(report, "HOW_TO_READ", "other words\n")
+    with pytest.raises(SystemExit, match="docs/results/README.md is out of date: run python recipes/report.py"):
+        report.main()
 
 
 def test_figures_are_drawn_and_shown(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:

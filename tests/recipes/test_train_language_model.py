@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import re
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from fresh import run_fresh
 from processes import on_two_processes, start_script
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -145,8 +143,7 @@ def test_it_learns_and_is_the_same_in_a_fresh_process(text: Path, trained: Path,
     assert f"60 steps on 7,680 tokens of `{text.name}`" in card and "AutoTokenizer" in card
     assert f"the last 5 % of the text, which was not trained on: {record['validation']['perplexity']:.2f}" in card
     # Fresh process, without the Hub.
-    command = [sys.executable, "-c", LOGITS, str(trained / "network"), str(tmp_path / "x.safetensors")]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    done = run_fresh(LOGITS, str(trained / "network"), str(tmp_path / "x.safetensors"))
     assert done.returncode == 0, done.stderr
     there = load_file(tmp_path / "x.safetensors")
     model = AutoModelForCausalLM.from_pretrained(trained / "network").eval()

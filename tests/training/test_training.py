@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from processes import run_script
+from processes import environments_of_launcher, on_two_processes, run_script
 from safetensors.torch import load_file
 
 from pkgen_hf import PKGenPipeline, PriorDiscreteScheduler, ScoreTable
@@ -30,7 +28,6 @@ from pkgen_hf.training.loop import train
 from pkgen_hf.training.losses import training_loss
 from pkgen_hf.training.tasks import labels_read, load_tables, training_tasks
 
-ROOT = Path(__file__).parents[2]
 SMALL = {
     "priors_per_task": 4,
     "shifted_tasks": 2,
@@ -472,16 +469,17 @@ def recipe(*options: str) -> None:
 
 
 def test_two_processes_equal_one_with_twice_the_accumulation(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["recipes/train.py", "--cpu", *options_of(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    """The two have what `accelerate launch` sets."""
+    environments = environments_of_launcher(tmp_path)
+    assert [each["RANK"] for each in environments] == ["0", "1"]
+    capfd.readouterr()
+    on_two_processes(partial(run_script, "train.py"), ["--cpu", *options_of(tmp_path / "two")], environments)
+    by_two = capfd.readouterr().out
     more = ["--gradient_accumulation_steps", "2", "--report_to", "tensorboard"]
     recipe("--cpu", *options_of(tmp_path / "one"), *more)
-    for printed in (done.stdout, capsys.readouterr().out):
+    for printed in (by_two, capfd.readouterr().out):
         assert "nas-bench-201/cifar10" in printed and "nas-bench-graph/cora" not in printed
         assert printed.count("labels read") == printed.count("excluded: nas-bench-graph") == 1
     two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
