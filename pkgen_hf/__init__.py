@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .modeling_text_network import PKGenNetworkForCausalLM, PKGenTextConfig
     from .pipeline_pkgen import PKGenPipeline, PKGenPipelineOutput
     from .priors.prior import Prior
+    from .proposals.optuna_sampler import PKGenSampler
     from .proposals.proposer import Proposer
     from .scheduling_prior_discrete import PriorDiscreteScheduler
     from .spaces import Choice, SearchSpace, Slot, Task, get_space, list_spaces, register_space
@@ -40,6 +41,7 @@ __all__ = [
     "PKGenNetworkForSequenceClassification",
     "PKGenPipeline",
     "PKGenPipelineOutput",
+    "PKGenSampler",
     "PKGenTextConfig",
     "Prior",
     "PriorDiscreteScheduler",
@@ -54,6 +56,9 @@ __all__ = [
     "register_space",
 ]
 
+if importlib.util.find_spec("optuna") is None:  # so that a star import works without it
+    __all__.remove("PKGenSampler")
+
 # The module of each public name; the imports above say the same to type checkers.
 _MODULES = {
     "Architecture": "architecture",
@@ -67,6 +72,7 @@ _MODULES = {
     "PKGenNetworkForSequenceClassification": "modeling_text_encoder",
     "PKGenPipeline": "pipeline_pkgen",
     "PKGenPipelineOutput": "pipeline_pkgen",
+    "PKGenSampler": "proposals.optuna_sampler",
     "PKGenTextConfig": "modeling_text_network",
     "Prior": "priors.prior",
     "PriorDiscreteScheduler": "scheduling_prior_discrete",

@@ -210,7 +210,7 @@ def tree_parzen(problem: Problem, num: int) -> torch.Tensor:
     try:
         import optuna
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("this baseline is Optuna's: pip install 'pkgen-hf[recipes]'") from None
+        raise ModuleNotFoundError("this baseline is Optuna's: pip install 'pkgen-hf[optuna]'") from None
 
     space, reader = problem.space, _Reader(problem, num)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

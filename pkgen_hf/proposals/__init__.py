@@ -1,4 +1,4 @@
-"""Ask and tell: propose architectures to evaluate next."""
+"""Ask and tell: propose architectures to evaluate next, in one script or as a sampler of Optuna (`optuna_sampler`)."""
 
 from .proposer import Proposer
 
