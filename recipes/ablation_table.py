@@ -56,18 +56,21 @@ def verdicts(runs: pd.DataFrame) -> pd.DataFrame:
     """
     runs = runs.assign(protocol=_protocols(runs), quantile=runs["quantile"].astype(float).fillna(0.0))
     runs = runs[["part", "value", "space", "protocol", *PAIRED_BY, *MEASURES]]
-    cells = {cell: group for cell, group in runs.groupby(["space", "protocol", "part"], sort=False)}
+    cell = ["part", "value", "space", "protocol"]
+    changed = runs[runs["part"] != DEFAULT]
+    changed = changed.assign(base=changed["part"].map({name: part.base for name, part in PARTS.items()}))
+    base = runs[runs["part"].isin(changed["base"])].drop(columns="value").rename(columns={"part": "base"})
+    on = ["base", "space", "protocol", *PAIRED_BY]
+    pairs = changed.merge(base, on=on, suffixes=("_changed", ""), validate="many_to_one")
+    numbers = changed.groupby(cell, sort=False).size()
+    found_numbers = pairs.groupby(cell).size().reindex(numbers.index, fill_value=0)
+    for (part, value, space, protocol), number in numbers[numbers != found_numbers].items():
+        paired = found_numbers[part, value, space, protocol]
+        raise ValueError(f"{part} {value}, {space}, {protocol}: {number} runs, but {paired} of the default")
+    measured = [*MEASURES, *(f"{measure}_changed" for measure in MEASURES)]
+    means = pairs.groupby([*cell, "run"], sort=False)[measured].mean()
     rows = []
-    for (part, value, space, protocol), changed in runs.groupby(["part", "value", "space", "protocol"], sort=False):
-        if part == DEFAULT:
-            continue
-        base = cells[space, protocol, PARTS[str(part)].base]
-        pairs = base.merge(changed, on=PAIRED_BY, suffixes=("", "_changed"), validate="one_to_one")
-        if len(pairs) != len(changed):
-            raise ValueError(
-                f"{part} {value}, {space}, {protocol}: {len(changed)} runs, but {len(pairs)} of the default"
-            )
-        over_tasks = pairs.groupby("run")[[*MEASURES, *(f"{measure}_changed" for measure in MEASURES)]].mean()
+    for (part, value, space, protocol), over_tasks in means.groupby(level=cell, sort=False):
         for measure in MEASURES:
             found = compare(over_tasks[measure].to_numpy(), over_tasks[f"{measure}_changed"].to_numpy())
             row = {"part": part, "value": value, "space": space, "protocol": protocol, "measure": measure}

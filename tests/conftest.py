@@ -25,10 +25,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests sta
 
 # Files of the most seconds begin first, so that no process is left alone with one of them at the end.
 LONGEST = (
-    "recipes", "training", "spaces/test_nas_bench_nlp.py", "test_devices.py", "networks/test_export.py",
-    "test_generation.py", "budgets/test_bands.py", "proposals", "test_documentation.py",
-    "spaces/test_darts.py", "spaces/test_nas_bench_101.py", "networks/test_costs.py",
-    "spaces/test_transnas_bench_101.py", "publishing/test_publishing.py", "networks/test_networks.py",
+    "networks/test_export.py", "test_devices.py", "test_documentation.py", "networks/test_costs.py", "training",
+    "recipes", "spaces/test_nas_bench_nlp.py", "spaces/test_darts.py", "test_generation.py", "test_fuzz.py",
+    "budgets/test_bands.py", "spaces/test_nas_bench_101.py", "evidence", "proposals", "networks/test_networks.py",
+    "test_text_encoder_model.py", "app", "priors", "benchmarks", "publishing", "test_pipeline.py",
+    "spaces/test_transnas_bench_101.py", "hub", "cli",
 )  # fmt: skip
 
 

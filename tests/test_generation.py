@@ -63,7 +63,7 @@ class Nothing(SearchSpace):
 
 
 def test_calls_in_threads_equal_the_same_calls_alone(untrained: PKGenPipeline) -> None:
-    """1,000 calls in 8 threads, of several spaces, with other steps and budgets each, in any order."""
+    """300 calls in 8 threads, of several spaces, with other steps and budgets each, in any order."""
     half = int(get_space(SPACE).parameters(get_space(SPACE).all_indices()).median())
     kinds: list[dict[str, Any]] = [
         {"space": SPACE, "num_inference_steps": 2},
@@ -79,7 +79,7 @@ def test_calls_in_threads_equal_the_same_calls_alone(untrained: PKGenPipeline) -
         return found(untrained(generator=seeded(request["seed"]), **arguments))
 
     alone = [call(request) for request in requests]
-    order = torch.randperm(1000, generator=seeded(1)) % len(requests)
+    order = torch.randperm(300, generator=seeded(1)) % len(requests)
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda number: call(requests[number]), order.tolist()))
     assert together == [alone[number] for number in order.tolist()]
@@ -141,8 +141,9 @@ def test_each_item_can_be_made_again_alone(untrained: PKGenPipeline, call: dict[
     """Also those that had to be drawn again, because they exceeded a limit or were not valid."""
     call = {"space": "nas-bench-101", "distinct": False, "num_inference_steps": 2, "prior": None} | call
     call["prior"] = Prior.absent("nas-bench-101")
-    together = untrained(num_architectures=12, generator=[seeded(i) for i in range(12)], **call)
-    alone = [found(untrained(num_architectures=1, generator=[seeded(i)], **call))[0] for i in range(12)]
+    num = 6 if call.get("max_parameters") or call.get("max_flops") else 12
+    together = untrained(num_architectures=num, generator=[seeded(i) for i in range(num)], **call)
+    alone = [found(untrained(num_architectures=1, generator=[seeded(i)], **call))[0] for i in range(num)]
     assert sorted(found(together)) == sorted(alone)
     assert together.validity < 1 or call.get("max_parameters") or call.get("max_flops")
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fresh import run_fresh
 from hub_stub import TOKEN, HubStub
 from safetensors.torch import load_file
 from torch.nn import functional as F
@@ -88,7 +87,7 @@ def test_the_card_runs_in_a_fresh_process(kind: type[PKGenEncoderModel], tmp_pat
     card = (tmp_path / "README.md").read_text()
     assert f"{model.num_parameters():,} parameters" in card and str(NETWORK) in card
     (code,) = re.findall(r"```python\n(.*?)```", card.replace("org/name", str(tmp_path)), flags=re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_fresh(code)
     shape = [1, 8, WORDS] if kind is PKGenNetworkForMaskedLM else [1, 2]
     assert done.returncode == 0 and done.stdout.strip() == f"torch.Size({shape})", done.stderr[-3000:]
 
@@ -317,15 +316,23 @@ def test_weights_go_to_plain_python_and_onnx(kind: type[PKGenEncoderModel], tmp_
     )
     state = model.network.state_dict()
     NETWORK.export(tmp_path / "net.safetensors", state=state, **scale)
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    done = run_fresh(code, str(tmp_path))
+    assert done.returncode == 0, done.stderr
     found = load_file(tmp_path / "logits.safetensors")["logits"]
     torch.testing.assert_close(found, model(torch.arange(9).view(1, 9)).logits, rtol=1e-6, atol=1e-6)
-    pytest.importorskip("onnxscript"), pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
     model.save_pretrained(tmp_path / "saved")
     saved = saved_text_network(tmp_path / "saved")
     assert (saved.architecture, saved.num_classes) == (NETWORK, head.get("num_classes"))
     done = NETWORK.export(tmp_path / "net.onnx", state=saved.state, num_classes=saved.num_classes, **saved.scale)
     assert done.difference is not None and done.difference < 1e-3
+    session = runtime.InferenceSession(tmp_path / "net.onnx")
+    assert [given.name for given in session.get_inputs()] == ["tokens"]
+    for batch, length in ((1, 1), (3, 5)):
+        tokens = torch.randint(WORDS, (batch, length))
+        (found,) = session.run(None, {"tokens": tokens.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), model(tokens).logits.detach(), rtol=1e-4, atol=1e-4)
 
 
 # ---------------------------------------------------------------------- mistakes

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from representatives import REPRESENTATIVES
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
@@ -102,7 +103,7 @@ def test_networks_have_the_parameters_that_their_space_says(name: str) -> None:
         assert count(network) == architecture.cost().parameters, str(architecture)
 
 
-@pytest.mark.parametrize("name", list_spaces())
+@pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_small_networks_of_every_space_train(name: str) -> None:
     for architecture in valid_samples(name, 2, smallest=name.startswith("hw-gpt-bench")):
         torch.manual_seed(0)
@@ -113,7 +114,7 @@ def test_small_networks_of_every_space_train(name: str) -> None:
         check_gradients(network)
 
 
-@pytest.mark.parametrize("name", list_spaces())
+@pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_state_of_every_network_goes_through_safetensors(tmp_path, name: str) -> None:
     (architecture,) = valid_samples(name, 1, smallest=name.startswith("hw-gpt-bench"))
     data = data_for(architecture.space)

@@ -18,6 +18,7 @@ import result_files
 import trainings
 from compare import Comparison
 from pkgen_hf import ScoreTable, get_space, list_spaces
+from pkgen_hf.evaluation import pools
 from pkgen_hf.evaluation.measures import OF_SETS
 from pkgen_hf.evaluation.methods import METHODS
 from pkgen_hf.evaluation.protocols import PROTOCOLS, SETTINGS, Condition
@@ -32,11 +33,16 @@ SPACE = "nas-bench-201"
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The command of all protocols of a space in small, from the tables of the PyPI packages alone, after it ran."""
+    """The command of all protocols of a space in small, from the tables of the PyPI packages alone, after it ran.
+
+    Baselines that rank a pool of random architectures have one of a tenth.
+    """
     folder = tmp_path_factory.mktemp("quick")
     words = ["all", "--space", SPACE, "--quick", "--data", str(folder / "none")]
     words += ["--output_dir", str(folder), "--results", str(folder / "results")]
-    here(words)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pools, "POOL", 1000)
+        here(words)
     return words
 
 
