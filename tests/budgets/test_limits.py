@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from representatives import REPRESENTATIVES
 
 from pkgen_hf import PKGenPipeline, PKGenPipelineOutput, ScoreTable
 from pkgen_hf.benchmarks.latencies import LatencyTable
 from pkgen_hf.budgets.limits import Limits
 from pkgen_hf.budgets.steering import Steering
 from pkgen_hf.publishing.dataset_folder import build_latencies
-from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space, list_spaces
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space
 
 SPACE = "nas-bench-201"
 SLOW = ("nas-bench-nlp",)  # counting its costs takes seconds
@@ -42,7 +43,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("name", [name for name in list_spaces() if name not in SLOW])
+@pytest.mark.parametrize("name", [name for name in REPRESENTATIVES if name not in SLOW])
 @pytest.mark.parametrize("distinct", [True, False])
 def test_every_space_obeys(pipe: PKGenPipeline, name: str, distinct: bool) -> None:
     space = get_space(name)

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from representatives import REPRESENTATIVES
 from typer.testing import CliRunner
 
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.benchmarks.sources import with_package
 from pkgen_hf.cli.main import app
 from pkgen_hf.cli.options import DEFAULT_SPACE
-from pkgen_hf.spaces import get_space, list_spaces
+from pkgen_hf.spaces import get_space
 from pkgen_hf.spaces.registry import DEFAULT_SPACE as DEFAULT
 
 runner = CliRunner()
@@ -195,7 +196,7 @@ def test_kinds_of_task(tmp_path: Path) -> None:
     assert run("cost", cell, "--task", "image-classification") == run("cost", cell, "--task", "cifar10")
 
 
-@pytest.mark.parametrize("space", list_spaces())
+@pytest.mark.parametrize("space", REPRESENTATIVES)
 def test_every_space_is_generated_with_or_without_a_table_at_hand(space: str) -> None:
     out = json.loads(run("generate", "--space", space, "-n", "2", "--seed", "0", "--json"))
     assert len(out["architectures"]) == 2

@@ -12,6 +12,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from representatives import REPRESENTATIVES
 
 from pkgen_hf.architecture import Architecture
 from pkgen_hf.drawing.diagram import TEXT, Box, Diagram, Edge
@@ -21,7 +22,7 @@ from pkgen_hf.drawing.layout import lay_out
 from pkgen_hf.drawing.pictures import draw
 from pkgen_hf.drawing.texts import fit, label, short_name, text_width
 from pkgen_hf.priors.prior import Prior
-from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space, list_spaces
+from pkgen_hf.spaces import Choice, SearchSpace, Slot, get_space
 from pkgen_hf.spaces.nas_bench_graph import TOPOLOGIES
 
 FULL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
@@ -270,7 +271,7 @@ def test_cells_of_ones_own_space_stand_one_below_the_other():
 # ---------------------------------------------------------------------- every space
 
 
-@pytest.mark.parametrize("space", list_spaces())
+@pytest.mark.parametrize("space", REPRESENTATIVES)
 def test_every_space_is_drawn_clearly(tmp_path, monkeypatch, space):
     rows = get_space(space).sample(60, torch.Generator().manual_seed(1))
     pair = Architecture.from_batch(space, rows[get_space(space).is_valid(rows)][:2])

@@ -134,14 +134,14 @@ def test_stages_show_their_blocks() -> None:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_pictures_are_clear_and_of_one_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    cells = some(SPACES[name], 8)
+    cells = some(SPACES[name], 4)
     extents = []
     for architecture in cells:
         diagram = lay_out(architecture)
         assert_clear(diagram, labelled=False)
         extents.append(np.ptp(diagram.corners, axis=0))
     assert np.allclose(extents, extents[0])
-    titles = [f"{k}. 37.4 M parameters" for k in range(8)]
+    titles = [f"{k}. 37.4 M parameters" for k in range(4)]
     assert_text_is_clear(monkeypatch, lambda: draw(cells, tmp_path / "a.png", titles))
     shown = texts(draw(cells, tmp_path / "a.svg", titles))
     assert [text for text in shown if "parameters" in text] == titles
