@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from fresh import run_fresh
 
 import pkgen_hf
 from pkgen_hf.hub.after_import import AfterImport
@@ -49,7 +50,7 @@ def test_version_and_modules_are_attributes_too() -> None:
 
     project = tomllib.loads((Path(pkgen_hf.__file__).parents[1] / "pyproject.toml").read_text())["project"]
     assert pkgen_hf.__version__ == project["version"] == version("pkgen-hf")
-    assert fresh("import pkgen_hf; print(pkgen_hf.spaces.get_space('darts').name)") == "darts\n"
+    assert run_fresh("import pkgen_hf; print(pkgen_hf.spaces.get_space('darts').name)").stdout == "darts\n"
 
 
 def test_a_typo_is_an_attribute_error_with_the_nearest_name() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from diffusers import DDPMScheduler, DiffusionPipeline
+from fresh import run_fresh
 from hub_stub import TOKEN, HubStub
 from safetensors.torch import load_file, save_file
 from test_files import in_a_mount_namespace
@@ -297,7 +296,9 @@ GENERAL = """
 import sys
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.utils import dynamic_modules_utils
 
+dynamic_modules_utils.HF_MODULES_CACHE = sys.argv[2]
 pipe = DiffusionPipeline.from_pretrained(sys.argv[1], trust_remote_code=True)
 pipe.set_progress_bar_config(disable=True)
 out = pipe("nas-bench-201", num_architectures=4, generator=torch.Generator().manual_seed(0))
@@ -307,9 +308,7 @@ print("|".join(map(str, out.architectures)), len(pipe.priors), type(pipe).__modu
 
 def test_a_saved_folder_loads_with_diffusers_alone(saved: Path, small: PKGenPipeline, tmp_path: Path) -> None:
     """In a process that imports nothing of this package itself; without leave it is refused."""
-    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", GENERAL, str(saved)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = run_fresh(GENERAL, str(saved), str(tmp_path / "modules"))
     assert done.returncode == 0, done.stderr[-3000:]
     expected = "|".join(map(str, samples(small)))
     assert done.stdout.splitlines()[-1] == f"{expected} 1 pkgen_hf.pipeline_pkgen"
