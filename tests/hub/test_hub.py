@@ -318,33 +318,28 @@ def saved(model: Any, tokenizer: Any, folder: Path) -> torch.Tensor:
         return model(**inputs).logits
 
 
-@pytest.mark.parametrize(
-    ("make", "auto", "files"),
-    [
-        (gpt_with_tokenizer, "AutoModelForCausalLM", {"vocab.json", "merges.txt"}),
-        (bert_with_tokenizer, "AutoModelForSequenceClassification", {"vocab.txt"}),
-    ],
-)
-def test_a_network_and_its_tokenizer_load_by_one_id(
-    make: Callable[[Path], torch.Tensor], auto: str, files: set[str], hub: HubStub, tmp_path: Path
-) -> None:
-    """In a fresh process, tokens and logits are those of this one."""
-    folder = tmp_path / "network"
-    logits = make(folder)
-    write_card(folder, network_card(folder, "org/texts"))
-    upload = publishing.plan(folder, "org/texts")
-    assert files | {"tokenizer_config.json", "config.json", "model.safetensors"} <= set(upload.files)
-    publishing.push(upload, token=TOKEN, quiet=True)
-    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
-    code = f"""
-import json, torch, pkgen_hf
+def test_networks_and_their_tokenizers_load_by_one_id(hub: HubStub, tmp_path: Path) -> None:
+    """In a fresh process, which runs the examples of their cards, too, tokens and logits are those of this one."""
+    code, expected, all_files = "import json, torch, pkgen_hf\nfound = {}\n", {}, set()
+    for auto, make, files in (
+        ("AutoModelForCausalLM", gpt_with_tokenizer, {"vocab.json", "merges.txt"}),
+        ("AutoModelForSequenceClassification", bert_with_tokenizer, {"vocab.txt"}),
+    ):
+        folder, name = tmp_path / auto, f"org/{auto.lower()}"
+        expected[auto] = make(folder)
+        write_card(folder, network_card(folder, name))
+        upload = publishing.plan(folder, name)
+        assert files | {"tokenizer_config.json", "config.json", "model.safetensors"} <= set(upload.files)
+        publishing.push(upload, token=TOKEN, quiet=True)
+        all_files |= files
+        code += f"""
 from transformers import {auto}, AutoTokenizer
-inputs = AutoTokenizer.from_pretrained("org/texts")({TEXT!r}, return_tensors="pt")
+inputs = AutoTokenizer.from_pretrained("{name}")({TEXT!r}, return_tensors="pt")
 with torch.no_grad():
-    logits = {auto}.from_pretrained("org/texts").eval()(**inputs).logits
-{"".join(blocks)}
-print(json.dumps(logits.tolist()))
-"""  # with the example in the card
-    found = torch.tensor(json.loads(process(code, tmp_path, HF_ENDPOINT=hub.url)))
-    torch.testing.assert_close(found, logits)
-    assert files < set(hub.sent)
+    found["{auto}"] = {auto}.from_pretrained("{name}").eval()(**inputs).logits.tolist()
+"""
+        code += "".join(re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL))
+    found = json.loads(process(f"{code}\nprint(json.dumps(found))\n", tmp_path, HF_ENDPOINT=hub.url))
+    for auto, logits in expected.items():
+        torch.testing.assert_close(torch.tensor(found[auto]), logits)
+    assert all_files < set(hub.sent)
