@@ -143,7 +143,7 @@ class EncodedCondition:
 
 
 class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Transformer over slots: logits of the clean choices of a noised architecture, and a score of a clean one.
+    """Transformer over slots: logits of the clean choices of a noised architecture.
 
     It is independent of any one space: a choice is embedded by its features and by an identity that equal choices of
     all spaces share, a slot by its position features, and attention between slots is biased by their relation.
@@ -180,7 +180,6 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Linear(width, width)
-        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
         nn.init.zeros_(self.relation.weight)
         nn.init.zeros_(self.task.weight)  # here and below: a feature absent from training has no effect
         nn.init.zeros_(place.weight[:, : len(SLOT_KINDS)])
@@ -294,8 +293,8 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         sample: torch.Tensor,
         timestep: torch.Tensor | float,
         condition: Condition | EncodedCondition,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Predict the clean choices of noised architectures, and score architectures.
+    ) -> torch.Tensor:
+        """Predict the clean choices of noised architectures.
 
         Parameters
         ----------
@@ -308,42 +307,17 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
         Returns
         -------
-        logits : FloatTensor (batch, slots, choices)
-            Of the clean choices; minus infinity where a slot has no such choice.
-        score : FloatTensor (batch,)
-            Predicted quality among the architectures of the space, higher is better; trained on clean architectures
-            (timestep 0).
+        FloatTensor (batch, slots, choices)
+            Logits of the clean choices; minus infinity where a slot has no such choice.
         """
         encoded = self.encode(condition) if isinstance(condition, Condition) else condition
         timestep = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device)
         part = encoded.part(sample.shape[1])
         if not torch.is_grad_enabled() and len(encoded.tokens) == 1 and len(sample) > part and timestep.dim() == 0:
-            parts = [self(rows, timestep, encoded) for rows in sample.split(part)]
-            return torch.cat([logits for logits, _ in parts]), torch.cat([score for _, score in parts])
+            return torch.cat([self(rows, timestep, encoded) for rows in sample.split(part)])
         active = encoded.active_slots(sample)
         hidden = self._hidden(sample, timestep, encoded, active)
         readout = self.readout(hidden).unflatten(0, (len(encoded.choices), -1))  # (priors, group, slots, width)
         correction = torch.einsum("pgsd,pskd->pgsk", readout, encoded.choices) + encoded.bias[:, None]
         logits = encoded.similarity * correction + encoded.prior[:, None]
-        return logits.flatten(0, 1), self._pooled_score(hidden, active)
-
-    def _pooled_score(self, hidden: torch.Tensor, active: torch.Tensor | None) -> torch.Tensor:
-        """Scores from hidden states, ``FloatTensor (batch,)``."""
-        return self.score(hidden.mean(1) if active is None else _mean(hidden, active)).squeeze(-1)
-
-    @apply_forward_hook
-    def scores(self, sample: torch.Tensor, encoded: EncodedCondition) -> torch.Tensor:
-        """The scores of `forward` for clean architectures ``(batch, slots)``, without the logits: ``(batch,)``."""
-        part = encoded.part(sample.shape[1])
-        found = []
-        for rows in sample.split(part):
-            active = encoded.active_slots(rows)
-            hidden = self._hidden(rows, torch.zeros((), dtype=torch.float32, device=rows.device), encoded, active)
-            found.append(self._pooled_score(hidden, active))
-        return torch.cat(found)
-
-
-def _mean(hidden: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
-    """Mean over the slots that have an effect, ``FloatTensor (batch, width)``."""
-    weights = active.to(hidden.dtype)[..., None]
-    return (hidden * weights).sum(1) / weights.sum(1)
+        return logits.flatten(0, 1)

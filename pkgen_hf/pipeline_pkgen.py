@@ -18,22 +18,17 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401
 from .architecture import Architecture
 from .benchmarks.latencies import LatencyTable
 from .budgets.limits import Limits
-from .evidence.carried_over import AGREEMENT, AGREEMENT_OF_UNLIKE, CarriedOver
 from .evidence.evaluations import Evaluations
-from .evidence.kernel import Kernel
-from .evidence.posterior import Posterior
 from .files import replace_folder, user_path
 from .generation.hooks import InterruptibleCalls
-from .generation.model import ConditionedDenoiser
 from .generation.output import PKGenPipelineOutput
-from .generation.ranking import ranked, ranking_scores
-from .generation.refinement import best_by
+from .generation.refinement import best_by, ordered_by
 from .generation.sampler import Sampler
-from .generation.settings import Callback, GenerationSettings, check_inputs
-from .generation.with_priors import WithPriors
+from .generation.settings import GUIDANCE, STEPS, TEMPERATURE, Callback, GenerationSettings, check_inputs
+from .generation.with_posterior import WithPosterior
 from .hub import download as hub
 from .hub import loading
-from .inputs import Architectures, on_cpu, to_indices
+from .inputs import Architectures, on_cpu
 from .modeling_denoiser import ArchitectureDenoiser
 from .priors.files import Priors, load_folder
 from .priors.prior import Prior
@@ -43,7 +38,7 @@ from .scheduling_prior_discrete import GeneratorArg, PriorDiscreteScheduler
 from .spaces import SearchSpace, TaskLike, get_space
 
 
-class PKGenPipeline(WithPriors, InterruptibleCalls, DiffusionPipeline):
+class PKGenPipeline(WithPosterior, InterruptibleCalls, DiffusionPipeline):
     """Generates neural architectures from prior knowledge, without search and without evaluating candidates.
 
     Parameters
@@ -64,7 +59,6 @@ class PKGenPipeline(WithPriors, InterruptibleCalls, DiffusionPipeline):
     model_cpu_offload_seq: Any = "denoiser"
     _callback_tensor_inputs = ["sample"]
     check_inputs = staticmethod(check_inputs)
-    _ranking_scores = staticmethod(ranking_scores)  # which ablations replace
 
     def __init__(
         self,
@@ -214,11 +208,10 @@ class PKGenPipeline(WithPriors, InterruptibleCalls, DiffusionPipeline):
         task: TaskLike | None = None,
         prior: Prior | None = None,
         num_architectures: int = 8,
-        num_candidates: int = 4,
         distinct: bool = True,
-        num_inference_steps: int = 2,
-        guidance_scale: float = 1.0,
-        temperature: float = 0.5,
+        num_inference_steps: int = STEPS,
+        guidance_scale: float = GUIDANCE,
+        temperature: float = TEMPERATURE,
         generator: GeneratorArg = None,
         max_parameters: float | None = None,
         max_flops: float | None = None,
@@ -247,15 +240,16 @@ class PKGenPipeline(WithPriors, InterruptibleCalls, DiffusionPipeline):
         prior
             Prior knowledge to use in place of the checkpoint's. Choices that are not drawn (see `Choice.is_drawn`),
             such as ``none`` in DARTS cells, are generated where the good architectures of the prior have them.
-        num_architectures, num_candidates
-            How many to return, and samples drawn for each of them, sharing the first half of the steps. Without
-            `distinct`, the candidate that the denoiser scores highest is returned; with it, all count as samples.
+        num_architectures
+            How many to return.
         distinct
-            Return no two isomorphic architectures: the highest ranked of all distinct samples, with further rounds
-            until there are enough. If False, return the samples as they come, invalid ones replaced.
+            Return no two isomorphic architectures: those that `rank` scores highest among the samples, random
+            architectures, and what changing one slot of the best leads to, round by round. If False, return the
+            samples as they come, best first, invalid ones replaced.
         num_inference_steps
-            Denoising steps, each a call of the denoiser (two in the second half, with guidance). In a space of
-            few encodings, the last step replaces an invalid sample by a draw among the valid ones.
+            Denoising steps, each a call of the denoiser (two in the second half, with guidance). One is as good as
+            more by the ablations. In a space of few encodings, the last step replaces an invalid sample by a draw
+            among the valid ones.
         guidance_scale
             w in ``(1 + w) * conditional - w * unconditional``, 0 to 100, for the second half of the steps.
         temperature
@@ -276,8 +270,7 @@ class PKGenPipeline(WithPriors, InterruptibleCalls, DiffusionPipeline):
         evaluations
             What you have measured here: architectures, in any form that `rank` takes, and a score for each, higher is
             better (NaN of a failed training). From a few on they count more than what is carried over from elsewhere,
-            which is left where it contradicts them. Returned are the best, by the score that they predict, of all that
-            was sampled or evaluated, and of what changing one slot of those leads to.
+            which is left where it contradicts them. Not with ``distinct=False``.
         return_dict
             If False, return the tuple of architectures, scores, validity and prior.
         callback_on_step_end
@@ -302,7 +295,7 @@ class PKGenPipeline(WithPriors, InterruptibleCalls, DiffusionPipeline):
         space = get_space(space)
         task = space.resolved(task)
         settings = GenerationSettings(
-            num_architectures, num_candidates, distinct, num_inference_steps, guidance_scale, temperature, generator,
+            num_architectures, distinct, num_inference_steps, guidance_scale, temperature, generator,
             callback_on_step_end, callback_on_step_end_tensor_inputs,
         )  # fmt: skip
         self.check_inputs(space, settings.num_architectures, distinct, callback_on_step_end_tensor_inputs)
@@ -312,87 +305,21 @@ class PKGenPipeline(WithPriors, InterruptibleCalls, DiffusionPipeline):
             max_latency=max_latency, device=device, latency_table=latency_table, max_memory=max_memory,
             context=context, batch_size=batch_size, memory_dtype=memory_dtype,
         )  # fmt: skip
-        known = None if evaluations is None else Evaluations.of(space, evaluations)
-        if known is not None and not distinct:
+        if evaluations is not None and not distinct:
             raise ValueError("evaluations= ranks distinct architectures and is not possible with distinct=False")
+        known = Evaluations.of(space, ([], []) if evaluations is None else evaluations)
         if distinct:
             limits.check_number(settings.num_architectures)
         stationary = self.scheduler.stationary(prior.distribution()).to(self._execution_device)
         with self._running_call(settings.num_inference_steps, settings.num_architectures) as hooks:
             sampler = Sampler(settings, model, hooks.view.scheduler, stationary, limits, hooks)
             samples = sampler.run()
-        if known is None:
-            indices, scores = ranked(samples, model, settings.num_architectures, self._ranking_scores)
-        else:
-            posterior = self._posterior_of(model, prior, task, known)
-            indices, scores = best_by(posterior, samples.indices.cpu(), limits, settings.num_architectures)
+            number = len(samples) if hooks.is_interrupted else settings.num_architectures
+        posterior = self._posterior_of(model, prior, task, known)
+        best = best_by if distinct else ordered_by
+        indices, scores = best(posterior, samples.indices.cpu(), limits, number)
         architectures = Architecture.from_batch(space, indices)
         self.maybe_free_model_hooks()
         if not return_dict:
             return architectures, scores, samples.validity, prior  # type: ignore[return-value]
         return PKGenPipelineOutput(architectures, scores, samples.validity, prior, sampler.highest_temperature, task)
-
-    @torch.no_grad()
-    @on_cpu
-    def rank(
-        self,
-        space: str | SearchSpace,
-        architectures: Architectures,
-        task: TaskLike | None = None,
-        prior: Prior | None = None,
-        evaluations: tuple[Architectures, Sequence[float] | torch.Tensor] | None = None,
-    ) -> torch.Tensor:
-        """Score architectures: with evaluations by the prediction that a call with them ranks by.
-
-        Without, by the denoiser's score; a call then also ranks by the score without the prior, and by how often an
-        architecture was sampled.
-
-        Parameters
-        ----------
-        space, task, prior, evaluations
-            As in a call of the pipeline.
-        architectures
-            `Architecture` objects, strings of the benchmark, or indices ``(n, slots)``; see `pkgen_hf.inputs`.
-
-        Returns
-        -------
-        FloatTensor (n,)
-            Higher is better; comparable only for the same space, task, prior and evaluations. Equal for isomorphic
-            architectures.
-        """
-        space = get_space(space)
-        rows = to_indices(space, architectures)
-        if evaluations is not None:
-            return self.posterior(space, task, prior, Evaluations.of(space, evaluations)).mean(rows).float()
-        model, _ = self._conditioned(space, space.resolved(task), prior)
-        scores = model.scores(rows.to(self._execution_device)).cpu()
-        self.maybe_free_model_hooks()
-        return scores
-
-    @torch.no_grad()
-    @on_cpu
-    def posterior(
-        self, space: SearchSpace, task: TaskLike | None, prior: Prior | None, evaluations: Evaluations
-    ) -> Posterior:
-        """What evaluations and what is carried over say of any architecture of a space; parameters as of `rank`."""
-        task = space.resolved(task)
-        return self._posterior_of(*self._conditioned(space, task, prior), task, evaluations)
-
-    def _conditioned(
-        self, space: SearchSpace, task: TaskLike | None, prior: Prior | None
-    ) -> tuple[ConditionedDenoiser, Prior]:
-        """The denoiser under the condition of a call, and its prior."""
-        prior = self.select_prior(space, task, prior)
-        similarity = self.similarity_to_training(space)
-        return ConditionedDenoiser.of(self.denoiser, space, prior, task, similarity), prior
-
-    def _posterior_of(
-        self, model: ConditionedDenoiser, prior: Prior, task: TaskLike | None, evaluations: Evaluations
-    ) -> Posterior:
-        """What evaluations and all that is carried over from elsewhere say of the architectures of a space."""
-        stationary = self.scheduler.stationary(prior.distribution()).to(self._execution_device)
-        log_probabilities = model.log_probabilities(stationary, self.scheduler.num_train_timesteps).cpu()
-        self.maybe_free_model_hooks()
-        agreement = AGREEMENT if self.has_prior_of_data(model.space, task, prior) else AGREEMENT_OF_UNLIKE
-        carried = CarriedOver(Kernel(model.space, task), log_probabilities, not prior.is_of_its_space, agreement)
-        return Posterior(carried, evaluations)

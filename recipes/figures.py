@@ -37,7 +37,7 @@ OWN = {"pkgen": ("#0b6e4f", "o", "-"), "ask-tell": ("#0b6e4f", "o", "-"), "first
 OTHERS = {
     "uniform": ("#8a8a8a", "x"), "random-search": ("#8a8a8a", "x"), "copy": ("#b07aa1", "P"),
     "largest": ("#7a5230", "^"), "spectral-capacity": ("#c9a227", "v"), PRIOR: ("#e08e1b", "s"),
-    "pool-score-head": ("#76b7b2", "D"), "pool-gaussian-process": ("#4e79a7", "<"),
+    "pool-ranking": ("#76b7b2", "D"), "pool-gaussian-process": ("#4e79a7", "<"),
     "pool-random-forest": ("#d1495b", ">"), "gaussian-process": ("#4e79a7", "<"), "evolution": ("#d1495b", ">"),
     "local-search": ("#7a5230", "^"), "tpe": ("#b07aa1", "P"),
 }  # fmt: skip

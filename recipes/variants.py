@@ -14,7 +14,6 @@ from pkgen_hf import PKGenPipeline, Prior
 from pkgen_hf.evaluation.generators import generate
 from pkgen_hf.evaluation.methods import METHODS, Method
 from pkgen_hf.evaluation.problem import Problem
-from pkgen_hf.generation.ranking import standardised
 from pkgen_hf.priors.data import uniform_distribution
 from pkgen_hf.spaces import SearchSpace
 from pkgen_hf.training.arguments import TrainingArguments
@@ -105,31 +104,7 @@ def changes_prior(problem: Problem, change: Callable[[Prior], Prior]) -> bool:
     return not torch.equal(change(problem.carried_prior).features(), problem.carried_prior.features())
 
 
-# ---------------------------------------------------------------------- the ranking, and the similarity of spaces
-
-
-def without_counts(conditional: torch.Tensor, unconditional: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Ranking scores that do not count how often an architecture was sampled, see `ranking_scores`."""
-    return standardised(conditional) + standardised(unconditional)
-
-
-def without_unconditional(
-    conditional: torch.Tensor, unconditional: torch.Tensor, counts: torch.Tensor
-) -> torch.Tensor:
-    """Ranking scores without the denoiser's score without the prior, see `ranking_scores`."""
-    return standardised(conditional) + standardised(counts.log())
-
-
-class WithoutCounts(PKGenPipeline):
-    """A pipeline that ranks by the denoiser's scores alone."""
-
-    _ranking_scores = staticmethod(without_counts)
-
-
-class WithoutUnconditional(PKGenPipeline):
-    """A pipeline that ranks without the score without the prior."""
-
-    _ranking_scores = staticmethod(without_unconditional)
+# ---------------------------------------------------------------------- the similarity of spaces
 
 
 class AllSimilar(PKGenPipeline):
@@ -169,13 +144,9 @@ PARTS = {
         Part("steps", "denoising steps", _default_of("num_inference_steps")),
         Part("guidance", "guidance scale", _default_of("guidance_scale")),
         Part("temperature", "temperature", _default_of("temperature")),
-        Part("candidates", "candidates", _default_of("num_candidates")),
-        Part("counts", "count of samples", "in the ranking"),
-        Part("unconditional-score", "score without the prior", "in the ranking"),
         Part("similarity", "similarity to training", "weights the correction of the denoiser"),
         Part(SMALL, "training steps", f"{TrainingArguments.max_train_steps}; the bundled checkpoint's"),
         Part("end-distribution", "end distribution", TrainingArguments.end_distribution, SMALL),
-        Part("shifted-tasks", "shifted tasks", str(TrainingArguments.shifted_tasks), SMALL),
     )
 }
 """Every part, by its id, in the order of tables."""
@@ -208,15 +179,11 @@ VARIANTS = (
     _of_prior("contributions", "unknown", without_contributions),
     _of_prior("subgraphs", "unknown", without_subgraphs),
     _of_prior("frequencies", "uniform", without_frequencies),
-    *_of_argument("steps", "num_inference_steps", (1, 8, 32)),
+    *_of_argument("steps", "num_inference_steps", (2, 8, 32)),
     *_of_argument("guidance", "guidance_scale", (0, 4)),
     *_of_argument("temperature", "temperature", (0.25, 1)),
-    *_of_argument("candidates", "num_candidates", (1, 16)),
-    _of_pipeline("counts", "absent", WithoutCounts),
-    _of_pipeline("unconditional-score", "absent", WithoutUnconditional),
     _of_pipeline("similarity", "1", AllSimilar, is_dissimilar),
     _variant(SMALL, str(SMALL_STEPS), generate, settings={}),
     _variant("end-distribution", "uniform", generate, settings={"end_distribution": "uniform"}),
-    _variant("shifted-tasks", "0", generate, settings={"shifted_tasks": 0}),
 )
 """Every variant, in the order of tables."""

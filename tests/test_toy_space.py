@@ -165,7 +165,7 @@ def test_methods_are_compared_on_it(data: Path, trained: Path, tmp_path: Path) -
     reproduce.main([*words, "--task", "shapes", "--results", str(tmp_path)])
     record = json.loads((tmp_path / "same-benchmark-toy.json").read_text())
     rows = {row["method"]: row for row in record["rows"]}
-    assert rows.keys() >= {"pkgen", "uniform", "copy", "largest", "prior-0.5", "pool-score-head"}
+    assert rows.keys() >= {"pkgen", "uniform", "copy", "largest", "prior-0.5", "pool-ranking"}
     assert all(row["n"] == row["distinct"] == 57 for name, row in rows.items() if name != "pkgen-raw")
     assert rows["copy"]["first_rank"] == 0  # of colours, which rank alike
 

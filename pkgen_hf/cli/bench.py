@@ -20,8 +20,7 @@ class SpeedOptions:
     space: Space = DEFAULT_SPACE
     task: Task = None
     batch: Annotated[int, typer.Option(help="Architectures per call.")] = 1024
-    candidates: Annotated[int, typer.Option(help="Samples drawn for each architecture.")] = 4
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 2
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 1
     guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 1.0
     repeats: Annotated[int, typer.Option(help="Number of timed calls; the median is shown.")] = 7
     threads: Annotated[int | None, typer.Option(help="CPU threads; without it, as torch decides.")] = None

@@ -35,8 +35,7 @@ class SamplingOptions:
 
     number: Annotated[int, typer.Option("--number", "-n", help="Number of architectures.")] = 8
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same architectures.")] = None
-    candidates: Annotated[int, typer.Option(help="Samples drawn for each architecture.", rich_help_panel=SAMPLING)] = 4
-    steps: Annotated[int, typer.Option(help="Denoising steps.", rich_help_panel=SAMPLING)] = 2
+    steps: Annotated[int, typer.Option(help="Denoising steps.", rich_help_panel=SAMPLING)] = 1
     guidance: Annotated[
         float, typer.Option(help="Guidance scale; 0 switches guidance off.", rich_help_panel=SAMPLING)
     ] = 1.0
@@ -147,7 +146,6 @@ def generate(
         evaluations=evaluations,
         num_architectures=sampling.number,
         seed=sampling.seed,
-        num_candidates=sampling.candidates,
         num_inference_steps=sampling.steps,
         guidance_scale=sampling.guidance,
         temperature=sampling.temperature,

@@ -79,7 +79,7 @@ METHODS = {
         Method("spectral-capacity", "spectral capacity", specification.highest_spectral_capacity,
                specification.has_weight_matrices),
         *map(_prior, TEMPERATURES),
-        Method("pool-score-head", "pool by the score head", pools.by_score_head, reads=PKGEN),
+        Method("pool-ranking", "pool by PKGen's ranking", pools.by_ranking, reads=PKGEN),
         Method("pool-gaussian-process", "pool by a Gaussian process", pools.by_gaussian_process,
                lambda problem: problem.given is not None, reads=("given",)),
         Method("pool-random-forest", "pool by a random forest", pools.by_random_forest,

@@ -1,4 +1,4 @@
-"""Baselines that rank a pool of random architectures by a predictor: the score head, or a regressor on the labels."""
+"""Baselines that rank a pool of random architectures by a predictor: PKGen's own, or a regressor on the labels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .specification import uniform_within
 POOL = 10_000
 
 
-def by_score_head(problem: Problem, num: int) -> torch.Tensor:
-    """The best of the pool by the denoiser's score head, ``LongTensor (num, slots)``."""
+def by_ranking(problem: Problem, num: int) -> torch.Tensor:
+    """The best of the pool by PKGen's own ranking, with the evaluations given, ``LongTensor (num, slots)``."""
     pool = _pool(problem)
-    return _best(pool, problem.pipe.rank(problem.space, pool, problem.task, problem.prior).numpy(), num)
+    return _best(pool, problem.pipe.rank(problem.space, pool, problem.task, evaluations=problem.given).numpy(), num)
 
 
 def by_gaussian_process(problem: Problem, num: int) -> torch.Tensor:

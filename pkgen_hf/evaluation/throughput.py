@@ -76,8 +76,8 @@ class ThroughputSettings:
         As the pipeline takes them; without a task, the space's first one.
     batch
         Samples of a call.
-    candidates, steps, guidance
-        Of generation: candidates of each sample, denoising steps, guidance scale.
+    steps, guidance
+        Of generation: denoising steps, guidance scale.
     repeats
         Timed calls, of which the median counts.
     threads
@@ -92,8 +92,7 @@ class ThroughputSettings:
     space: str = DEFAULT_SPACE
     task: str | None = None
     batch: int = 1024
-    candidates: int = 4
-    steps: int = 2
+    steps: int = 1
     guidance: float = 1.0
     repeats: int = 7
     threads: int | None = None
@@ -134,7 +133,6 @@ def measure_throughput(settings: ThroughputSettings) -> dict[str, Any]:
             space=space,
             task=task,
             num_architectures=settings.batch,
-            num_candidates=settings.candidates,
             distinct=False,
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance,
@@ -151,7 +149,6 @@ def measure_throughput(settings: ThroughputSettings) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "denoiser_parameters": pipe.denoiser.num_parameters(),
         "batch": settings.batch,
-        "candidates": settings.candidates,
         "steps": settings.steps,
         "guidance_scale": settings.guidance,
         "architectures_per_second": settings.batch / seconds,

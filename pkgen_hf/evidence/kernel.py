@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from ..spaces.spectral_capacity import spectral_capacity
 
 REFERENCE = 2000  # random architectures, by which features are standardised
 ROUNDS = 20  # of draws until there are so many valid ones
+KEPT = 16  # kernels
 ROWS_AT_ONCE = 1024  # whose pairs are counted at a time
 # Variance of each part, in units of that of normal scores, and its length scale: the share of slots that differ at
 # which a covariance falls to 1 / e, and standard deviations of sizes and of counts of pairs (root mean square), as of
@@ -69,13 +71,20 @@ class Standardisation:
 
 @dataclass(frozen=True)
 class Features:
-    """What the kernel compares, scaled so that covariances follow from squared distances alone.
+    """What the kernel compares.
 
     Attributes
     ----------
+    rows : LongTensor (n, slots)
+        The architectures, canonical.
+    sizes : DoubleTensor (n, 0 to 3)
+        As of `sizes`, standardised.
     parts : tuple of DoubleTensor (n, columns)
+        Scaled so that covariances follow from squared distances alone.
     """
 
+    rows: torch.Tensor
+    sizes: torch.Tensor
     parts: tuple[torch.Tensor, ...]
 
 
@@ -105,6 +114,11 @@ class Kernel:
         self._varying = counts.std(0, correction=0) > 1e-6 if len(counts) else counts.new_zeros(counts.shape[1]).bool()
         self._pair = Standardisation.of(counts[:, self._varying])
 
+    @classmethod
+    def of(cls, space: SearchSpace, task: TaskLike | None) -> Kernel:
+        """The kernel of a space and task, made once."""
+        return _made(space, space.data_set(task))
+
     def features(self, rows: torch.Tensor) -> Features:
         """Of architectures ``LongTensor (n, slots)``, equal for isomorphic ones."""
         rows = self.space.canonical(rows)
@@ -115,7 +129,7 @@ class Kernel:
         if self._varying.any():
             pairs = self._pair(self._pairs(rows)[:, self._varying])
             parts.append(pairs / (PAIRS * pairs.shape[1] ** 0.5))
-        return Features(tuple(parts))
+        return Features(rows, size, tuple(parts))
 
     def __call__(self, one: Features, other: Features) -> torch.Tensor:
         """Covariances, ``DoubleTensor (n, m)``."""
@@ -148,3 +162,8 @@ class Kernel:
             found.append(torch.stack(counts, 1).flatten(1) if counts else chosen.new_zeros(len(part), 0))
         width = len(self._relations) * self._identities.shape[2] ** 2
         return torch.cat(found).double() if found else torch.zeros(0, width, dtype=torch.float64)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _made(space: SearchSpace, task: TaskLike | None) -> Kernel:
+    return Kernel(space, task)

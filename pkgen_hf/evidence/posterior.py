@@ -38,7 +38,7 @@ class Posterior:
         noise = NOISE * torch.eye(len(indices), dtype=torch.float64)
         self._factor = torch.linalg.cholesky(kernel(self._known, self._known) + LEVEL + noise)
         agreements, probabilities = torch.tensor(list(carried.agreement.items()), dtype=torch.float64).T
-        residuals = evaluations.normal_scores()[which, None] - carried(indices)[:, None] * agreements
+        residuals = evaluations.normal_scores()[which, None] - carried(self._known)[:, None] * agreements
         self._agreements = agreements
         self._solved = torch.cholesky_solve(residuals, self._factor)  # (n, agreements)
         fit = -0.5 * (residuals * self._solved).sum(0)
@@ -92,8 +92,9 @@ class Posterior:
         return torch.tensor(chosen[len(pending) :], dtype=torch.long)
 
     def _of_part(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        shared = self.kernel(self.kernel.features(rows), self._known)
-        means = self.carried(rows)[:, None] * self._agreements + shared @ self._solved  # (rows, agreements)
+        features = self.kernel.features(rows)
+        shared = self.kernel(features, self._known)
+        means = self.carried(features)[:, None] * self._agreements + shared @ self._solved  # (rows, agreements)
         mean = means @ self.weights
         between = (means - mean[:, None]).square() @ self.weights
         explained = torch.linalg.solve_triangular(self._factor, shared.T, upper=False).square().sum(0)

@@ -88,32 +88,23 @@ class BatchSampler:
     def sample(self, streams: torch.Tensor, state: Streams) -> torch.Tensor:
         """Raw samples, valid or not.
 
-        The candidates of a group share the first half of the steps.
-
         Parameters
         ----------
         streams
-            Stream of each group of candidates, ``LongTensor (groups,)``.
+            Stream of each sample, ``LongTensor (batch,)``.
 
         Returns
         -------
-        LongTensor (groups * num_candidates, slots)
-            The candidates of a group one after the other.
+        LongTensor (batch, slots)
         """
-        candidates, groups = self.settings.num_candidates, len(streams)
         generator = self.settings.generator
         if isinstance(generator, list):
             generator = [generator[i] for i in streams.tolist()]
         streams = streams.to(self.stationary.device)
-        sample = self.scheduler.initial_sample(self.stationary, groups, generator)
+        sample = self.scheduler.initial_sample(self.stationary, len(streams), generator)
         last = len(self.scheduler.timesteps) - 1
-        half = (last + 1) // 2
         for step, timestep in enumerate(self.scheduler.timesteps):
-            logits = self._logits(sample, timestep, step >= half, streams, state)
-            if step == half:
-                logits, sample, streams = (part.repeat_interleave(candidates, 0) for part in (logits, sample, streams))
-                if isinstance(generator, list):
-                    generator = [one for one in generator for _ in range(candidates)]
+            logits = self._logits(sample, timestep, step >= (last + 1) // 2, streams, state)
             previous = self._step(logits, timestep, sample, generator)
             if step == last:
                 at = self._rejected(previous, streams, state)
@@ -123,8 +114,7 @@ class BatchSampler:
             sample = self.hooks.end_step(self.settings, self.model.space, step, int(timestep), previous)
             if self.hooks.is_interrupted:
                 break
-        is_early = len(sample) < groups * candidates  # interrupted in the first half
-        return sample.repeat_interleave(candidates, 0) if is_early else sample
+        return sample
 
     def _logits(
         self, sample: torch.Tensor, timestep: torch.Tensor, is_guided: bool, streams: torch.Tensor, state: Streams

@@ -28,16 +28,18 @@ class Hooks:
         Its copy for this call, which callbacks are given; its ``_interrupt`` ends this call.
     on_found
         Called with the number of new architectures after each round.
+
+    Without any, nothing is shown, and nothing interrupts.
     """
 
-    pipeline: Any
-    view: Any
-    on_found: Callable[[int], Any]
+    pipeline: Any = None
+    view: Any = None
+    on_found: Callable[[int], Any] = lambda new: None
 
     @property
     def is_interrupted(self) -> bool:
         """Whether the call is to end."""
-        return bool(self.view._interrupt or self.pipeline._interrupt)
+        return self.view is not None and bool(self.view._interrupt or self.pipeline._interrupt)
 
     def end_step(
         self, settings: GenerationSettings, space: SearchSpace, step: int, timestep: int, sample: torch.Tensor

@@ -1,4 +1,4 @@
-"""The denoiser under the condition of one call: guided logits of the clean choices, and scores of architectures."""
+"""The denoiser under the condition of one call: guided logits of the clean choices."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import torch
 from ..modeling_denoiser import ArchitectureDenoiser, Condition, EncodedCondition
 from ..priors.prior import Prior
 from ..spaces import SearchSpace, TaskLike
-from .duplicates import distinct_rows
-from .settings import MAX_BATCH
+from .settings import GUIDANCE
 
 NOISES = 64  # noised samples that probabilities of choices are averaged over
 LEAST_LOG_PROBABILITY = -20.0  # of a choice that is not generated
@@ -68,19 +67,19 @@ class ConditionedDenoiser:
         FloatTensor (batch, slots, choices)
             Minus infinity where a slot has no such choice, or it is not generated.
         """
-        logits, _ = self.denoiser(sample, timestep, self.conditional)
+        logits = self.denoiser(sample, timestep, self.conditional)
         if self.excluded is not None:
             logits = logits.masked_fill(self.excluded, -torch.inf)
         if guidance_scale == 0:
             return logits
-        unconditional, _ = self.denoiser(sample, timestep, self.unconditional)
+        unconditional = self.denoiser(sample, timestep, self.unconditional)
         guided = (1 + guidance_scale) * logits - guidance_scale * unconditional
         return torch.where(logits.isfinite(), guided, logits)
 
     def log_probabilities(self, stationary: torch.Tensor, timestep: int) -> torch.Tensor:
         """Logarithms of the probabilities of clean choices, in one step from noise, ``FloatTensor (slots, choices)``.
 
-        Averaged over `NOISES` draws of the noise, always the same, with a guidance scale of 1.
+        Averaged over `NOISES` draws of the noise, always the same, with a guidance scale of 1; on the CPU.
 
         Parameters
         ----------
@@ -94,23 +93,5 @@ class ConditionedDenoiser:
         )
         sample = noise.T.contiguous().to(stationary.device)
         time = torch.tensor(float(timestep), device=stationary.device)
-        return self.logits(sample, time, 1.0).float().softmax(-1).mean(0).log().clamp(min=LEAST_LOG_PROBABILITY)
-
-    def scores(self, indices: torch.Tensor, is_conditional: bool = True) -> torch.Tensor:
-        """The denoiser's scores of clean architectures, with or without the prior; equal for isomorphic ones.
-
-        Parameters
-        ----------
-        indices
-            ``LongTensor (batch, slots)``
-
-        Returns
-        -------
-        FloatTensor (batch,)
-        """
-        if not len(indices):
-            return torch.zeros(0, dtype=torch.float32, device=indices.device)
-        encoded = self.conditional if is_conditional else self.unconditional
-        distinct, inverse = distinct_rows(self.space, indices)
-        scores = [self.denoiser.scores(part, encoded) for part in self.space.canonical(distinct).split(MAX_BATCH)]
-        return torch.cat(scores).float()[inverse]
+        probabilities = self.logits(sample, time, GUIDANCE).float().softmax(-1).mean(0)
+        return probabilities.log().clamp(min=LEAST_LOG_PROBABILITY).cpu()

@@ -11,9 +11,10 @@ from ..budgets.search import neighbours
 from ..evidence.posterior import Posterior
 from .duplicates import first_of_each
 
-BEAM = 64  # best architectures whose neighbours are looked at, at least
+BEAM = 16  # best architectures whose neighbours are looked at, at least
 ROUNDS = 16  # at most
-NEIGHBOURS_AT_ONCE = 4096  # rows of a round, at most
+RANDOM = 512  # random architectures among those that it starts from
+NEIGHBOURS_AT_ONCE = 2048  # rows of a round, at most
 
 
 def refined(
@@ -78,6 +79,15 @@ def best_by(
     scores : FloatTensor (up to num,)
         Their posterior means.
     """
-    candidates = torch.cat([samples, posterior.evaluations.indices, posterior.kernel.reference])
+    candidates = torch.cat([samples, posterior.evaluations.indices, posterior.kernel.reference[:RANDOM]])
     rows, scores = refined(candidates, posterior.mean, limits, num)
     return rows, scores.float()
+
+
+def ordered_by(
+    posterior: Posterior, samples: torch.Tensor, limits: Limits, num: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples as they came, at most `num`, ordered by a posterior mean; results and limits as of `best_by`."""
+    scores = posterior.mean(samples).float()
+    order = scores.argsort(descending=True, stable=True)[:num]
+    return samples[order], scores[order]

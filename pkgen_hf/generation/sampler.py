@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from .batches import PATIENCE, BatchSampler, Streams
 from .duplicates import first_of_each
 from .hooks import Hooks
 from .model import ConditionedDenoiser
-from .settings import GenerationSettings
+from .settings import GUIDANCE, MAX_BATCH, STEPS, TEMPERATURE, GenerationSettings
 
 # Set by hand to bound the time of a call; no ablation compares other values.
 MAX_ROUNDS = 50  # fruitless rounds in a row before a call gives up
@@ -29,19 +30,13 @@ class SampleSet:
     Attributes
     ----------
     indices : LongTensor (n, slots)
-    counts : FloatTensor (n,)
-        How often each architecture was sampled.
     num_raw, num_valid : int
         Number of raw samples, and of valid ones among them.
-    scores : FloatTensor (n,) or None
-        The denoiser's scores with the prior, where they were computed to choose among candidates.
     """
 
     indices: torch.Tensor
-    counts: torch.Tensor
     num_raw: int = 0
     num_valid: int = 0
-    scores: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -97,55 +92,50 @@ class Sampler:
         TooFew
             If `MAX_ROUNDS` rounds in a row find nothing more.
         """
-        indices = torch.empty(0, self.space.num_slots, dtype=torch.long, device=self.device)
-        found = SampleSet(indices, torch.zeros(0, dtype=torch.float32, device=self.device))
+        found = SampleSet(torch.empty(0, self.space.num_slots, dtype=torch.long, device=self.device))
         if self.settings.distinct:
             self._distinct(found)
         elif isinstance(self.settings.generator, list):
             self._one_of_each_stream(found)
         else:
             self._independent(found)
-        if not self.settings.distinct:
-            first, which = first_of_each(self.space.keys(found.indices))
-            found.counts = which.bincount(minlength=len(first)).float()[which]
         return found
 
     def _distinct(self, found: SampleSet) -> None:
         """Add distinct architectures, as many as are asked for or more; samples of all streams are pooled."""
         number = self.settings.num_architectures
-        turns = itertools.cycle(torch.arange(self.settings.num_streams).split(self.settings.max_groups))
+        turns = itertools.cycle(torch.arange(self.settings.num_streams).split(MAX_BATCH))
         while len(found) < number and not self.hooks.is_interrupted:
             before, missing = len(found), number - len(found)
             is_list = isinstance(self.settings.generator, list)
             samples, accepted = self._round(next(turns) if is_list else self._single_stream(missing), found)
             indices = torch.cat([found.indices, samples[accepted]])
-            counts = torch.cat([found.counts, found.counts.new_ones(len(indices) - before)])
-            first, which = first_of_each(self.space.keys(indices))
-            found.indices = indices[first]
-            found.counts = counts.new_zeros(len(first)).index_add_(0, which, counts)
+            found.indices = indices[first_of_each(self.space.keys(indices))[0]]
             new = len(found) - before
             self.streams.end_round(new, len(samples), is_last=new >= missing)
             self._end_round(found, min(new, missing), "distinct architectures")
 
     def _independent(self, found: SampleSet) -> None:
-        """Add samples of the single stream, each the highest scored of its candidates."""
+        """Add samples of the single stream, as they come."""
         number = self.settings.num_architectures
         while len(found) < number and not self.hooks.is_interrupted:
             before, missing = len(found), number - len(found)
-            streams = torch.zeros(min(missing, self.settings.max_groups), dtype=torch.long)
+            streams = torch.zeros(min(missing, MAX_BATCH), dtype=torch.long)
             if self.streams.poor > PATIENCE:
                 streams = self._single_stream(len(streams))
-            is_accepted = self._add_best_candidates(streams, found, missing)
-            self.streams.end_round(int(is_accepted.sum()), len(streams), is_last=len(found) >= number)
+            samples, accepted = self._round(streams, found)
+            found.indices = torch.cat([found.indices, samples[accepted][:missing]])
+            self.streams.end_round(int(accepted.sum()), len(streams), is_last=len(found) >= number)
             self._end_round(found, len(found) - before, "architectures")
 
     def _one_of_each_stream(self, found: SampleSet) -> None:
-        """Add one sample of each stream, the highest scored of its candidates; streams do not affect each other."""
+        """Add one sample of each stream; streams do not affect each other."""
         pending = torch.arange(self.settings.num_streams)
         while len(pending) and not self.hooks.is_interrupted:
-            streams, later = pending[: self.settings.max_groups], pending[self.settings.max_groups :]
-            is_accepted = self._add_best_candidates(streams, found, len(streams))
-            failed = streams[~is_accepted.cpu()]
+            streams, later = pending[:MAX_BATCH], pending[MAX_BATCH:]
+            samples, accepted = self._round(streams, found)
+            found.indices = torch.cat([found.indices, samples[accepted]])
+            failed = streams[~accepted.cpu()]
             pending = torch.cat([failed, later])
             self.streams.fail(failed)
             self._end_round(found, len(streams) - len(failed), "architectures")
@@ -153,10 +143,9 @@ class Sampler:
     # ------------------------------------------------------------------ one round
 
     def _single_stream(self, missing: int) -> torch.Tensor:
-        """Groups of a round of the single stream: as many as are missing, with a minimum that poor rounds raise."""
-        samples = min(MIN_BATCH * 2 ** max(0, self.streams.poor - PATIENCE), MAX_GROWN_BATCH)
-        groups = max(missing, samples // self.settings.num_candidates)
-        return torch.zeros(min(self.settings.max_groups, groups), dtype=torch.long)
+        """Samples of a round of the single stream: as many as are missing, with a minimum that poor rounds raise."""
+        least = min(MIN_BATCH * 2 ** max(0, self.streams.poor - PATIENCE), MAX_GROWN_BATCH)
+        return torch.zeros(min(MAX_BATCH, max(missing, least)), dtype=torch.long)
 
     def _round(self, streams: torch.Tensor, found: SampleSet) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples of a batch, and which are valid and within the limits; the steering learns from their costs."""
@@ -167,22 +156,9 @@ class Sampler:
         found.num_raw, found.num_valid = found.num_raw + len(samples), found.num_valid + int(valid.sum())
         if not self.limits:
             return samples, valid
-        of_samples = streams.to(samples.device).repeat_interleave(self.settings.num_candidates)
+        of_samples = streams.to(samples.device)
         self.streams.steering.learn(samples[valid], of_samples[valid])
         return samples, valid & self.limits.within(samples)
-
-    def _add_best_candidates(self, streams: torch.Tensor, found: SampleSet, missing: int) -> torch.Tensor:
-        """Add the highest scored accepted candidate of each group, `missing` at most; which groups have one."""
-        samples, accepted = self._round(streams, found)
-        scores = self.model.scores(samples).masked_fill(~accepted, -torch.inf).view(len(streams), -1)
-        start = self.settings.num_candidates * torch.arange(len(streams), device=samples.device)
-        best = scores.argmax(1) + start
-        is_accepted = accepted[best]
-        chosen = best[is_accepted][:missing]
-        before = scores.new_empty(0) if found.scores is None else found.scores
-        found.indices = torch.cat([found.indices, samples[chosen]])
-        found.scores = torch.cat([before, scores.flatten()[chosen]])
-        return is_accepted
 
     def _end_round(self, found: SampleSet, new: int, kind: str) -> None:
         """Report progress; raise TooFew after `MAX_ROUNDS` fruitless rounds."""
@@ -196,3 +172,20 @@ class Sampler:
                 found.indices.cpu(),
             )
         self.hooks.on_found(new)
+
+
+def as_they_come(
+    model: ConditionedDenoiser, scheduler: PriorDiscreteScheduler, stationary: torch.Tensor, num: int, seed: int
+) -> torch.Tensor:
+    """Samples by the defaults of a call, without limits, progress bar and callbacks, ``LongTensor (n, slots)``.
+
+    On the CPU; fewer than `num` only where too few are valid. The parameters are those of `Sampler`, with a seed.
+    """
+    scheduler = copy.copy(scheduler)
+    scheduler.set_timesteps(STEPS)
+    settings = GenerationSettings(num, False, STEPS, GUIDANCE, TEMPERATURE, torch.Generator().manual_seed(seed))
+    try:
+        samples = Sampler(settings, model, scheduler, stationary, Limits(model.space), Hooks()).run().indices
+    except TooFew as error:
+        samples = error.rows
+    return samples.cpu()

@@ -15,6 +15,7 @@ from ..spaces.protocols import GeneratorArg
 
 MAX_BATCH = 4096  # samples of one batch; bounds its memory: logits of the largest space, NAS-Bench-NLP, are 45 MB
 MAX_GUIDANCE = MAX_TEMPERATURE = 100  # far above all that recipes/variants.py compares
+STEPS, GUIDANCE, TEMPERATURE = 1, 1.0, 0.5  # the defaults of a call
 MIN_TEMPERATURE = 5e-324  # the smallest positive number: any positive temperature is accepted
 
 TENSORS = ("sample",)  # that a callback can ask for
@@ -34,20 +35,18 @@ class GenerationSettings:
     """
 
     num_architectures: int
-    num_candidates: int
     distinct: bool
     num_inference_steps: int  # checked by the scheduler, which knows how many there can be
     guidance_scale: float
     temperature: float
     generator: GeneratorArg
-    callback: Callback | None
-    callback_inputs: Sequence[str]
+    callback: Callback | None = None
+    callback_inputs: Sequence[str] = TENSORS
 
     def __post_init__(self) -> None:
         number = whole_number("num_architectures", self.num_architectures)
         checked = {
             "num_architectures": number,
-            "num_candidates": whole_number("num_candidates", self.num_candidates, most=MAX_BATCH),
             "guidance_scale": real_number(
                 "guidance_scale", self.guidance_scale, f"0 to {MAX_GUIDANCE}", 0, MAX_GUIDANCE
             ),
@@ -69,11 +68,6 @@ class GenerationSettings:
     def num_streams(self) -> int:
         """Independent streams of random numbers: one for each generator of a list, else 1."""
         return len(self.generator) if isinstance(self.generator, list) else 1
-
-    @property
-    def max_groups(self) -> int:
-        """Groups of candidates in one batch, at most."""
-        return MAX_BATCH // self.num_candidates
 
 
 def check_inputs(space: SearchSpace, num_architectures: int, distinct: bool, callback_inputs: Sequence[str]) -> None:

@@ -69,6 +69,10 @@ class WithPriors:
             return 1.0
         return min(1.0, max(space_similarity(other, space) for other in known))
 
+    def is_trained_on(self, space: SearchSpace) -> bool:
+        """Whether the checkpoint has a prior of the space, as of all that it was trained on."""
+        return any(prior.space == space for prior in self.priors)
+
     def has_prior_of_data(self, space: SearchSpace, task: TaskLike | None, prior: Prior) -> bool:
         """Whether a prior was measured in its space, or on data of the sort that the task has, such as images."""
         data = data_of(task_kind(space, task))

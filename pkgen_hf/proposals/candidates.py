@@ -8,7 +8,6 @@ from functools import cached_property
 import torch
 
 from ..budgets.limits import Limits
-from ..errors import TooFew
 from ..evidence.evaluations import Evaluations
 from ..generation.duplicates import first_of_each
 from ..generation.refinement import refined
@@ -17,7 +16,6 @@ from ..priors.prior import Prior
 from ..spaces import SearchSpace, TaskLike
 from .record import Record, stacked
 
-POOL = 512  # architectures that the pipeline generates before any score is known
 SPARE = 256  # best candidates, beside those that are taken or asked for, that proposals are chosen from
 RANDOM = 512  # random architectures beside them
 # Standard deviations that are added to the mean: more explores more.
@@ -38,14 +36,8 @@ class Candidates:
 
     @cached_property
     def pool(self) -> torch.Tensor:
-        """What the pipeline generates before any score is known, ``LongTensor (up to POOL, slots)``."""
-        generator = torch.Generator().manual_seed(self.seed * SEED_STEP)
-        num = min(POOL, self.space.num_architectures)
-        try:
-            out = self.pipe(self.space, self.task, self.prior, num, num_candidates=1, generator=generator)
-        except TooFew as error:
-            return error.rows
-        return stacked(self.space, out.architectures)
+        """What the pipeline samples before any score is known, ``LongTensor (n, slots)``."""
+        return self.pipe.carried_samples(self.space, self.task, self.prior, self.seed * SEED_STEP)
 
     def best(self, record: Record, num: int) -> torch.Tensor:
         """The next architectures to evaluate, best first, ``LongTensor (num, slots)``.
@@ -60,7 +52,7 @@ class Candidates:
             If there are not enough.
         """
         evaluations = Evaluations.of(self.space, (record.rows(self.space), record.values_or_nan))
-        posterior = self.pipe.posterior(self.space, self.task, self.prior, evaluations)
+        posterior = self.pipe.posterior(self.space, self.task, self.prior, evaluations, self.pool)
 
         def bound(rows: torch.Tensor) -> torch.Tensor:
             mean, deviation = posterior(rows)

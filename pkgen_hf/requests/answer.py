@@ -70,7 +70,6 @@ class GenerationAnswer:
             **({"shape": _shape(request.task)} if isinstance(request.task, Task) else {}),
             "num_architectures": request.num_architectures,
             "num_inference_steps": request.num_inference_steps,
-            "num_candidates": request.num_candidates,
             "guidance_scale": request.guidance_scale,
             "temperature": request.temperature,
             "distinct": request.distinct,

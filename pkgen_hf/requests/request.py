@@ -34,7 +34,7 @@ class GenerationRequest:
 
     Parameters
     ----------
-    space, task, num_architectures, num_candidates, num_inference_steps, guidance_scale, temperature, distinct, prior,
+    space, task, num_architectures, num_inference_steps, guidance_scale, temperature, distinct, prior,
     evaluations
         As in a call of `PKGenPipeline`.
     seed
@@ -59,8 +59,7 @@ class GenerationRequest:
     task: TaskLike | None = None
     num_architectures: int = 8
     seed: int | None = None
-    num_candidates: int = 4
-    num_inference_steps: int = 2
+    num_inference_steps: int = 1
     guidance_scale: float = 1.0
     temperature: float = 0.5
     distinct: bool = True
@@ -133,7 +132,6 @@ class GenerationRequest:
             "prior": self.prior,
             "evaluations": self.evaluations,
             "num_architectures": self.num_architectures,
-            "num_candidates": self.num_candidates,
             "distinct": self.distinct,
             "num_inference_steps": self.num_inference_steps,
             "guidance_scale": self.guidance_scale,

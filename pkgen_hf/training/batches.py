@@ -1,4 +1,4 @@
-"""Batches of episodes: priors, noised targets, and architectures to be scored."""
+"""Batches of episodes: priors, and noised targets."""
 
 from __future__ import annotations
 
@@ -91,8 +91,7 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
             ``masked`` (slots, choices): choices whose features and prior are masked too; ``prior_features``
             (batch / GROUP, slots, choices, PRIOR_FEATURES) and ``task_traits`` (batch / GROUP, TASK_TRAITS), one for
             each GROUP consecutive samples; ``clean`` and ``noisy`` (batch, slots); ``timesteps`` (batch,) and
-            ``log_likelihood_ratio`` (batch, slots) of the noise; ``scored`` (batch, slots), architectures to be
-            scored, and their ``quality`` (batch,), NaN where there is none.
+            ``log_likelihood_ratio`` (batch, slots) of the noise.
         """
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         shares = torch.tensor([relative_share(part.table) for part in self.episodes])
@@ -107,19 +106,13 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
 
         weights = torch.exp(-torch.arange(TARGETS) / TARGET_DECAY)
         good = episodes.targets[number, torch.multinomial(weights, batch, replacement=True, generator=generator)]
-        uniform = torch.randint(len(rows), (2, batch), generator=generator)
+        uniform = torch.randint(len(rows), (batch,), generator=generator)
         # without a prior every architecture of the space is an equally likely target
-        clean = rows[torch.where(dropped, uniform[0], good)]
+        clean = rows[torch.where(dropped, uniform, good)]
         timesteps = torch.randint(1, self.scheduler.num_train_timesteps + 1, (batch,), generator=generator)
         stationary = self.scheduler.stationary(priors.stationary).repeat_interleave(GROUP, 0)
         noisy = self.scheduler.add_noise(clean, timesteps, stationary, generator)
 
-        # half of the scored ones are uniform over the table, half of log-uniform rank, that is of uniform quality
-        task = episodes.tasks[number]
-        rank = (episodes.num_known[task] ** torch.rand(batch, generator=generator)).long() - 1
-        half = torch.rand(batch, generator=generator) < 0.5
-        scored = torch.where(half, episodes.order[task, rank], uniform[1])
-        quality = torch.where(dropped | (task < 0), torch.nan, episodes.quality[task, scored])
         return {
             "space": torch.tensor(which),
             "prior_features": priors.features,
@@ -130,8 +123,6 @@ class EpisodeDataset(Dataset[dict[str, torch.Tensor]]):
             "noisy": noisy,
             "timesteps": timesteps,
             "log_likelihood_ratio": self.scheduler.log_likelihood_ratio(timesteps, noisy, stationary),
-            "scored": rows[scored],
-            "quality": quality,
         }
 
     def _priors(self, episodes: SpaceEpisodes, groups: int, generator: torch.Generator) -> _Priors:

@@ -25,7 +25,6 @@ NUM_GOOD = 20  # architectures that a prior is measured on, as in the paper (Xie
 
 # No ablation compared other values of the following.
 TARGETS = 48  # good architectures for each prior, so that targets are more than the 20 that the prior was measured on
-PERTURBED_SHARE = 0.3  # of the examples, of perturbed tasks
 CONSENSUS_WEIGHT = 3.0  # of a consensus of tasks relative to a single task
 PRIOR_SHARES = {  # of the examples, by how the prior was made
     "measured": 0.25,  # exact contributions over the best of a subsample
@@ -37,7 +36,6 @@ PRIOR_SHARES = {  # of the examples, by how the prior was made
 MEASURED_FROM = 100  # labels of the smallest subsample whose best are measured
 EVALUATED_FROM, EVALUATED_TO = 5, 400  # labels of a fitted prior
 MAX_OTHER_TASKS = 3  # averaged in a prior carried over within a space
-PERTURBED_FEWER = 3  # a perturbed task has so many times fewer priors than a real one: there are more such tasks
 MANY_SLOTS = 32  # a space of more slots has fewer priors and batches, in inverse proportion: they cost as much more
 
 
@@ -54,14 +52,6 @@ class SpaceEpisodes:
         Of the kind of task.
     targets : LongTensor (priors, TARGETS)
         Rows of the table that are good under this prior, best first.
-    tasks : LongTensor (priors,)
-        Number of the task that ranks architectures, -1 for none.
-    quality : FloatTensor (tasks, rows)
-        Logarithmic rank of every row, see `TrainingTask.quality`.
-    order : LongTensor (tasks, rows)
-        Rows of the table, best first, those of unknown score last.
-    num_known : LongTensor (tasks,)
-        How many rows have a score.
     weights : FloatTensor (priors,)
         Sampling weight of each prior.
     """
@@ -71,10 +61,6 @@ class SpaceEpisodes:
     stationary: torch.Tensor
     traits: torch.Tensor
     targets: torch.Tensor
-    tasks: torch.Tensor
-    quality: torch.Tensor
-    order: torch.Tensor
-    num_known: torch.Tensor
     weights: torch.Tensor
 
 
@@ -85,11 +71,10 @@ def relative_share(table: ScoreTable) -> float:
 
 @dataclass
 class _Example:
-    """A prior, its targets (rows of the table, best first), the number of its task (-1: no ranking), its weight."""
+    """A prior, its targets (rows of the table, best first), and its weight."""
 
     prior: PriorData
     targets: torch.Tensor
-    task: int
     weight: float
 
 
@@ -107,7 +92,7 @@ def _num_good(table: ScoreTable, task: str) -> int:
 
 
 def make_episodes(
-    tables: Sequence[ScoreTable], priors_per_task: int, num_perturbed: int, seed: int, quiet: bool = True
+    tables: Sequence[ScoreTable], priors_per_task: int, seed: int, quiet: bool = True
 ) -> list[SpaceEpisodes]:
     """Make priors of every kind for every training task of every table.
 
@@ -115,10 +100,10 @@ def make_episodes(
     ----------
     tables
         As from `load_tables`.
-    priors_per_task, num_perturbed
-        ``priors_per_task`` and ``shifted_tasks`` of `TrainingArguments`.
+    priors_per_task
+        Of `TrainingArguments`.
     seed
-        Of the perturbed tasks and of the subsamples.
+        Of the subsamples.
     quiet
         Show no progress bar.
     """
@@ -126,43 +111,33 @@ def make_episodes(
     measured = {table.space.name: priors_of(table) for table in tables}
     episodes = []
     for table in tables:
-        tasks = training_tasks(table, num_perturbed, generator)
+        tasks = training_tasks(table)
         bar = tqdm(tasks, desc=f"priors of {table.space.name}", disable=quiet, leave=False)
-        shares = _task_shares(tasks)
         examples: list[_Example] = []
-        for number, task in enumerate(bar):
+        for task, share in zip(bar, _task_shares(tasks), strict=True):
             sources = _sources(task, tasks, measured)
-            examples += _examples(task, number, shares[number], sources, priors_per_task, generator)
-        episodes.append(_stack(table, tasks, examples))
+            examples += _examples(task, share, sources, priors_per_task, generator)
+        episodes.append(_stack(table, examples))
     return episodes
 
 
-def _stack(table: ScoreTable, tasks: Sequence[TrainingTask], examples: Sequence[_Example]) -> SpaceEpisodes:
+def _stack(table: ScoreTable, examples: Sequence[_Example]) -> SpaceEpisodes:
     """The examples of one space as tensors."""
     kinds = [task_kind(table.space, example.prior.task) for example in examples]
-    quality = torch.stack([task.quality() for task in tasks])
     return SpaceEpisodes(
         table,
         features=torch.stack([example.prior.features() for example in examples]),
         stationary=torch.stack([example.prior.distribution() for example in examples]),
         traits=torch.tensor([task_traits(kind) for kind in kinds]),
         targets=torch.stack([example.targets for example in examples]),
-        tasks=torch.tensor([example.task for example in examples]),
-        quality=quality,
-        order=quality.nan_to_num(-1).argsort(dim=1, descending=True),
-        num_known=(~quality.isnan()).sum(1),
         weights=torch.tensor([example.weight for example in examples]),
     )
 
 
 def _task_shares(tasks: Sequence[TrainingTask]) -> list[float]:
     """Share of the examples that each task is given."""
-    weights = [0.0 if t.is_perturbed else CONSENSUS_WEIGHT if t.is_consensus else 1.0 for t in tasks]
-    num_perturbed = sum(task.is_perturbed for task in tasks)
-    return [
-        PERTURBED_SHARE / num_perturbed if task.is_perturbed else (1 - PERTURBED_SHARE) * weight / sum(weights)
-        for task, weight in zip(tasks, weights, strict=True)
-    ]
+    weights = [CONSENSUS_WEIGHT if task.is_consensus else 1.0 for task in tasks]
+    return [weight / sum(weights) for weight in weights]
 
 
 def _sources(
@@ -170,10 +145,8 @@ def _sources(
 ) -> dict[str, list[Prior]]:
     """Priors that can be carried over to a task, by the kind of prior that results; kinds without any are left out.
 
-    Other spaces only inform a consensus, if there is one, not its single tasks. Nothing informs a perturbed task.
+    Other spaces only inform a consensus, if there is one, not its single tasks.
     """
-    if task.is_perturbed:
-        return {}
     space, kind = task.table.space, task_kind(task.table.space, task.name)
     here = [p for p in measured[space.name] if p.task != task.name and p.task in space.tasks]
     elsewhere = [prior for other, known in measured.items() if other != space.name for prior in known]
@@ -185,23 +158,21 @@ def _sources(
 
 def _examples(
     task: TrainingTask,
-    number: int,
     share: float,
     sources: dict[str, list[Prior]],
     priors_per_task: int,
     generator: torch.Generator,
 ) -> Iterator[_Example]:
-    """Priors of every kind for one task, the `number`-th, whose examples have the `share` of all."""
+    """Priors of every kind for one task, whose examples have the `share` of all."""
     kinds = ["measured", "evaluated", "band", *sources]
     total = sum(PRIOR_SHARES[kind] for kind in kinds)
     ranked = task.ranked()
     for kind in kinds:
-        wanted = priors_per_task * PRIOR_SHARES[kind] / total / (PERTURBED_FEWER if task.is_perturbed else 1)
-        count = max(1, round(wanted * relative_share(task.table)))
+        count = max(1, round(priors_per_task * PRIOR_SHARES[kind] / total * relative_share(task.table)))
         for _ in range(count):
             prior, targets = _prior(kind, task, ranked, sources, generator)
             weight = share * PRIOR_SHARES[kind] / total / count
-            yield _Example(prior, targets, -1 if kind == "band" else number, weight)
+            yield _Example(prior, targets, weight)
 
 
 def _prior(

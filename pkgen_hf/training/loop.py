@@ -152,7 +152,7 @@ class Trainer:
         """Batches of the whole training, those of this process."""
         arguments, seed = self.arguments, self.arguments.seed
         quiet = arguments.quiet or not self.accelerator.is_main_process
-        episodes = make_episodes(tables, arguments.priors_per_task, arguments.shifted_tasks, seed, quiet)
+        episodes = make_episodes(tables, arguments.priors_per_task, seed, quiet)
         number = arguments.max_train_steps * self.batches_in_step
         size, dropout = arguments.train_batch_size, arguments.prior_dropout
         dataset = EpisodeDataset(episodes, self.scheduler, size, dropout, seed, number)
@@ -166,7 +166,7 @@ class Trainer:
             left = skip_first_batches(batches, done * arguments.gradient_accumulation_steps)
         for batch in left:
             with accelerator.accumulate(self.denoiser):
-                loss, losses = training_loss(self.denoiser, self._condition(batch), batch, arguments.score_weight)
+                loss, losses = training_loss(self.denoiser, self._condition(batch), batch)
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     accelerator.clip_grad_norm_(self.denoiser.parameters(), arguments.max_grad_norm)

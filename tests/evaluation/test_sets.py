@@ -50,7 +50,7 @@ def test_methods_apply_to_what_they_can_solve(
     def applies(problem: Problem) -> set[str]:
         return {name for name in [*SETS, "pkgen-raw"] if METHODS[name].applies(problem)}
 
-    always = {"pkgen", "uniform", "pool-score-head", *(f"prior-{temperature:g}" for temperature in TEMPERATURES)}
+    always = {"pkgen", "uniform", "pool-ranking", *(f"prior-{temperature:g}" for temperature in TEMPERATURES)}
     assert applies(make_problem(tiny, "x")) == always | {"pkgen-raw"}
     transformers = get_space("hw-gpt-bench-s")
     assert applies(make_problem(transformers, "openwebtext")) == always | {"pkgen-raw", "largest", "spectral-capacity"}

@@ -75,7 +75,7 @@ def test_every_method_takes_part(quick: list[str]) -> None:
     records = result_files.read_records(Path(quick[-1]))
     found = {row["method"] for record in records.values() for row in record["rows"]}
     assert found >= METHODS.keys() - {"spectral-capacity"}
-    baselines = {"uniform", "copy", "largest", "prior-0.5", "pool-score-head"}
+    baselines = {"uniform", "copy", "largest", "prior-0.5", "pool-ranking"}
     for protocol, more in (("new-data-set", set()), ("given-labels", {"pool-gaussian-process", "pool-random-forest"})):
         rows = [row for row in records[f"{protocol}-{SPACE}"]["rows"] if row["setting"] == "new-data-set"]
         assert {row["method"] for row in rows} >= baselines | more | {"pkgen"}
