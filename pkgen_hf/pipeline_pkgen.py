@@ -299,7 +299,7 @@ class PKGenPipeline(WithPosterior, InterruptibleCalls, DiffusionPipeline):
             callback_on_step_end, callback_on_step_end_tensor_inputs,
         )  # fmt: skip
         self.check_inputs(space, settings.num_architectures, distinct, callback_on_step_end_tensor_inputs)
-        model, prior = self._conditioned(space, task, prior)
+        model, prior = self._conditioned(space, task, prior, evaluations is not None)
         limits = Limits(
             space, task, max_parameters=max_parameters, min_parameters=min_parameters, max_flops=max_flops,
             max_latency=max_latency, device=device, latency_table=latency_table, max_memory=max_memory,
@@ -318,6 +318,7 @@ class PKGenPipeline(WithPosterior, InterruptibleCalls, DiffusionPipeline):
         posterior = self._posterior_of(model, prior, task, known)
         best = best_by if distinct else ordered_by
         indices, scores = best(posterior, samples.indices.cpu(), limits, number)
+        limits.confirm(indices)
         architectures = Architecture.from_batch(space, indices)
         self.maybe_free_model_hooks()
         if not return_dict:

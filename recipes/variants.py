@@ -15,7 +15,7 @@ from pkgen_hf.evaluation.generators import generate
 from pkgen_hf.evaluation.methods import METHODS, Method
 from pkgen_hf.evaluation.problem import Problem
 from pkgen_hf.priors.data import uniform_distribution
-from pkgen_hf.spaces import SearchSpace
+from pkgen_hf.spaces import SearchSpace, TaskLike
 from pkgen_hf.training.arguments import TrainingArguments
 
 DEFAULT, SMALL = "default", "training"
@@ -110,7 +110,7 @@ def changes_prior(problem: Problem, change: Callable[[Prior], Prior]) -> bool:
 class AllSimilar(PKGenPipeline):
     """A pipeline in which no space is dissimilar to those of the priors."""
 
-    def similarity_to_training(self, space: str | SearchSpace) -> float:
+    def similarity_to_training(self, space: str | SearchSpace, task: TaskLike | None = None) -> float:
         return 1.0
 
 

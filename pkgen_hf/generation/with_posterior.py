@@ -57,7 +57,9 @@ class WithPosterior(WithPriors):
         space = get_space(space)
         rows = to_indices(space, architectures)
         known = Evaluations.of(space, ([], []) if evaluations is None else evaluations)
-        return self.posterior(space, task, prior, known).mean(rows).float()
+        task = space.resolved(task)
+        conditioned = self._conditioned(space, task, prior, evaluations is not None)
+        return self._posterior_of(*conditioned, task, known).mean(rows).float()
 
     @torch.no_grad()
     @on_cpu
@@ -92,11 +94,16 @@ class WithPosterior(WithPriors):
         return self._carried_samples(*self._conditioned(space, space.resolved(task), prior), seed)
 
     def _conditioned(
-        self, space: SearchSpace, task: TaskLike | None, prior: Prior | None
+        self, space: SearchSpace, task: TaskLike | None, prior: Prior | None, has_evaluations: bool = True
     ) -> tuple[ConditionedDenoiser, Prior]:
-        """The denoiser under the condition of a call, and its prior."""
+        """The denoiser under the condition of a call, and its prior.
+
+        Without evaluations, which show what does not apply, priors of unlike data are left out.
+        """
+        if prior is None and not has_evaluations:
+            prior = self.carried_prior(space, task)
         prior = self.select_prior(space, task, prior)
-        similarity = self.similarity_to_training(space)
+        similarity = self.similarity_to_training(space, task)
         return ConditionedDenoiser.of(self.denoiser, space, prior, task, similarity), prior
 
     def _carried_samples(self, model: ConditionedDenoiser, prior: Prior, seed: int = 0) -> torch.Tensor:
@@ -121,10 +128,12 @@ class WithPosterior(WithPriors):
     ) -> Posterior:
         """What evaluations and all that is carried over from elsewhere say of the architectures of a space."""
         space = model.space
+        applies = self.has_prior_of_data(space, task, prior)
+        unlike = AGREEMENT_OF_UNLIKE if len(evaluations.scores) else {0.0: 1.0}  # of either sign: none without them
         carried = CarriedOver(
             Kernel.of(space, task),
             self._carried_samples(model, prior) if samples is None else samples,
             self._log_probabilities(model, prior) if self.is_trained_on(space) else None,
-            AGREEMENT if self.has_prior_of_data(space, task, prior) else AGREEMENT_OF_UNLIKE,
+            AGREEMENT if applies else unlike,
         )
         return Posterior(carried, evaluations)

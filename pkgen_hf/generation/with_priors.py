@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..hub import download as hub
 from ..priors.files import Priors, load_folder
 from ..priors.prior import Prior, select_prior
-from ..priors.transfer import space_similarity, task_kind
+from ..priors.relevance import relevance_of
 from ..spaces import SearchSpace, TaskLike, get_space
-from ..spaces.tasks import data_of
 
 
 class WithPriors:
@@ -58,25 +58,46 @@ class WithPriors:
         space.check_same(prior.space, "this prior", f"; Prior.carried_over({space.name!r}, [prior]) makes one of it")
         return prior
 
-    def similarity_to_training(self, space: str | SearchSpace) -> float:
+    def carried_prior(self, space: SearchSpace, task: TaskLike | None) -> Prior:
+        """As `select_prior` without a prior, for a call without evaluations, which has nothing else to go by.
+
+        Warns, once for each space and reason, of what is missing where priors are of other spaces; where these do not
+        apply, the prior is absent, see `Relevance`.
+        """
+        chosen = self.select_prior(space, task, None)
+        if chosen.evidence != "from other spaces":
+            return chosen
+        relevance = relevance_of(self.priors, space, task)
+        warned: set[tuple[SearchSpace, str]] = self.__dict__.setdefault("_warned", set())
+        for reason, text in relevance.missing().items():
+            if (space, reason) not in warned:
+                warned.add((space, reason))
+                warnings.warn(text, stacklevel=4)
+        if relevance.weight:
+            return chosen
+        return replace(Prior.absent(space, task), detail=f"left out: {chosen.detail}")
+
+    def similarity_to_training(self, space: str | SearchSpace, task: TaskLike | None = None) -> float:
         """Similarity of a space, or of that of a name, to the most similar space of the priors, 0 to 1.
 
-        It weights the denoiser's correction, see `Condition`. It compares what slots and choices are, not the data nor
-        whether labels of the space were read, see `space_similarity`. ValueError for an unknown name.
+        It weights the denoiser's correction, see `Condition`. It compares what slots and choices are, see
+        `space_similarity`, and is 0 where priors of other spaces do not apply to the data of the task, by default the
+        space's first, see `Relevance`. ValueError for an unknown name.
         """
         space, known = get_space(space), {prior.space for prior in self.priors}
         if not known or space in known:
             return 1.0
-        return min(1.0, max(space_similarity(other, space) for other in known))
+        relevance = relevance_of(self.priors, space, task)
+        return relevance.similarity * relevance.weight
 
     def is_trained_on(self, space: SearchSpace) -> bool:
         """Whether the checkpoint has a prior of the space, as of all that it was trained on."""
         return any(prior.space == space for prior in self.priors)
 
     def has_prior_of_data(self, space: SearchSpace, task: TaskLike | None, prior: Prior) -> bool:
-        """Whether a prior was measured in its space, or on data of the sort that the task has, such as images."""
-        data = data_of(task_kind(space, task))
-        alike = any(data_of(task_kind(other.space, other.task)) == data for other in self.priors)
-        return prior.is_of_its_space or (prior.evidence != "absent" and alike)
+        """Whether a prior was measured or computed in its space, or is of data that say something of the task's."""
+        if prior.is_of_its_space or prior.evidence in ("computed", "absent"):
+            return prior.evidence != "absent"
+        return relevance_of(self.priors, space, task).weight > 0
 
     familiarity = similarity_to_training  # its former name
