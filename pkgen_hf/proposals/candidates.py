@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,9 +12,10 @@ from ..budgets.limits import Limits
 from ..evidence.evaluations import Evaluations
 from ..generation.duplicates import first_of_each
 from ..generation.refinement import refined
+from ..inputs import whole_number
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.prior import Prior
-from ..spaces import SearchSpace, TaskLike
+from ..spaces import SearchSpace, TaskLike, get_space
 from .record import Record, stacked
 
 SPARE = 256  # best candidates, beside those that are taken or asked for, that proposals are chosen from
@@ -21,6 +23,7 @@ RANDOM = 512  # random architectures beside them
 # Standard deviations that are added to the mean: more explores more.
 EXPLORATION = 0.5
 FILLING = tuple(4**k for k in range(3, 10))  # random architectures, in turn, where candidates are too few
+LARGEST_SEED = 2**40  # a generator's own seed has 64 bits, and is a multiple of this one
 SEED_STEP = 1_000_003  # a prime larger than any number of evaluations, so that seeds share no generator
 
 
@@ -34,17 +37,40 @@ class Candidates:
     prior: Prior
     seed: int
 
+    @classmethod
+    def of(
+        cls,
+        pipe: PKGenPipeline,
+        space: str | SearchSpace,
+        task: TaskLike | None,
+        prior: Prior | None,
+        seed: int,
+    ) -> Candidates:
+        """Candidates as users ask for them; ValueError for an unknown space or task, or a seed that cannot be."""
+        space = get_space(space)
+        task, seed = space.resolved(task), whole_number("seed", seed, 0, LARGEST_SEED)
+        return cls(pipe, space, task, pipe.select_prior(space, task, prior), seed)
+
     @cached_property
     def pool(self) -> torch.Tensor:
         """What the pipeline samples before any score is known, ``LongTensor (n, slots)``."""
         return self.pipe.carried_samples(self.space, self.task, self.prior, self.seed * SEED_STEP)
 
-    def best(self, record: Record, num: int) -> torch.Tensor:
+    def best(self, record: Record, num: int, fixed: Mapping[int, int] | None = None) -> torch.Tensor:
         """The next architectures to evaluate, best first, ``LongTensor (num, slots)``.
 
         Of random ones, and of those of the highest upper confidence bound that changing one slot of the pool, of
         evaluated and of random architectures leads to, the highest are taken one after the other, as if each had been
         evaluated with the score that is expected.
+
+        Parameters
+        ----------
+        record
+            What was evaluated and what is pending.
+        num
+            How many.
+        fixed
+            The choice of each slot, by its place, that is not free.
 
         Raises
         ------
@@ -60,12 +86,23 @@ class Candidates:
 
         taken = stacked(self.space, record.taken)
         start = torch.cat([self.pool, evaluations.indices, posterior.kernel.reference])
-        candidates, _ = refined(start, bound, Limits(self.space), num + len(taken) + SPARE)
-        candidates = self._filled(torch.cat([candidates, posterior.kernel.reference[:RANDOM]]), taken, num)
+        candidates, _ = refined(self._with(fixed, start), bound, Limits(self.space), num + len(taken) + SPARE)
+        candidates = torch.cat([candidates, posterior.kernel.reference[:RANDOM]])
+        candidates = self._filled(candidates, taken, num, fixed)
         pending = stacked(self.space, record.pending)
         return candidates[posterior.batch(candidates, num, EXPLORATION, pending)]
 
-    def _filled(self, rows: torch.Tensor, taken: torch.Tensor, num: int) -> torch.Tensor:
+    def _with(self, fixed: Mapping[int, int] | None, rows: torch.Tensor) -> torch.Tensor:
+        """Architectures with fixed choices, those that are valid with them."""
+        if not fixed:
+            return rows
+        rows = rows.clone()
+        rows[:, list(fixed)] = torch.tensor(list(fixed.values()))
+        return rows[self.space.is_valid(rows)]
+
+    def _filled(
+        self, rows: torch.Tensor, taken: torch.Tensor, num: int, fixed: Mapping[int, int] | None
+    ) -> torch.Tensor:
         """Those that are not taken, with random ones after them where they are fewer than `num`."""
         generator = torch.Generator().manual_seed(self.seed * SEED_STEP + len(taken))
         taken_keys = self.space.keys(taken)
@@ -78,12 +115,14 @@ class Candidates:
                 else:
                     found = listed[self.space.is_drawn(listed)]
                 rows = torch.cat([rows, self.space.canonical(found)])
+            rows = self._with(fixed, rows)
             keys = self.space.keys(rows)
             first = first_of_each(keys)[0]
             rows = rows[first[~torch.isin(keys[first], taken_keys)]]
             if len(rows) >= num:
                 return rows
+        chosen = " with the fixed choices" if fixed else ""
         raise ValueError(
-            f"{num:,} architectures of {self.space.name} were asked for, but {len(rows):,} could be found beside "
-            f"the {len(taken):,} that were told or are pending; ask for fewer"
+            f"{num:,} architectures of {self.space.name}{chosen} were asked for, but {len(rows):,} could be found "
+            f"beside the {len(taken):,} that were told or are pending; ask for fewer"
         )

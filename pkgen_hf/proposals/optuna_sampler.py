@@ -7,16 +7,13 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from ..architecture import Architecture
 from ..errors import shortened
-from ..inputs import on_cpu, to_architecture, whole_number
+from ..inputs import on_cpu, to_architecture
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.prior import Prior
-from ..spaces import SearchSpace, TaskLike, get_space
+from ..spaces import SearchSpace, TaskLike
 from .candidates import Candidates
-from .proposer import LARGEST_SEED
 from .record import Record, stacked
 
 try:
@@ -33,7 +30,6 @@ except ModuleNotFoundError as error:
         "PKGenSampler is a sampler of Optuna: pip install 'pkgen-hf[optuna]'", name="optuna"
     ) from None
 
-TO_FIX = 200  # proposals, in which fixed choices are put
 ATTEMPTS = 10  # proposals for one trial while other workers propose the same at the same moment
 
 
@@ -86,10 +82,8 @@ class PKGenSampler(BaseSampler):
         prior: Prior | None = None,
         seed: int = 0,
     ) -> None:
-        self.space = get_space(space)
-        self.task, seed = self.space.resolved(task), whole_number("seed", seed, 0, LARGEST_SEED)
-        prior = pipe.select_prior(self.space, self.task, prior)
-        self._candidates = Candidates(pipe, self.space, self.task, prior, seed)
+        self._candidates = Candidates.of(pipe, space, task, prior, seed)
+        self.space, self.task = self._candidates.space, self._candidates.task
         self._parameters = Parameters(self.space)
         self._lock = threading.Lock()
 
@@ -162,12 +156,8 @@ class PKGenSampler(BaseSampler):
         others, place = self._others(study, trial), 0
         for attempt in range(ATTEMPTS):
             record = others.record()
-            left = self._num_left(study, record)
-            num = min(place + 1, left)
-            if fixed:
-                row = self._with(fixed, record, min(TO_FIX, left))[0]
-            else:
-                row = self._candidates.best(record, num)[num - 1]
+            num = min(place + 1, self._num_left(study, record))
+            row = self._candidates.best(record, num, fixed)[num - 1]
             proposed = Architecture(self.space, row.tolist())
             study._storage.set_trial_system_attr(trial._trial_id, ANNOUNCED, self._parameters.of(proposed))
             others = self._others(study, trial)
@@ -177,19 +167,6 @@ class PKGenSampler(BaseSampler):
             # deeper with each attempt, where those that have just begun do not meet it
             place = attempt + sum(number < trial.number for number in rivals)
         return proposed
-
-    def _with(self, fixed: Mapping[int, int], record: Record, most: int) -> torch.Tensor:
-        """Proposals with some choices replaced by fixed ones, if valid and new, ``LongTensor (n, slots)``."""
-        rows = self._candidates.best(record, most)
-        rows[:, list(fixed)] = torch.tensor(list(fixed.values()))
-        taken = self.space.keys(stacked(self.space, record.taken))
-        rows = rows[self.space.is_valid(rows) & ~torch.isin(self.space.keys(rows), taken)]
-        if not len(rows):
-            raise ValueError(
-                f"1 architectures of {self.space.name} with the fixed choices were asked for, but 0 could be found "
-                f"beside the {len(taken):,} that were told or are pending; ask for fewer"
-            )
-        return rows
 
     def _others(self, study: Study, trial: FrozenTrial) -> Trials:
         """All other trials, as they are in the storage now."""

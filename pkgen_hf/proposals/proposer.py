@@ -17,12 +17,10 @@ from ..files import user_path
 from ..inputs import on_cpu, whole_number
 from ..pipeline_pkgen import PKGenPipeline
 from ..priors.prior import Prior
-from ..spaces import SearchSpace, TaskLike, get_space
+from ..spaces import SearchSpace, TaskLike
 from .candidates import Candidates
 from .record import Record, to_evaluations
 from .state_file import StateFile
-
-LARGEST_SEED = 2**40  # a generator's own seed has 64 bits, and is a multiple of this one
 
 
 class Proposer:
@@ -71,13 +69,11 @@ class Proposer:
         seed: int = 0,
         state: str | Path | None = None,
     ) -> None:
-        self.pipe, self.space = pipe, get_space(space)
-        self.task = task = self.space.resolved(task)
-        self.seed = whole_number("seed", seed, 0, LARGEST_SEED)
-        self.prior = pipe.select_prior(self.space, task, prior)
+        self._candidates = start = Candidates.of(pipe, space, task, prior, seed)
+        self.pipe, self.space, self.task = pipe, start.space, start.task
+        self.prior, self.seed = start.prior, start.seed
         self.state = None if state is None else user_path(state).absolute()
-        self._file = None if self.state is None else StateFile(self.state, self.space, task, self.seed)
-        self._candidates = Candidates(pipe, self.space, task, self.prior, self.seed)
+        self._file = None if self.state is None else StateFile(self.state, self.space, self.task, self.seed)
         self._record = Record()
         self._lock = threading.RLock()
         with self._shared(writes=False):
