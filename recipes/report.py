@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -69,7 +70,7 @@ def index(records: dict[str, Record], runs: pd.DataFrame, beside: Beside, result
     """The first page of the results: how to read them, all verdicts, ablations, peers, costs and commands."""
     text = ["# Results", "", "Written by `python recipes/report.py` from `results/*.json` and `results/runs`.", ""]
     text += ["What the tables show and do not show is in [limitations](../limitations.md).", ""]
-    text += ["## How to read", "", HOW_TO_READ]
+    text += ["## How to read", "", HOW_TO_READ, made_with(records), ""]
     text += ["## PKGen against the best baseline", "", "Spaces in which PKGen is ahead / equal / behind:", ""]
     text += [*counts_table(beside), *pictures(results / "figures", "all-spaces")]
     for protocol in PROTOCOLS.values():
@@ -94,6 +95,13 @@ def index(records: dict[str, Record], runs: pd.DataFrame, beside: Beside, result
     text += whole_runs(read_json(results / "timings"))
     text += ["Each results file is made again by its command, which stands on the page of its space.", ""]
     return "\n".join(text)
+
+
+def made_with(records: dict[str, Record]) -> str:
+    """Which versions of the package made how many of the results."""
+    counts = Counter(record["versions"]["pkgen-hf"] for record in records.values())
+    versions = ", ".join(f"{version} ({number})" for version, number in sorted(counts.items()))
+    return f"**Versions** of pkgen-hf that made these results, and how many files of them: {versions}."
 
 
 def pictures(figures: Path, name: str) -> list[str]:

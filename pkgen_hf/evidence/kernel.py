@@ -41,12 +41,11 @@ def reference(space: SearchSpace) -> torch.Tensor:
 def sizes(space: SearchSpace, rows: torch.Tensor, task: TaskLike | None) -> torch.Tensor:
     """Logarithms of multiply-adds and parameters, and spectral capacity, ``DoubleTensor (n, 0 to 3)``.
 
-    Without those that a space of the user's own does not count.
+    Of a space of the user's own that counts none, the trend that descriptions of choices show (`log_costs`), if any.
     """
-    columns = []
-    for cost in (space.flops, space.parameters):
-        with contextlib.suppress(NotImplementedError):
-            columns.append(cost(rows, task).double().clamp(min=1).log())
+    columns: list[torch.Tensor] = []
+    if bool(space.cost_effects[..., 2].any()):
+        columns += space.log_costs(rows, task).double().unbind(1)
     with contextlib.suppress(NotImplementedError):
         columns.append(spectral_capacity(space, rows, task))
     return torch.stack(columns, dim=1) if columns else torch.empty(len(rows), 0, dtype=torch.float64)
