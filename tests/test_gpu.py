@@ -109,10 +109,10 @@ def test_a_language_model_computes_the_same_on_the_gpu() -> None:
 def test_the_same_seed_gives_the_same_architectures_on_both_devices(
     gpu: PKGenPipeline, pipe: PKGenPipeline, name: str
 ) -> None:
-    for options in ({}, {"distinct": False, "num_candidates": 1, "num_architectures": 50}):
+    for options in ({}, {"distinct": False, "num_architectures": 50}):
         assert counted(gpu, name, **options) == counted(pipe, name, **options)
     own = [[seeded(i) for i in range(4)] for _ in range(2)]
-    options = {"num_architectures": 4, "distinct": False, "num_candidates": 1}
+    options = {"num_architectures": 4, "distinct": False}
     assert counted(gpu, name, own[0], **options) == counted(pipe, name, own[1], **options)
 
 

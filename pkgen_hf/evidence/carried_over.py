@@ -54,7 +54,7 @@ class CarriedOver:
         rows, which = kernel.space.classes(samples)
         self._samples = kernel.features(rows)
         self._shares = which.bincount(minlength=len(rows)).double() / max(1, len(samples))
-        reference = kernel.features(kernel.reference)
+        reference = kernel.reference_features
         self._density = Standardisation.of(self._log_density(reference))
         self._likelihood = Standardisation.of(self._log_likelihood(reference))
         self._total = Standardisation.of(self._sum(reference))

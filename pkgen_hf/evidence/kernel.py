@@ -130,6 +130,11 @@ class Kernel:
             parts.append(pairs / (PAIRS * pairs.shape[1] ** 0.5))
         return Features(rows, size, tuple(parts))
 
+    @functools.cached_property
+    def reference_features(self) -> Features:
+        """Of the reference architectures."""
+        return self.features(self.reference)
+
     def __call__(self, one: Features, other: Features) -> torch.Tensor:
         """Covariances, ``DoubleTensor (n, m)``."""
         total = one.parts[0].new_zeros(len(one.parts[0]), len(other.parts[0]))
