@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,9 @@ from pkgen_hf import PKGenPipeline, Prior
 from pkgen_hf.evaluation.generators import generate
 from pkgen_hf.evaluation.methods import METHODS, Method
 from pkgen_hf.evaluation.problem import Problem
+from pkgen_hf.evidence.carried_over import SAMPLES
+from pkgen_hf.generation.model import ConditionedDenoiser
+from pkgen_hf.generation.sampler import as_they_come
 from pkgen_hf.priors.data import uniform_distribution
 from pkgen_hf.spaces import SearchSpace, TaskLike
 from pkgen_hf.training.arguments import TrainingArguments
@@ -104,7 +107,25 @@ def changes_prior(problem: Problem, change: Callable[[Prior], Prior]) -> bool:
     return not torch.equal(change(problem.carried_prior).features(), problem.carried_prior.features())
 
 
-# ---------------------------------------------------------------------- the similarity of spaces
+# ---------------------------------------------------------------------- the samples, and the similarity of spaces
+
+
+class OtherSamples(PKGenPipeline):
+    """A pipeline that ranks by samples made with other settings."""
+
+    settings: Mapping[str, Any] = {}
+
+    def _carried_samples(self, model: ConditionedDenoiser, prior: Prior, seed: int = 0) -> torch.Tensor:
+        stationary = self.scheduler.stationary(prior.distribution())
+        return as_they_come(model, self.scheduler, stationary, SAMPLES, seed, **self.settings)
+
+
+def of_other_samples(problem: Problem, num: int, **settings: Any) -> torch.Tensor:
+    """Generate by a pipeline that samples with other settings, those of `as_they_come`."""
+    pipe = OtherSamples(**problem.pipe.components)
+    pipe.settings = settings
+    pipe.set_progress_bar_config(disable=True)
+    return generate(replace(problem, pipe=pipe), num)
 
 
 class AllSimilar(PKGenPipeline):
@@ -165,12 +186,12 @@ def _of_pipeline(part: str, value: str, kind: type[PKGenPipeline], applies: Any 
     return _variant(part, value, partial(of_changed_pipeline, kind=kind), applies)
 
 
-def _call(argument: str, value: float) -> dict[str, Any]:
-    return {argument: value}
+def _setting(name: str, value: float) -> dict[str, Any]:
+    return {name: value}
 
 
-def _of_argument(part: str, argument: str, values: tuple[float, ...]) -> list[Variant]:
-    return [_variant(part, f"{value:g}", partial(generate, **_call(argument, value))) for value in values]
+def _of_samples(part: str, setting: str, values: tuple[float, ...]) -> list[Variant]:
+    return [_variant(part, f"{value:g}", partial(of_other_samples, **_setting(setting, value))) for value in values]
 
 
 VARIANTS = (
@@ -179,9 +200,9 @@ VARIANTS = (
     _of_prior("contributions", "unknown", without_contributions),
     _of_prior("subgraphs", "unknown", without_subgraphs),
     _of_prior("frequencies", "uniform", without_frequencies),
-    *_of_argument("steps", "num_inference_steps", (2, 8, 32)),
-    *_of_argument("guidance", "guidance_scale", (0, 4)),
-    *_of_argument("temperature", "temperature", (0.25, 1)),
+    *_of_samples("steps", "steps", (2, 8, 32)),
+    *_of_samples("guidance", "guidance_scale", (0, 4)),
+    *_of_samples("temperature", "temperature", (0.25, 1)),
     _of_pipeline("similarity", "1", AllSimilar, is_dissimilar),
     _variant(SMALL, str(SMALL_STEPS), generate, settings={}),
     _variant("end-distribution", "uniform", generate, settings={"end_distribution": "uniform"}),

@@ -175,15 +175,23 @@ class Sampler:
 
 
 def as_they_come(
-    model: ConditionedDenoiser, scheduler: PriorDiscreteScheduler, stationary: torch.Tensor, num: int, seed: int
+    model: ConditionedDenoiser,
+    scheduler: PriorDiscreteScheduler,
+    stationary: torch.Tensor,
+    num: int,
+    seed: int,
+    steps: int = STEPS,
+    guidance_scale: float = GUIDANCE,
+    temperature: float = TEMPERATURE,
 ) -> torch.Tensor:
-    """Samples by the defaults of a call, without limits, progress bar and callbacks, ``LongTensor (n, slots)``.
+    """Samples without limits, progress bar and callbacks, ``LongTensor (n, slots)``.
 
-    On the CPU; fewer than `num` only where too few are valid. The parameters are those of `Sampler`, with a seed.
+    On the CPU; fewer than `num` only where too few are valid. The parameters are those of `Sampler` and of a call,
+    with a seed.
     """
     scheduler = copy.copy(scheduler)
-    scheduler.set_timesteps(STEPS)
-    settings = GenerationSettings(num, False, STEPS, GUIDANCE, TEMPERATURE, torch.Generator().manual_seed(seed))
+    scheduler.set_timesteps(steps)
+    settings = GenerationSettings(num, False, steps, guidance_scale, temperature, torch.Generator().manual_seed(seed))
     try:
         samples = Sampler(settings, model, scheduler, stationary, Limits(model.space), Hooks()).run().indices
     except TooFew as error:

@@ -20,12 +20,9 @@ from pkgen_hf import PKGenPipeline, get_space
 from pkgen_hf.budgets.limits import Limits
 from pkgen_hf.evaluation.problem import Problem
 from pkgen_hf.evaluation.protocols import PROTOCOLS, Condition
-from pkgen_hf.generation.model import ConditionedDenoiser
-from pkgen_hf.generation.ranking import ranked, ranking_scores
-from pkgen_hf.generation.sampler import SampleSet
 from result_files import read_records
 from trainings import excluded, third_of, third_with, training_record
-from variants import DEFAULT, PARTS, SMALL_EXCLUDE, VARIANTS, Variant, without_counts, without_unconditional
+from variants import DEFAULT, PARTS, SMALL_EXCLUDE, VARIANTS, Variant
 
 SPACE = get_space("nas-bench-201")
 BY_ID = {variant.method.id: variant for variant in VARIANTS}
@@ -86,27 +83,6 @@ def test_variants_change_what_is_generated(
     assert chosen.shape == default.shape and not torch.equal(chosen, default)
 
 
-def test_without_counts_the_scores_alone_rank(pipe: PKGenPipeline) -> None:
-    generator = torch.Generator().manual_seed(0)
-    scores, unconditional = torch.randn(2, 50, generator=generator)
-    counts, more = torch.randint(1, 100, (2, 50), generator=generator).float()
-    assert torch.equal(without_counts(scores, unconditional, counts), without_counts(scores, unconditional, more))
-    orders = [ranking(scores, unconditional, torch.ones(50)).argsort() for ranking in (ranking_scores, without_counts)]
-    assert torch.equal(*orders)
-    assert not torch.equal(ranking_scores(scores, unconditional, counts).argsort(), orders[0])
-    assert torch.equal(
-        without_unconditional(scores, unconditional, counts), without_unconditional(scores, -scores, counts)
-    )
-
-    model = ConditionedDenoiser.of(pipe.denoiser, SPACE, problem_of(pipe).prior, "cifar10", 1.0)
-    rows = SPACE.sample(50, generator)
-    rows = rows[SPACE.is_valid(rows)]
-    samples = [SampleSet(rows, times[: len(rows)]) for times in (counts, more)]
-    by_scores = [ranked(found, model, 10, without_counts)[0] for found in samples]
-    by_counts = [ranked(found, model, 10, ranking_scores)[0] for found in samples]
-    assert torch.equal(*by_scores) and not torch.equal(*by_counts)
-
-
 def test_similarity_applies_to_dissimilar_spaces_only(pipe: PKGenPipeline, dissimilar: PKGenPipeline) -> None:
     variant = BY_ID["similarity: 1"].method
     assert not variant.applies(problem_of(pipe)) and variant.applies(problem_of(dissimilar))
@@ -123,7 +99,7 @@ def test_tasks_take_part_in_all_protocols() -> None:
 def test_small_trainings_differ_in_what_they_say(tmp_path: Path) -> None:
     """They have their own settings, and have read no label that the target forbids."""
     folders = {"data": str(tmp_path), "output_dir": str(tmp_path)}
-    options = Namespace(max_train_steps=1, priors_per_task=2, shifted_tasks=1, **folders)
+    options = Namespace(max_train_steps=1, priors_per_task=2, **folders)
     for variant in (BY_ID["end-distribution: uniform"], BY_ID["training: 500"]):
         assert variant.settings is not None
         own = small_training(variant.settings, "new-space", "nas-bench-graph", "cora", 1, options)
@@ -156,7 +132,7 @@ def runs_of(
 def test_verdicts_are_paired_by_run_and_averaged_over_tasks() -> None:
     default = [1.0, 5.0, 3.0]
     rows = runs_of("default", "default", default) + runs_of("default", "default", default, task="b")
-    rows += runs_of("counts", "absent", [2.1, 6.0, 3.9]) + runs_of("counts", "absent", [2.0, 6.1, 4.0], task="b")
+    rows += runs_of("temperature", "1", [2.1, 6.0, 3.9]) + runs_of("temperature", "1", [2.0, 6.1, 4.0], task="b")
     found = ablation_table.verdicts(pd.DataFrame(rows)).set_index("measure")
     changes = np.array([1.05, 1.05, 0.95])
     assert found.loc["few_rank", "difference"] == pytest.approx(changes.mean())
@@ -167,20 +143,20 @@ def test_verdicts_are_paired_by_run_and_averaged_over_tasks() -> None:
 
 def test_summary_counts_cells_and_finds_what_pays_nowhere() -> None:
     rows = []
-    for space, protocol, counts, guidance in (
+    for space, protocol, temperature, guidance in (
         ("x", {}, [2.0, 3.1, 4.0], [1.0, 2.0, 3.0]),  # default 1, 2, 3
         ("x", {"num_labels": 20}, [0.5, 1.6, 2.5], [1.5, 1.5, 3.0]),
         ("x", {"quantile": 0.5}, [1.9, 3.0, 4.0], [0.5, 1.4, 2.5]),
         ("y", {"setting": "same-benchmark"}, [3.0, 0.1, 3.0], [1.0, 2.0, 3.0]),
     ):
         for part, value, ranks in (("default", "default", [1.0, 2.0, 3.0]), ("guidance", "4", guidance),
-                                   ("counts", "absent", counts)):  # fmt: skip
+                                   ("temperature", "1", temperature)):  # fmt: skip
             rows += runs_of(part, value, ranks, space, **protocol)
     found = ablation_table.verdicts(pd.DataFrame(rows))
     assert set(found["protocol"]) == {"new-space", "given-labels", "under-a-budget", "same-benchmark"}
     summary = ablation_table.summary(found)
     by_few = summary[summary["measure"] == "few_rank"].set_index("part")
-    assert by_few.loc["counts", ["helps", "hurts", "equal"]].tolist() == [2, 1, 1]
+    assert by_few.loc["temperature", ["helps", "hurts", "equal"]].tolist() == [2, 1, 1]
     assert by_few.loc["guidance", ["helps", "hurts", "equal"]].tolist() == [0, 1, 3]
     assert ablation_table.that_pay_nowhere(summary) == [("guidance", "4")]
     lines = ablation_table.as_markdown(summary)
@@ -189,15 +165,15 @@ def test_summary_counts_cells_and_finds_what_pays_nowhere() -> None:
 
 def test_parts_of_training_are_compared_with_the_small_training() -> None:
     rows = runs_of("default", "default", [1.0, 1.0]) + runs_of("training", "500", [5.0, 5.1])
-    rows += runs_of("shifted-tasks", "0", [4.0, 4.1])
+    rows += runs_of("end-distribution", "uniform", [4.0, 4.1])
     found = ablation_table.verdicts(pd.DataFrame(rows))
     verdicts = found[found["measure"] == "few_rank"].set_index("part")["verdict"]
-    assert verdicts.to_dict() == {"training": "helps", "shifted-tasks": "hurts"}
+    assert verdicts.to_dict() == {"training": "helps", "end-distribution": "hurts"}
 
 
 def test_a_run_without_a_pair_is_an_error() -> None:
-    rows = runs_of("default", "default", [1.0, 2.0]) + runs_of("counts", "absent", [1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match="counts absent, x, new-space: 3 runs, but 2 of the default"):
+    rows = runs_of("default", "default", [1.0, 2.0]) + runs_of("temperature", "1", [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="temperature 1, x, new-space: 3 runs, but 2 of the default"):
         ablation_table.verdicts(pd.DataFrame(rows))
 
 
@@ -208,13 +184,13 @@ def test_ablations_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     """The rows of a part, in the protocol that needs no training, and the table that is made of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ablations.CONDITIONS", CONDITIONS[:1])
-        arguments = ["ablations", "--space", "nas-bench-201", "--part", "counts", "--part", "prior", "--runs", "2"]
+        arguments = "ablations --space nas-bench-201 --part subgraphs --part prior --runs 2".split()
         patch.setattr(sys, "argv", ["recipes/reproduce.py", *arguments, "--results", str(tmp_path)])
         reproduce.main()
-    assert "count of samples" in capsys.readouterr().out
+    assert "contributions of subgraphs" in capsys.readouterr().out
     record = read_records(tmp_path)["ablations-nas-bench-201"]
     assert [(row["part"], row["value"]) for row in record["rows"]] == 2 * [("default", "default"), ("prior", "absent"),
-                                                                           ("counts", "absent")]  # fmt: skip
+                                                                           ("subgraphs", "unknown")]  # fmt: skip
     assert {row["runs"] for row in record["rows"]} == {2}
     found = ablation_table.verdicts(ablation_table.read_ablations(tmp_path))
     without_prior = found[(found["part"] == "prior") & (found["measure"] == "median_rank")]
