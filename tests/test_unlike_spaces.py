@@ -159,7 +159,7 @@ def test_samples_of_an_unlike_kind_are_uniform(fresh: Callable[..., PKGenPipelin
 
 
 def test_what_applies_is_carried_over(fresh: Callable[..., PKGenPipeline]) -> None:
-    pipe = fresh()
+    pipe = fresh("images", "texts")
     assert pipe.similarity_to_training(GRAPHS) == 0 and pipe.similarity_to_training(IMAGES) > 0.5
     assert relevance_of(pipe.priors, GRAPHS, None).similarity == pipe.similarity_to_training(IMAGES, "my-data")
     rows = generate(pipe, IMAGES, 20)

@@ -13,8 +13,8 @@ from .transfer import space_similarity, task_kind
 # Other data whose priors apply where there are none of a sort. Calibrated on held-out spaces, whose priors of the same
 # sort were taken away: from texts to images (NAS-Bench-101, DARTS, OFA; six more with graphs beside) and from images
 # to texts (HW-GPT-Bench-S and NAS-Bench-BERT) a set was better than a uniform one by its median in every space; from
-# both to graphs it was worse on six of nine data sets. Of sound there was no table: that cells for images carry over to
-# it is what Xie et al. (2025) report. A task of the kind "other" may be of any data.
+# both to graphs it was worse on six of nine data sets. Of sound there was no table: that cells for images carry over
+# to it is what Xie et al. (2025) report. A task of the kind "other" may be of any data.
 RELATED = {"images": ("texts",), "texts": ("images",), "sound": ("images", "texts"), "": ("images", "texts")}
 # Of slots and choices, below which nothing carries over but the trend with costs. Held-out spaces from 0.07 on were
 # better than uniform with it.
