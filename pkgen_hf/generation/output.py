@@ -21,10 +21,7 @@ class PKGenPipelineOutput(BaseOutput):
     architectures : list of Architecture
         Valid ones, the highest ranked first.
     scores : FloatTensor (num_architectures,)
-        The ranking: the denoiser's score of the clean architecture, averaged with and without the prior, plus the
-        logarithm of how often it was sampled, each standardised over the distinct architectures of this call. They
-        compare the architectures of one call only: in another call, or in `PKGenPipeline.rank`, the same architecture
-        has another score. With evaluations: the normal score that they predict, as `PKGenPipeline.rank` does.
+        Expected normal scores, as `PKGenPipeline.rank` gives them with the same evaluations.
     validity : float
         Share of the raw samples that were valid; the others were replaced.
     prior : Prior
