@@ -314,10 +314,11 @@ class PKGenPipeline(WithPosterior, InterruptibleCalls, DiffusionPipeline):
         with self._running_call(settings.num_inference_steps, settings.num_architectures) as hooks:
             sampler = Sampler(settings, model, hooks.view.scheduler, stationary, limits, hooks)
             samples = sampler.run()
-            number = len(samples) if hooks.is_interrupted else settings.num_architectures
+            is_refined = distinct and not hooks.is_interrupted
         posterior = self._posterior_of(model, prior, task, known)
-        best = best_by if distinct else ordered_by
-        indices, scores = best(posterior, samples.indices.cpu(), limits, number)
+        indices, scores = (best_by if is_refined else ordered_by)(
+            posterior, samples.indices.cpu(), limits, settings.num_architectures
+        )
         limits.confirm(indices)
         architectures = Architecture.from_batch(space, indices)
         self.maybe_free_model_hooks()

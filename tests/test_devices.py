@@ -357,7 +357,7 @@ def test_a_callback_is_given_samples_there_and_may_change_them(on_cuda: PKGenPip
         assert kwargs["sample"].device == CUDA
         return {"sample": torch.zeros_like(kwargs["sample"]).add_(3)}
 
-    out = on_cuda("nas-bench-201", num_architectures=1, callback_on_step_end=callback)
+    out = on_cuda("nas-bench-201", num_architectures=1, distinct=False, callback_on_step_end=callback)
     assert out.architectures[0].indices == (3,) * 6
 
 
@@ -480,12 +480,12 @@ def test_denoiser_and_scheduler_are_the_same_whatever_the_default(pipe: PKGenPip
         each = [seeded(i) for i in range(9)]
         noisy = scheduler.add_noise(sample, times, m, each)
         with torch.no_grad():
-            logits, scores = pipe.denoiser(noisy, 300.0, condition)
+            logits = pipe.denoiser(noisy, 300.0, condition)
         out = scheduler.step(logits, scheduler.timesteps[2], noisy, m, seeded(1), return_dict=False)
         rows = scheduler.step(logits, scheduler.timesteps[2], noisy, m, each, return_dict=False, support=sample)
         torch.manual_seed(2)
         alone = scheduler.add_noise(sample, times, m)
-        return [scheduler.timesteps, scheduler.alphas_cumprod, sample, noisy, logits, scores, *out, *rows, alone]
+        return [scheduler.timesteps, scheduler.alphas_cumprod, sample, noisy, logits, *out, *rows, alone]
 
     _, given = conditions(pipe.denoiser, "nas-bench-101")
     m = PriorDiscreteScheduler(end_distribution="uniform").stationary(given.distribution())

@@ -54,6 +54,11 @@ class AtMostOneOther(SearchSpace):
         return (indices == 2).sum(1) >= indices.shape[1] - 1
 
 
+class Even(SearchSpace):
+    def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
+        return indices.sum(1) % 2 == 0
+
+
 class Nothing(SearchSpace):
     def is_valid(self, indices: torch.Tensor) -> torch.Tensor:
         return torch.zeros(len(indices), dtype=torch.bool)
@@ -136,16 +141,15 @@ def test_knowing_nothing_on_purpose_does_not_warn(untrained: PKGenPipeline) -> N
 # ---------------------------------------------------------------------- a generator for each
 
 
-@pytest.mark.parametrize("call", [{}, {"max_parameters": 250_000}, {"max_flops": 200e6, "num_candidates": 1}])
+@pytest.mark.parametrize("call", [{}, {"max_parameters": 250_000}, {"max_flops": 200e6}])
 def test_each_item_can_be_made_again_alone(untrained: PKGenPipeline, call: dict[str, Any]) -> None:
     """Also those that had to be drawn again, because they exceeded a limit or were not valid."""
-    call = {"space": "nas-bench-101", "distinct": False, "num_inference_steps": 2, "prior": None} | call
-    call["prior"] = Prior.absent("nas-bench-101")
-    num = 6 if call.get("max_parameters") or call.get("max_flops") else 12
-    together = untrained(num_architectures=num, generator=[seeded(i) for i in range(num)], **call)
-    alone = [found(untrained(num_architectures=1, generator=[seeded(i)], **call))[0] for i in range(num)]
+    space = get_space("nas-bench-101") if call else chain("even", 12, Even)
+    call = {"distinct": False, "num_inference_steps": 2, "prior": Prior.absent(space)} | call
+    together = untrained(space, num_architectures=6, generator=[seeded(i) for i in range(6)], **call)
+    alone = [found(untrained(space, num_architectures=1, generator=[seeded(i)], **call))[0] for i in range(6)]
     assert sorted(found(together)) == sorted(alone)
-    assert together.validity < 1 or call.get("max_parameters") or call.get("max_flops")
+    assert (together.validity < 1) == (space.name == "even")
 
 
 def test_items_that_need_many_rounds_depend_on_no_other(untrained: PKGenPipeline) -> None:
@@ -153,7 +157,7 @@ def test_items_that_need_many_rounds_depend_on_no_other(untrained: PKGenPipeline
     space = get_space("darts")
     rows = space.sample(2000, seeded(1))
     most = int(space.flops(rows).double().quantile(0.001))
-    call: dict[str, Any] = {"distinct": False, "max_flops": most, "num_candidates": 1, "prior": Prior.absent("darts")}
+    call: dict[str, Any] = {"distinct": False, "max_flops": most, "prior": Prior.absent("darts")}
     together = untrained("darts", num_architectures=6, generator=[seeded(i) for i in range(6)], **call)
     alone = [found(untrained("darts", num_architectures=1, generator=[seeded(i)], **call))[0] for i in range(6)]
     assert sorted(found(together)) == sorted(alone)
@@ -210,10 +214,10 @@ def test_the_temperature_that_was_reached_is_told(pipe: PKGenPipeline) -> None:
 # ---------------------------------------------------------------------- what callers pass
 
 
-@pytest.mark.parametrize("name", ["num_architectures", "num_candidates", "num_inference_steps"])
+@pytest.mark.parametrize("name", ["num_architectures", "num_inference_steps"])
 @pytest.mark.parametrize("number", [np.int64(3), np.uint8(3), torch.tensor(3)])
 def test_scalars_of_arrays_are_numbers(untrained: PKGenPipeline, name: str, number: Any) -> None:
-    call = {"num_architectures": 3, "num_inference_steps": 3, "num_candidates": 3}
+    call: dict[str, Any] = {"num_architectures": 3, "num_inference_steps": 3, "distinct": False}
     expected = found(untrained(SPACE, generator=seeded(), **call))
     assert found(untrained(SPACE, generator=seeded(), **call | {name: number})) == expected
 
@@ -264,18 +268,25 @@ def test_a_callback_may_return_nothing(untrained: PKGenPipeline) -> None:
 @pytest.mark.parametrize("distinct", [True, False])
 @pytest.mark.parametrize("through", ["view", "pipeline"])
 def test_a_call_can_be_interrupted(untrained: PKGenPipeline, distinct: bool, through: str) -> None:
+    """It returns the valid ones of what it has sampled, and nothing else, in the order of `rank`."""
     seen = []
 
     def stop(view: PKGenPipeline, step: int, timestep: int, kwargs: dict[str, Any]) -> dict[str, Any]:
-        seen.append(step)
+        seen.append(kwargs["sample"].clone())
         if len(seen) == 2:
             (view if through == "view" else untrained)._interrupt = True
         return kwargs
 
     call = {"num_inference_steps": 6, "num_architectures": 500, "distinct": distinct}
     out = untrained(SPACE, generator=seeded(), callback_on_step_end=stop, **call)
-    assert seen == [0, 1]
-    assert all(architecture.is_valid for architecture in out.architectures) and len(out.architectures) <= 500
+    space = get_space(SPACE)
+    assert len(seen) == 2
+    valid = seen[1][space.is_valid(seen[1])]
+    keys = space.keys(torch.tensor(found(out))).sort().values
+    expected = space.keys(valid).sort().values
+    assert torch.equal(keys, expected.unique() if distinct else expected) and len(keys) > 20
+    torch.testing.assert_close(out.scores, untrained.rank(SPACE, out.architectures))
+    assert (out.scores.diff() <= 0).all()
     assert len(untrained(SPACE, num_architectures=5, generator=seeded()).architectures) == 5  # the next one is not
 
 
@@ -341,7 +352,7 @@ def test_nothing_to_rank_and_nothing_found(untrained: PKGenPipeline) -> None:
     def stop(view: PKGenPipeline, *_: Any) -> None:
         view._interrupt = True
 
-    call: dict[str, Any] = {"num_candidates": 1, "max_parameters": 3e5, "num_inference_steps": 8}
+    call: dict[str, Any] = {"max_parameters": 3e5, "num_inference_steps": 8}
     for distinct in (True, False):
         out = untrained(
             "nas-bench-101",

@@ -11,7 +11,7 @@ from ..budgets.search import neighbours
 from ..evidence.posterior import Posterior
 from .duplicates import first_of_each
 
-BEAM = 16  # best architectures whose neighbours are looked at, at least
+BEAM = 64  # best architectures whose neighbours are looked at, at least
 ROUNDS = 16  # at most
 RANDOM = 512  # random architectures among those that it starts from
 NEIGHBOURS_AT_ONCE = 2048  # rows of a round, at most

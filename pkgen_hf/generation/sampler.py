@@ -62,6 +62,8 @@ class Sampler:
         Stationary distribution of the noise, ``FloatTensor (slots, choices)``.
     hooks
         Interruption, callbacks and progress.
+    max_rounds
+        After so many rounds, fruitful or not, it ends with what it has found; None for any number.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class Sampler:
         stationary: torch.Tensor,
         limits: Limits,
         hooks: Hooks,
+        max_rounds: int | None = None,
     ) -> None:
         self.settings, self.model, self.limits, self.hooks = settings, model, limits, hooks
+        self.rounds, self.max_rounds = 0, max_rounds
         self.batches = BatchSampler(settings, model, scheduler, stationary, limits, hooks)
         self.space = model.space
         self.device = stationary.device
@@ -83,6 +87,11 @@ class Sampler:
     def highest_temperature(self) -> float:
         """The highest temperature of a stream, as of the last round."""
         return max(self.settings.temperature, float(self.streams.temperatures.max()))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no other round is to begin, even if more is missing."""
+        return self.hooks.is_interrupted or self.rounds == self.max_rounds
 
     def run(self) -> SampleSet:
         """Sample until there are as many architectures as the settings ask for, or the call is interrupted.
@@ -105,7 +114,7 @@ class Sampler:
         """Add distinct architectures, as many as are asked for or more; samples of all streams are pooled."""
         number = self.settings.num_architectures
         turns = itertools.cycle(torch.arange(self.settings.num_streams).split(MAX_BATCH))
-        while len(found) < number and not self.hooks.is_interrupted:
+        while len(found) < number and not self.is_over:
             before, missing = len(found), number - len(found)
             is_list = isinstance(self.settings.generator, list)
             samples, accepted = self._round(next(turns) if is_list else self._single_stream(missing), found)
@@ -118,7 +127,7 @@ class Sampler:
     def _independent(self, found: SampleSet) -> None:
         """Add samples of the single stream, as they come."""
         number = self.settings.num_architectures
-        while len(found) < number and not self.hooks.is_interrupted:
+        while len(found) < number and not self.is_over:
             before, missing = len(found), number - len(found)
             streams = torch.zeros(min(missing, MAX_BATCH), dtype=torch.long)
             if self.streams.poor > PATIENCE:
@@ -131,7 +140,7 @@ class Sampler:
     def _one_of_each_stream(self, found: SampleSet) -> None:
         """Add one sample of each stream; streams do not affect each other."""
         pending = torch.arange(self.settings.num_streams)
-        while len(pending) and not self.hooks.is_interrupted:
+        while len(pending) and not self.is_over:
             streams, later = pending[:MAX_BATCH], pending[MAX_BATCH:]
             samples, accepted = self._round(streams, found)
             found.indices = torch.cat([found.indices, samples[accepted]])
@@ -162,6 +171,7 @@ class Sampler:
 
     def _end_round(self, found: SampleSet, new: int, kind: str) -> None:
         """Report progress; raise TooFew after `MAX_ROUNDS` fruitless rounds."""
+        self.rounds += 1
         if int(self.streams.fruitless.max()) >= MAX_ROUNDS:
             wanted = self.settings.num_architectures
             if self.limits:
@@ -186,14 +196,15 @@ def as_they_come(
 ) -> torch.Tensor:
     """Samples without limits, progress bar and callbacks, ``LongTensor (n, slots)``.
 
-    On the CPU; fewer than `num` only where too few are valid. The parameters are those of `Sampler` and of a call,
-    with a seed.
+    On the CPU; fewer than `num` only where few are valid, after `MAX_ROUNDS` rounds. The parameters are those of
+    `Sampler` and of a call, with a seed.
     """
     scheduler = copy.copy(scheduler)
     scheduler.set_timesteps(steps)
     settings = GenerationSettings(num, False, steps, guidance_scale, temperature, torch.Generator().manual_seed(seed))
     try:
-        samples = Sampler(settings, model, scheduler, stationary, Limits(model.space), Hooks()).run().indices
+        sampler = Sampler(settings, model, scheduler, stationary, Limits(model.space), Hooks(), MAX_ROUNDS)
+        samples = sampler.run().indices
     except TooFew as error:
         samples = error.rows
     return samples.cpu()

@@ -184,7 +184,7 @@ def test_ablations_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     """The rows of a part, in the protocol that needs no training, and the table that is made of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ablations.CONDITIONS", CONDITIONS[:1])
-        arguments = "ablations --space nas-bench-201 --part subgraphs --part prior --runs 2".split()
+        arguments = ["ablations", "--space=nas-bench-201", "--part=subgraphs", "--part=prior", "--runs=2"]
         patch.setattr(sys, "argv", ["recipes/reproduce.py", *arguments, "--results", str(tmp_path)])
         reproduce.main()
     assert "contributions of subgraphs" in capsys.readouterr().out
