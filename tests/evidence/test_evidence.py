@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pytest
 import torch
 
 from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, get_space, list_spaces
-from pkgen_hf.evidence.carried_over import AGREEMENT, AGREEMENT_OF_UNLIKE, CarriedOver
+from pkgen_hf.evidence.carried_over import AGREEMENT, AGREEMENT_OF_UNLIKE, SIZES, CarriedOver
 from pkgen_hf.evidence.evaluations import Evaluations
 from pkgen_hf.evidence.kernel import Kernel
 from pkgen_hf.evidence.posterior import LEVEL, NOISE, Posterior
+from pkgen_hf.spaces.spectral_capacity import spectral_capacity
 
 SPACE, TASK = "nas-bench-201", "cifar100"
 
@@ -70,27 +72,48 @@ def test_covariances_are_those_of_a_kernel(name: str) -> None:
     assert torch.allclose(again, covariance)
 
 
-def carried(task: str = TASK, log_probabilities: torch.Tensor | None = None, **options: object) -> CarriedOver:
-    """Of the cells: nothing, unless probabilities are given."""
-    space = get_space(SPACE)
-    known = torch.zeros(6, 5) if log_probabilities is None else log_probabilities
-    return CarriedOver(Kernel(space, task), known, **{"is_new": False, "agreement": AGREEMENT, **options})
+NO_ROWS = torch.empty(0, 6, dtype=torch.long)
 
 
-def test_the_posterior_is_that_of_a_gaussian_process(cell_table: ScoreTable) -> None:
-    """With nothing carried over: mean and deviation by the textbook formulas, with an explicit inverse."""
+def carried(
+    samples: torch.Tensor = NO_ROWS,
+    log_probabilities: torch.Tensor | None = None,
+    agreement: Mapping[float, float] = AGREEMENT,
+) -> CarriedOver:
+    """Of the cells: their sizes alone, unless samples or probabilities are given."""
+    return CarriedOver(Kernel.of(get_space(SPACE), TASK), samples, log_probabilities, agreement)
+
+
+def test_the_posterior_is_that_of_a_mixture_of_gaussian_processes(cell_table: ScoreTable) -> None:
+    """Means, deviation and weights by the textbook formulas, with an explicit inverse, for each agreement."""
     given = Evaluations.of(cell_table.space, labels(cell_table, 15))
-    posterior = Posterior(carried(), given)
+    posterior = Posterior(carried(cell_table.space.sample(40, seeded())), given)
     kernel = posterior.kernel
     rows = kernel.reference[:50]
     known, asked = kernel.features(given.indices), kernel.features(rows)
-    inverse = torch.linalg.inv(kernel(known, known) + LEVEL + NOISE * torch.eye(15, dtype=torch.float64))
-    shared = kernel(asked, known)
+    covariance = kernel(known, known) + LEVEL + NOISE * torch.eye(15, dtype=torch.float64)
+    inverse, shared = torch.linalg.inv(covariance), kernel(asked, known)
+    means, likelihoods = [], []
+    for value, probability in AGREEMENT.items():
+        residual = given.normal_scores() - value * posterior.carried(known)
+        means.append(value * posterior.carried(asked) + shared @ inverse @ residual)
+        normal = torch.distributions.MultivariateNormal(torch.zeros(15, dtype=torch.float64), covariance)
+        likelihoods.append(probability * normal.log_prob(residual).exp())
+    weights = torch.stack(likelihoods) / sum(likelihoods)
     mean, deviation = posterior(rows)
-    assert torch.allclose(mean, shared @ inverse @ given.normal_scores())
-    variance = kernel.variance() - (shared @ inverse * shared).sum(1)
-    assert torch.allclose(deviation, variance.sqrt())
-    assert torch.allclose(posterior.weights, torch.tensor(list(AGREEMENT.values()), dtype=torch.float64))
+    assert torch.allclose(posterior.weights, weights)
+    assert torch.allclose(mean, weights @ torch.stack(means))
+    within = kernel.variance() - (shared @ inverse * shared).sum(1)
+    between = weights @ (torch.stack(means) - mean).square()
+    assert torch.allclose(deviation, (within + between).sqrt())
+
+
+def test_without_evaluations_what_is_carried_over_ranks() -> None:
+    space = get_space(SPACE)
+    posterior = Posterior(carried(space.sample(40, seeded())), Evaluations.of(space, ([], [])))
+    features = posterior.kernel.features(space.sample(50, seeded(1)))
+    mean = sum(value * share for value, share in AGREEMENT.items())
+    assert torch.allclose(posterior.mean(features.rows), mean * posterior.carried(features))
 
 
 def test_agreement_follows_the_evaluations() -> None:
@@ -118,18 +141,75 @@ def test_of_many_evaluations_the_best_and_random_others_count(cell_table: ScoreT
     assert posterior.mean(best) > posterior.mean(given.indices).quantile(0.95)
 
 
-def test_what_is_carried_over_is_probable_and_in_new_spaces_large() -> None:
+def standardised(values: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    return (values - reference.mean()) / reference.std(correction=0)
+
+
+@pytest.mark.parametrize("has_probabilities", [False, True], ids=["sampled", "sampled and probable"])
+@pytest.mark.parametrize("name", [SPACE, "hw-gpt-bench-s"])
+def test_what_is_carried_over_is_dense_probable_and_large(name: str, has_probabilities: bool) -> None:
+    """By hand: a kernel density, log-probabilities of choices with an effect, and sizes, each standardised."""
+    space = get_space(name)
+    kernel, task = Kernel.of(space, None), space.data_set(None)
+    samples = space.sample(30, seeded())[torch.arange(40) % 30]  # some of them twice
+    given = torch.randn(space.num_slots, space.num_choices, generator=seeded(1)) if has_probabilities else None
+    found = CarriedOver(kernel, samples, given, AGREEMENT)
+    rows, reference = space.canonical(space.sample(20, seeded(2))), space.canonical(kernel.reference)
+
+    def density(rows: torch.Tensor) -> torch.Tensor:
+        one, other = kernel.features(rows), kernel.features(samples)
+        parts = [0.3 * torch.exp(-torch.cdist(a, b).square() / 2) for a, b in zip(one.parts, other.parts, strict=True)]
+        return sum(parts).mean(1).log()  # type: ignore[union-attr]
+
+    def likelihood(rows: torch.Tensor) -> torch.Tensor:
+        assert given is not None
+        values = given.double()[torch.arange(space.num_slots), rows]
+        return torch.where(space.active_slots(rows), values, 0).sum(1)
+
+    def total(rows: torch.Tensor) -> torch.Tensor:
+        costs = (lambda rows: space.flops(rows, task).double().log(),
+                 lambda rows: space.parameters(rows, task).double().log(),
+                 lambda rows: spectral_capacity(space, rows, task))  # fmt: skip
+        result = standardised(density(rows), density(reference))
+        for weight, cost in zip(SIZES, costs, strict=True):
+            result = result + weight * standardised(cost(rows), cost(reference))
+        return result + standardised(likelihood(rows), likelihood(reference)) if has_probabilities else result
+
+    expected = standardised(total(rows), total(reference))
+    torch.testing.assert_close(found(kernel.features(rows)), expected, rtol=1e-4, atol=1e-4)
+    scores = found(kernel.reference_features)
+    assert abs(float(scores.mean())) < 1e-9 and float(scores.std(correction=0)) == pytest.approx(1)
+
+
+def test_what_is_carried_over_is_equal_for_isomorphic_architectures() -> None:
     space = get_space(SPACE)
-    values = torch.randn(6, 5, generator=seeded())
-    rows = space.canonical(space.sample(500, seeded(1)))
-    expected = values.double()[torch.arange(6), rows].sum(1)
-    scores = carried(log_probabilities=values)(rows)
-    assert torch.corrcoef(torch.stack([scores, expected]))[0, 1] > 1 - 1e-9
-    reference = carried(log_probabilities=values)(Kernel(space, TASK).reference)
-    assert abs(float(reference.mean())) < 1e-9 and float(reference.std(correction=0)) == pytest.approx(1)
-    sizes = space.flops(rows, TASK).double().log()
-    new = carried(is_new=True)(rows)
-    assert torch.corrcoef(torch.stack([new, sizes]))[0, 1] > 0.9
+    rows = space.valid_rows
+    rows = rows[(space.canonical(rows) != rows).any(1)][:200]
+    found = carried(space.sample(30, seeded()), torch.randn(6, 5, generator=seeded(1)))
+    torch.testing.assert_close(found(found.kernel.features(rows)), found(found.kernel.features(space.canonical(rows))))
+    moved = CarriedOver(found.kernel, space.canonical(rows), None, AGREEMENT)  # samples in another form
+    of_rows = CarriedOver(found.kernel, rows, None, AGREEMENT)
+    assert torch.equal(moved(found.kernel.features(rows)), of_rows(found.kernel.features(rows)))
+
+
+def test_without_samples_sizes_are_carried_over() -> None:
+    space = get_space(SPACE)
+    rows = space.sample(300, seeded())
+    found = carried()
+    scores = found(found.kernel.features(rows))
+    sizes = found.kernel.features(rows).sizes @ torch.tensor(SIZES, dtype=torch.float64)
+    assert torch.corrcoef(torch.stack([scores, sizes]))[0, 1] > 1 - 1e-9
+
+
+def test_architectures_like_the_samples_are_expected_to_be_better() -> None:
+    """Of the same size: those sampled, and what is one slot away from them, less so."""
+    space = get_space(SPACE)
+    sample = torch.tensor([[3, 3, 3, 1, 3, 3]])
+    near, far = torch.tensor([[3, 3, 3, 1, 3, 2]]), torch.tensor([[0, 4, 4, 0, 4, 0]])
+    found = carried(sample.expand(20, -1))
+    scores = found(found.kernel.features(torch.cat([sample, near, far])))
+    assert scores[0] > scores[1] > scores[2] and scores[0] > found(found.kernel.reference_features).max() - 1e-9
+    assert space.is_valid(sample).all()
 
 
 def test_a_batch_is_spread_out(cell_table: ScoreTable) -> None:
