@@ -22,6 +22,9 @@ class SpeedOptions:
     batch: Annotated[int, typer.Option(help="Architectures per call.")] = 1024
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 1
     guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 1.0
+    evaluations: Annotated[
+        int, typer.Option(help="Random evaluations that calls are given; they then return distinct architectures.")
+    ] = 0
     repeats: Annotated[int, typer.Option(help="Number of timed calls; the median is shown.")] = 7
     threads: Annotated[int | None, typer.Option(help="CPU threads; without it, as torch decides.")] = None
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32"

@@ -15,12 +15,21 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..benchmarks.score_table import ScoreTable
 from ..errors import one_line, unknown
+from ..evidence.kernel import reference
+from ..inputs import whole_number
 from ..pipeline_pkgen import PKGenPipeline
 from ..spaces import DEFAULT_SPACE, SearchSpace, get_space
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LOOK_UPS = 100_000
 MATRIX = 2048  # rows and columns of the matrix product
+
+
+def _random_evaluations(space: SearchSpace, num: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """About `num` valid architectures, and a score of each."""
+    generator = torch.Generator().manual_seed(0)
+    rows = reference(space)[:num]
+    return rows, torch.randn(len(rows), generator=generator)
 
 
 def _median_seconds(call: Callable[[], Any], repeats: int, device: str) -> float:
@@ -78,6 +87,8 @@ class ThroughputSettings:
         Samples of a call.
     steps, guidance
         Of generation: denoising steps, guidance scale.
+    evaluations
+        Random architectures with random scores that are given; a call then returns distinct architectures.
     repeats
         Timed calls, of which the median counts.
     threads
@@ -94,6 +105,7 @@ class ThroughputSettings:
     batch: int = 1024
     steps: int = 1
     guidance: float = 1.0
+    evaluations: int = 0
     repeats: int = 7
     threads: int | None = None
     dtype: str = "float32"
@@ -106,15 +118,17 @@ def measure_throughput(settings: ThroughputSettings) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``architectures_per_second``: whole calls with a batch of samples as they come, median of the timed calls.
+        ``architectures_per_second``: whole calls with a batch of samples as they come, or of distinct architectures
+        with evaluations; median of the timed calls.
         ``denoiser_...``: one call of the denoiser on a batch of random rows. Rates are in GFLOP/s, where a
         multiply-add counts two.
 
     Raises
     ------
     ValueError
-        For an unknown dtype, space or task.
+        For an unknown dtype, space or task, or a negative number of evaluations.
     """
+    whole_number("evaluations", settings.evaluations, 0)
     if settings.dtype not in DTYPES:
         raise unknown("dtype", settings.dtype, DTYPES)
     try:
@@ -128,12 +142,15 @@ def measure_throughput(settings: ThroughputSettings) -> dict[str, Any]:
     space = get_space(settings.space)
     task = settings.task or next(iter(space.tasks))
 
+    given = _random_evaluations(space, settings.evaluations) if settings.evaluations else None
+
     def generate() -> None:
         pipe(
             space=space,
             task=task,
             num_architectures=settings.batch,
-            distinct=False,
+            distinct=given is not None,
+            evaluations=given,
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance,
         )
@@ -151,6 +168,7 @@ def measure_throughput(settings: ThroughputSettings) -> dict[str, Any]:
         "batch": settings.batch,
         "steps": settings.steps,
         "guidance_scale": settings.guidance,
+        "evaluations": settings.evaluations,
         "architectures_per_second": settings.batch / seconds,
         "denoiser_milliseconds_for_a_batch": denoiser * 1e3,
         "denoiser_gflops_per_second": rate,
