@@ -215,10 +215,11 @@ def test_bench_reports_look_ups(tmp_path: Path, cell_table: ScoreTable) -> None:
     assert result["look_up_seconds"] > 0 and result["table_loading_seconds"] > 0 and result["table_megabytes"] >= 0
 
 
-def test_bench_reports_rates() -> None:
-    call = ["bench", "--batch", "64", "--steps", "2", "--repeats", "1", "--json"]
+@pytest.mark.parametrize("evaluations", [0, 20])
+def test_bench_reports_rates(evaluations: int) -> None:
+    call = ["bench", "--batch", "64", "--steps", "2", "--repeats", "1", "--json", "--evaluations", str(evaluations)]
     result = json.loads(run(*call))
-    assert "look_up_seconds" not in result
+    assert "look_up_seconds" not in result and result["evaluations"] == evaluations
     assert result["architectures_per_second"] > 0
     assert 0 < result["denoiser_share_of_matrix_product_percent"] < 200
 
@@ -326,6 +327,7 @@ def test_version_and_mistakes_before_anything_is_done(tmp_path: Path) -> None:
         (["cost", "--scale", "measured=true"], "and measured is none here"),
         (["export", "--output", "network.py", "--scale", "seed=1"], "and seed is none here"),
         (["bench", "--device", "tpu"], "no device 'tpu' on this machine"),
+        (["bench", "--evaluations", "-1"], "evaluations must be a whole number from 0, got -1"),
     ],
 )
 def test_values_of_other_arguments_are_refused(words: list[str], message: str) -> None:
