@@ -77,8 +77,10 @@ def test_every_space_by_task_by_kind_and_by_neither(request: pytest.FixtureReque
     pipe, space = request.getfixturevalue(weights), get_space(name)
     first = next(iter(space.tasks))
     for task in (first, space.tasks[first].kind, None):
-        out = pipe(space=name, task=task, num_architectures=3, num_inference_steps=3, generator=seeded(0))
-        assert len(set(out.architectures)) == 3 and all(a.is_valid for a in out.architectures)
+        call = {"num_architectures": 3, "num_inference_steps": 3, "distinct": task == first}
+        out = pipe(space=name, task=task, generator=seeded(0), **call)
+        assert len(out.architectures) == 3 and all(a.is_valid for a in out.architectures)
+        assert task != first or len(set(out.architectures)) == 3
         assert out.scores.isfinite().all() and out.prior.space is space
         assert torch.equal(out.prior.distribution() > 0, space.drawn_mask)
 
