@@ -102,7 +102,7 @@ class Backend:
         number: int = 8,
         seed: int = 0,
         device: str | None = None,
-        steps: int = 2,
+        steps: int = 1,
         guidance: float = 1.0,
         evaluations: str = "",
         context: float | None = None,

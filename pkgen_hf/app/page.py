@@ -142,7 +142,7 @@ def _controls(backend: Backend) -> Controls:
             fields[name] = gr.Textbox("", label=label, placeholder="default", visible=cached)
         fields["memory_dtype"] = gr.Dropdown(dtype_choices(), value="", label="Memory in")
     with gr.Accordion("Sampling", open=False):
-        fields["steps"] = gr.Slider(1, CEILINGS.steps, 2, step=1, label="Denoising steps")
+        fields["steps"] = gr.Slider(1, CEILINGS.steps, 1, step=1, label="Denoising steps")
         fields["guidance"] = gr.Slider(0, CEILINGS.guidance, 1, step=0.1, label="Guidance scale")
     with gr.Accordion("Your own evaluations", open=False) as evaluations:
         fields["evaluations"] = gr.Textbox(

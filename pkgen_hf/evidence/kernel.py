@@ -13,7 +13,7 @@ from ..spaces.spectral_capacity import spectral_capacity
 
 REFERENCE = 2000  # random architectures, by which features are standardised
 ROUNDS = 20  # of draws until there are so many valid ones
-KEPT = 16  # kernels
+KEPT = 4  # kernels of a space
 ROWS_AT_ONCE = 1024  # whose pairs are counted at a time
 # Variance of each part, in units of that of normal scores, and its length scale: the share of slots that differ at
 # which a covariance falls to 1 / e, and standard deviations of sizes and of counts of pairs (root mean square), as of
@@ -115,8 +115,15 @@ class Kernel:
 
     @classmethod
     def of(cls, space: SearchSpace, task: TaskLike | None) -> Kernel:
-        """The kernel of a space and task, made once."""
-        return _made(space, space.data_set(task))
+        """The kernel of a space and task, made once and kept with the space, which can so be freed."""
+        key = space.data_set(task)
+        kept: dict[TaskLike | None, Kernel] = space.__dict__.setdefault("_kernels", {})
+        found = kept.get(key)
+        if found is None:
+            found = kept[key] = cls(space, key)
+            for oldest in list(kept)[:-KEPT]:
+                kept.pop(oldest, None)
+        return found
 
     def features(self, rows: torch.Tensor) -> Features:
         """Of architectures ``LongTensor (n, slots)``, equal for isomorphic ones."""
@@ -166,8 +173,3 @@ class Kernel:
             found.append(torch.stack(counts, 1).flatten(1) if counts else chosen.new_zeros(len(part), 0))
         width = len(self._relations) * self._identities.shape[2] ** 2
         return torch.cat(found).double() if found else torch.zeros(0, width, dtype=torch.float64)
-
-
-@functools.lru_cache(maxsize=KEPT)
-def _made(space: SearchSpace, task: TaskLike | None) -> Kernel:
-    return Kernel(space, task)

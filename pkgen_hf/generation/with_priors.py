@@ -68,10 +68,11 @@ class WithPriors:
         if chosen.evidence != "from other spaces":
             return chosen
         relevance = relevance_of(self.priors, space, task)
-        warned: set[tuple[SearchSpace, str]] = self.__dict__.setdefault("_warned", set())
+        # by its hash, so that the space can be freed
+        warned: set[tuple[int, str]] = self.__dict__.setdefault("_warned", set())
         for reason, text in relevance.missing().items():
-            if (space, reason) not in warned:
-                warned.add((space, reason))
+            if (hash(space), reason) not in warned:
+                warned.add((hash(space), reason))
                 warnings.warn(text, stacklevel=4)
         if relevance.weight:
             return chosen
