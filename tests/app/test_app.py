@@ -61,7 +61,7 @@ def handler(app: Any, name: str) -> Any:
 def press(app: Any, space: str, task: str, **changed: Any) -> tuple[Any, ...]:
     settings: dict[str, Any] = {"number": 4, "seed": 0, "max_parameters": "", "min_parameters": ""}
     settings |= dict.fromkeys(("max_flops", "max_memory", "max_latency", "device"), "")
-    settings |= {"steps": 2, "guidance": 1.0, "evaluations": "", "context": "", "batch_size": "", "memory_dtype": ""}
+    settings |= {"steps": 1, "guidance": 1.0, "evaluations": "", "context": "", "batch_size": "", "memory_dtype": ""}
     return handler(app, "run")(space, task, *(settings | changed).values())
 
 
@@ -142,7 +142,7 @@ def test_own_evaluations_add_to_the_prior(app: Any, cell_table: ScoreTable) -> N
         assert f"Ranked by the score predicted from {counted} and the prior; no other measurement" in ranked
         assert "best 20 of 15,625" in known
         means.append(sum(record["measured"] for record in content["architectures"]) / 4)
-    assert min(means[0], means[2]) > means[1] + 5, means
+    assert min(means[0], means[2]) > means[1] + 4, means
 
 
 @pytest.mark.parametrize(

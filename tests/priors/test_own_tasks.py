@@ -33,9 +33,10 @@ def own_prior(task: Task) -> Prior:
 def test_generation_is_conditioned_on_the_kind_of_the_task(pipe: PKGenPipeline) -> None:
     own = pipe(CELLS, OWN, num_architectures=3, generator=seeded())
     kind = pipe(CELLS, OWN.kind, num_architectures=3, generator=seeded())
-    assert own.architectures == kind.architectures and torch.equal(own.scores, kind.scores)
+    assert own.architectures == kind.architectures
+    torch.testing.assert_close(own.scores, kind.scores, rtol=0, atol=0.01)  # costs are those of its own images
     assert own.prior == kind.prior and own.task == OWN and kind.task == OWN.kind
-    assert torch.equal(pipe.rank(CELLS, own.architectures, OWN), pipe.rank(CELLS, own.architectures, OWN.kind))
+    torch.testing.assert_close(pipe.rank(CELLS, own.architectures, OWN), own.scores)
     network = own.architectures[0].build(task=own.task).eval()
     assert network(torch.zeros(2, 1, 16, 16)).shape == (2, 18)
 
