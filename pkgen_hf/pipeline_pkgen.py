@@ -244,8 +244,9 @@ class PKGenPipeline(WithPosterior, InterruptibleCalls, DiffusionPipeline):
             How many to return.
         distinct
             Return no two isomorphic architectures: those that `rank` scores highest among the samples, random
-            architectures, and what changing one slot of the best leads to, round by round. If False, return the
-            samples as they come, best first, invalid ones replaced.
+            architectures, and what changing one slot of the best leads to, round by round; the next four arguments
+            then only choose where it starts. If False, return the samples as they come, best first, invalid ones
+            replaced.
         num_inference_steps
             Denoising steps, each a call of the denoiser (two in the second half, with guidance). One is as good as
             more by the ablations. In a space of few encodings, the last step replaces an invalid sample by a draw
