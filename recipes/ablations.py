@@ -43,7 +43,7 @@ CONDITIONS = (
 )
 """One of each protocol."""
 SETTINGS = (  # options that rows depend on
-    "task", "part", "runs", "trainings", "max_train_steps", "priors_per_task", "checkpoint",
+    "task", "part", "runs", "trainings", "max_train_steps", "priors_per_task", "shifted_tasks", "checkpoint",
     "output_dir", "data", "table",
 )  # fmt: skip
 

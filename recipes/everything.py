@@ -30,7 +30,7 @@ from trainings import tasks_of
 
 # Options of --quick, a space: every protocol, in small. The task is added: the first that can be a new data set.
 QUICK = ["--runs", "2", "--labels", "20", "--quantiles", "0.5", "--trainings", "1", "--max_train_steps", "20",
-         "--priors_per_task", "4"]  # fmt: skip
+         "--priors_per_task", "4", "--shifted_tasks", "1"]  # fmt: skip
 QUICK_PARTS = ["--part", "contributions", "--part", "frequencies"]  # of ablations
 SCRIPT = Path(__file__).with_name("reproduce.py")
 FOLDERS = ("data", "checkpoint", "output_dir", "results")  # what all passes on

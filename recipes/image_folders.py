@@ -124,8 +124,9 @@ def _refuse_splits(folder: Path, classes: list[str]) -> None:
         ):
             return
     if splits:
-        raise ValueError(f"{shown(str(folder))} holds splits in its classes, as {classes[-1]}/{splits[0]}; a split "
-                         f"must be a folder of classes, as {splits[0]}/{classes[-1]}")  # fmt: skip
+        found, wanted = f"{classes[-1]}/{splits[0]}", f"{splits[0]}/{classes[-1]}"
+        raise ValueError(f"{shown(str(folder))} holds splits in its classes, as {shown(found)}; a split must be a "
+                         f"folder of classes, as {shown(wanted)}")  # fmt: skip
 
 
 def _refuse_metadata(paths: list[str]) -> None:

@@ -48,12 +48,13 @@ from variants import PARTS
 # Options that rows depend on.
 SETTINGS = (
     "task", "labels", "quantiles", "budget", "runs", "trainings", "max_train_steps", "priors_per_task",
-    "checkpoint", "output_dir", "data", "table",
+    "shifted_tasks", "checkpoint", "output_dir", "data", "table",
 )  # fmt: skip
 
 TRAINING = {
     "max_train_steps": "steps of each training",
     "priors_per_task": "priors that each training measures for a task",
+    "shifted_tasks": "tasks of perturbed scores that each training makes for a space",
 }
 
 

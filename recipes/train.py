@@ -57,6 +57,7 @@ def parse_arguments(argv: list[str] | None = None) -> TrainingArguments:
     add("num_layers", "layers of the denoiser")
     add("num_heads", "attention heads of the denoiser")
     add("priors_per_task", "number of priors made beforehand for each task")
+    add("shifted_tasks", "perturbed tasks for each space: scores of a task plus random effects of choices and pairs")
     add("prior_dropout", "share of examples without a prior")
     add("mixed_precision", "no, fp16 or bf16", choices=["no", "fp16", "bf16"])
     parser.add_argument("--cpu", action="store_true", help="train on the CPU")

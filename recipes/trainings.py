@@ -101,6 +101,7 @@ def of_third(third: int, seed: int, options: argparse.Namespace, **settings: Any
         "exclude": tuple(excluded(third, sources)),
         "max_train_steps": options.max_train_steps,
         "priors_per_task": options.priors_per_task,
+        "shifted_tasks": options.shifted_tasks,
         "seed": seed,
         "checkpointing_steps": 1000,
         "resume_from_checkpoint": "latest",

@@ -168,6 +168,7 @@ PARTS = {
         Part("similarity", "similarity to training", "weights the correction of the denoiser"),
         Part(SMALL, "training steps", f"{TrainingArguments.max_train_steps}; the bundled checkpoint's"),
         Part("end-distribution", "end distribution", TrainingArguments.end_distribution, SMALL),
+        Part("shifted-tasks", "shifted tasks", str(TrainingArguments.shifted_tasks), SMALL),
     )
 }
 """Every part, by its id, in the order of tables."""
@@ -206,5 +207,6 @@ VARIANTS = (
     _of_pipeline("similarity", "1", AllSimilar, is_dissimilar),
     _variant(SMALL, str(SMALL_STEPS), generate, settings={}),
     _variant("end-distribution", "uniform", generate, settings={"end_distribution": "uniform"}),
+    _variant("shifted-tasks", "0", generate, settings={"shifted_tasks": 0}),
 )
 """Every variant, in the order of tables."""

@@ -7,6 +7,7 @@ that must be there before such an import, or a variable of the environment, need
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.context
 import os
 import subprocess
 import sys
@@ -18,10 +19,16 @@ PACKAGE = "pkgen_hf"
 LIBRARIES = ["diffusers.pipelines.pipeline_utils", "transformers.models.auto.modeling_auto", "transformers.generation"]
 
 
-def run_fresh(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What ``python -c CODE ARGUMENTS`` prints and how it ends, without the Hub."""
+def fork_server() -> multiprocessing.context.ForkServerContext:
+    """Forks processes from one that has imported the libraries, and in which nothing ran."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LIBRARIES)
+    return context
+
+
+def run_fresh(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What ``python -c CODE ARGUMENTS`` prints and how it ends, without the Hub."""
+    context = fork_server()
     with tempfile.TemporaryDirectory() as folder:
         process = context.Process(target=_run, args=(code, arguments, folder))
         process.start()

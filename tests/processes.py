@@ -1,9 +1,11 @@
-"""Recipes in processes forked from that of the tests, which has imported already what they need."""
+"""Recipes in processes forked from a server that has imported the libraries that they need.
+
+Not from that of the tests: gradients cannot be computed in a process that was forked after threads of them ran.
+"""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import runpy
 import socket
@@ -17,6 +19,7 @@ from unittest import mock
 
 import torch
 from accelerate.state import AcceleratorState
+from fresh import fork_server
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 Main = Callable[[list[str]], Any]
@@ -44,7 +47,7 @@ def environments_of_launcher(folder: Path) -> list[dict[str, str]]:
 
 
 def as_one_of_two(rank: int, port: int, main: Main, argv: list[str], environments: list[dict[str, str]]) -> None:
-    """The recipe with the environment that a launcher sets; the forked process knew of no others before."""
+    """The recipe with the environment that a launcher sets; it knew of no others before."""
     AcceleratorState._reset_state(reset_partial_state=True)
     os.environ |= environments[rank] | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     main(argv)
@@ -68,8 +71,9 @@ def on_two_processes(main: Main, argv: list[str], environments: list[dict[str, s
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    fork_server()
     torch.multiprocessing.start_processes(
-        as_one_of_two, (port, main, argv, environments), nprocs=2, start_method="fork"
+        as_one_of_two, (port, main, argv, environments), nprocs=2, start_method="forkserver"
     )
 
 
@@ -82,6 +86,6 @@ def run_script(name: str, argv: list[str]) -> None:
 
 def start_script(name: str, argv: list[str]) -> BaseProcess:
     """Run a recipe as a script, in a process that can be killed."""
-    process = multiprocessing.get_context("fork").Process(target=run_script, args=(name, argv))
+    process = fork_server().Process(target=run_script, args=(name, argv))
     process.start()
     return process

@@ -29,7 +29,7 @@ from pkgen_hf.training.arguments import RECORD, TrainingArguments
 from pkgen_hf.training.loop import train
 from pkgen_hf.training.tasks import load_tables
 
-SMALL = {"priors_per_task": 4, "width": 16, "num_layers": 1, "num_heads": 2}
+SMALL = {"priors_per_task": 4, "shifted_tasks": 2, "width": 16, "num_layers": 1, "num_heads": 2}
 TENSORS = (
     "sizes", "choice_mask", "choice_features", "cost_effects", "slot_features", "relations", "null_indices",
     "valid_rows",

@@ -70,7 +70,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint after two steps of training on the table."""
     folder = tmp_path_factory.mktemp("run")
     words = "--max_train_steps 2 --train_batch_size 8 --width 16 --num_layers 1 --num_heads 2 --priors_per_task 2"
-    words += f" --cpu --quiet --data {data} --output_dir {folder}"
+    words += f" --shifted_tasks 1 --cpu --quiet --data {data} --output_dir {folder}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.py", *words.split(), *excluded()])
         train.main()

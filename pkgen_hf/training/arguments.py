@@ -26,6 +26,8 @@ class TrainingArguments:
         Of the denoiser.
     priors_per_task
         Number of priors made beforehand for each task.
+    shifted_tasks
+        Number of perturbed tasks for each space: a task's scores plus a random function of choices and their pairs.
     prior_dropout
         Share of examples in which the prior is dropped.
     end_distribution
@@ -48,6 +50,7 @@ class TrainingArguments:
     num_layers: int = 4
     num_heads: int = 4
     priors_per_task: int = 64
+    shifted_tasks: int = 12
     prior_dropout: float = 0.12
     end_distribution: str = "prior"
     mixed_precision: str = "no"

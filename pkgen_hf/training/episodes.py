@@ -25,6 +25,7 @@ NUM_GOOD = 20  # architectures that a prior is measured on, as in the paper (Xie
 
 # No ablation compared other values of the following.
 TARGETS = 48  # good architectures for each prior, so that targets are more than the 20 that the prior was measured on
+PERTURBED_SHARE = 0.3  # of the examples, of perturbed tasks
 CONSENSUS_WEIGHT = 3.0  # of a consensus of tasks relative to a single task
 PRIOR_SHARES = {  # of the examples, by how the prior was made
     "measured": 0.25,  # exact contributions over the best of a subsample
@@ -36,6 +37,7 @@ PRIOR_SHARES = {  # of the examples, by how the prior was made
 MEASURED_FROM = 100  # labels of the smallest subsample whose best are measured
 EVALUATED_FROM, EVALUATED_TO = 5, 400  # labels of a fitted prior
 MAX_OTHER_TASKS = 3  # averaged in a prior carried over within a space
+PERTURBED_FEWER = 3  # a perturbed task has so many times fewer priors than a real one: there are more such tasks
 MANY_SLOTS = 32  # a space of more slots has fewer priors and batches, in inverse proportion: they cost as much more
 
 
@@ -92,7 +94,7 @@ def _num_good(table: ScoreTable, task: str) -> int:
 
 
 def make_episodes(
-    tables: Sequence[ScoreTable], priors_per_task: int, seed: int, quiet: bool = True
+    tables: Sequence[ScoreTable], priors_per_task: int, num_perturbed: int, seed: int, quiet: bool = True
 ) -> list[SpaceEpisodes]:
     """Make priors of every kind for every training task of every table.
 
@@ -100,10 +102,10 @@ def make_episodes(
     ----------
     tables
         As from `load_tables`.
-    priors_per_task
-        Of `TrainingArguments`.
+    priors_per_task, num_perturbed
+        ``priors_per_task`` and ``shifted_tasks`` of `TrainingArguments`.
     seed
-        Of the subsamples.
+        Of the perturbed tasks and of the subsamples.
     quiet
         Show no progress bar.
     """
@@ -111,7 +113,7 @@ def make_episodes(
     measured = {table.space.name: priors_of(table) for table in tables}
     episodes = []
     for table in tables:
-        tasks = training_tasks(table)
+        tasks = training_tasks(table, num_perturbed, generator)
         bar = tqdm(tasks, desc=f"priors of {table.space.name}", disable=quiet, leave=False)
         examples: list[_Example] = []
         for task, share in zip(bar, _task_shares(tasks), strict=True):
@@ -136,8 +138,12 @@ def _stack(table: ScoreTable, examples: Sequence[_Example]) -> SpaceEpisodes:
 
 def _task_shares(tasks: Sequence[TrainingTask]) -> list[float]:
     """Share of the examples that each task is given."""
-    weights = [CONSENSUS_WEIGHT if task.is_consensus else 1.0 for task in tasks]
-    return [weight / sum(weights) for weight in weights]
+    weights = [0.0 if t.is_perturbed else CONSENSUS_WEIGHT if t.is_consensus else 1.0 for t in tasks]
+    num_perturbed = sum(task.is_perturbed for task in tasks)
+    return [
+        PERTURBED_SHARE / num_perturbed if task.is_perturbed else (1 - PERTURBED_SHARE) * weight / sum(weights)
+        for task, weight in zip(tasks, weights, strict=True)
+    ]
 
 
 def _sources(
@@ -145,8 +151,10 @@ def _sources(
 ) -> dict[str, list[Prior]]:
     """Priors that can be carried over to a task, by the kind of prior that results; kinds without any are left out.
 
-    Other spaces only inform a consensus, if there is one, not its single tasks.
+    Other spaces only inform a consensus, if there is one, not its single tasks. Nothing informs a perturbed task.
     """
+    if task.is_perturbed:
+        return {}
     space, kind = task.table.space, task_kind(task.table.space, task.name)
     here = [p for p in measured[space.name] if p.task != task.name and p.task in space.tasks]
     elsewhere = [prior for other, known in measured.items() if other != space.name for prior in known]
@@ -168,7 +176,8 @@ def _examples(
     total = sum(PRIOR_SHARES[kind] for kind in kinds)
     ranked = task.ranked()
     for kind in kinds:
-        count = max(1, round(priors_per_task * PRIOR_SHARES[kind] / total * relative_share(task.table)))
+        wanted = priors_per_task * PRIOR_SHARES[kind] / total / (PERTURBED_FEWER if task.is_perturbed else 1)
+        count = max(1, round(wanted * relative_share(task.table)))
         for _ in range(count):
             prior, targets = _prior(kind, task, ranked, sources, generator)
             weight = share * PRIOR_SHARES[kind] / total / count

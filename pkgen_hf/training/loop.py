@@ -152,7 +152,7 @@ class Trainer:
         """Batches of the whole training, those of this process."""
         arguments, seed = self.arguments, self.arguments.seed
         quiet = arguments.quiet or not self.accelerator.is_main_process
-        episodes = make_episodes(tables, arguments.priors_per_task, seed, quiet)
+        episodes = make_episodes(tables, arguments.priors_per_task, arguments.shifted_tasks, seed, quiet)
         number = arguments.max_train_steps * self.batches_in_step
         size, dropout = arguments.train_batch_size, arguments.prior_dropout
         dataset = EpisodeDataset(episodes, self.scheduler, size, dropout, seed, number)

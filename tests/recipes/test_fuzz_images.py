@@ -171,3 +171,12 @@ def test_every_image_of_a_class_is_read(root: Path, tree: dict[str, list[tuple]]
     for index in range(len(images)):
         found.setdefault(images.classes[images.label(index)], set()).add(images.source.paths[index])
     assert found == expected and len(images) == sum(map(len, expected.values()))
+
+
+def test_names_of_splits_stand_on_one_line(tmp_path: Path) -> None:
+    picture = tmp_path / "\r" / "train" / "a.png"
+    picture.parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(picture)
+    with pytest.raises(ValueError, match="holds splits in its classes") as refused:
+        load_images(str(tmp_path), "train")
+    assert str(refused.value).splitlines() == [str(refused.value)] and repr("\r/train") in str(refused.value)

@@ -31,6 +31,7 @@ from pkgen_hf.training.tasks import labels_read, load_tables, training_tasks
 
 SMALL = {
     "priors_per_task": 4,
+    "shifted_tasks": 2,
     "width": 16,
     "num_layers": 1,
     "num_heads": 2,
@@ -45,13 +46,13 @@ def tables() -> list[ScoreTable]:
 
 @pytest.fixture(scope="module")
 def dataset(tables: list[ScoreTable]) -> EpisodeDataset:
-    return EpisodeDataset(make_episodes(tables, 8, seed=0), PriorDiscreteScheduler(), 64, 0.5, seed=0, length=10)
+    return EpisodeDataset(make_episodes(tables, 8, 2, seed=0), PriorDiscreteScheduler(), 64, 0.5, seed=0, length=10)
 
 
 @pytest.fixture(scope="module")
 def episodes(cell_table: ScoreTable, graph_table: ScoreTable) -> list[SpaceEpisodes]:
     """Of two spaces, so that some priors come from the other one."""
-    return make_episodes([cell_table, graph_table], 16, seed=0)
+    return make_episodes([cell_table, graph_table], 16, 1, seed=0)
 
 
 def evidence_of(features: torch.Tensor, mask: torch.Tensor) -> list[str]:
@@ -90,10 +91,11 @@ def test_bad_exclude(exclude: list[str], message: str) -> None:
 
 
 def test_training_tasks(tables: list[ScoreTable]) -> None:
-    """Each task, and the consensus of those of a kind."""
-    tasks = training_tasks(tables[0])
-    assert [task.is_consensus for task in tasks] == [False] * 3 + [True]
-    assert [task.name for task in tasks] == [*tables[0].tasks, "image-classification"]
+    """Each task, the consensus of those of a kind, and perturbed single tasks."""
+    tasks = training_tasks(tables[0], 4, torch.Generator().manual_seed(0))
+    assert [task.is_perturbed for task in tasks] == [False] * 4 + [True] * 4
+    assert [task.is_consensus for task in tasks] == [False] * 3 + [True] + [False] * 4
+    assert [task.name for task in tasks[:4]] == [*tables[0].tasks, "image-classification"]
     for task in tasks:
         ranked = task.ranked()
         keys = task.table.space.keys(task.table.indices[ranked])
@@ -103,11 +105,13 @@ def test_training_tasks(tables: list[ScoreTable]) -> None:
         assert torch.equal(task.table.space.keys(rows), keys.sort().values)
         best_first = means[torch.searchsorted(task.table.space.keys(rows), keys)]
         assert (best_first[:-1] >= best_first[1:]).all()
+    real, perturbed = tasks[0], tasks[4]
+    assert not torch.equal(real.ranked()[:TARGETS], perturbed.ranked()[:TARGETS])
 
 
 def test_consensus_task_is_the_consensus(tables: list[ScoreTable]) -> None:
     table = tables[0]
-    agreed = training_tasks(table)[3]
+    agreed = training_tasks(table, 0, torch.Generator().manual_seed(0))[3]
     assert torch.equal(agreed.scores, table.consensus(table.tasks))
     prior = agreed.prior(agreed.ranked()[:20])
     expected = Prior.from_benchmark(table.space, "image-classification", 20, table)
@@ -131,7 +135,7 @@ def test_priors_come_from_other_spaces_too(episodes: list[SpaceEpisodes]) -> Non
         assert part.traits.shape == (number, len(TASK_TRAITS))
         found = evidence_of(part.features, space.choice_mask)
         assert set(found) >= {"measured", "carried over", "from other spaces"}
-        tasks = training_tasks(part.table)
+        tasks = training_tasks(part.table, 1, torch.Generator().manual_seed(0))
         names = [task.name for task in tasks]
         informed = [task for task in tasks if task.is_consensus or space.task(task.name).kind not in names]
         best = {tuple(task.ranked()[:TARGETS].tolist()) for task in informed}
@@ -274,7 +278,7 @@ def test_training_lowers_the_losses_and_saves_a_pipeline(
     pipe = PKGenPipeline.from_pretrained(tmp_path / "pipeline")
     torch.manual_seed(0)
     before, after = losses(ArchitectureDenoiser(width=16, num_layers=1, num_heads=2)), losses(pipe.denoiser)
-    assert after["cross_entropy"] < 0.97 * before["cross_entropy"]  # which the prior and the noise give at first
+    assert after["cross_entropy"] < 0.99 * before["cross_entropy"]  # which the prior and the noise give at first
     pipe.set_progress_bar_config(disable=True)
     assert len(pipe(space="nas-bench-201", task="cifar10", num_architectures=3).architectures) == 3
     record = json.loads((tmp_path / "pipeline" / RECORD).read_text())
