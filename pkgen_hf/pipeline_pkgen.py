@@ -311,9 +311,8 @@ class PKGenPipeline(WithPosterior, InterruptibleCalls, DiffusionPipeline):
         known = Evaluations.of(space, ([], []) if evaluations is None else evaluations)
         if distinct:
             limits.check_number(settings.num_architectures)
-        stationary = self.scheduler.stationary(prior.distribution()).to(self._execution_device)
         with self._running_call(settings.num_inference_steps, settings.num_architectures) as hooks:
-            sampler = Sampler(settings, model, hooks.view.scheduler, stationary, limits, hooks)
+            sampler = Sampler(settings, model, hooks.view.scheduler, self._stationary(prior), limits, hooks)
             samples = sampler.run()
             is_refined = distinct and not hooks.is_interrupted
         posterior = self._posterior_of(model, prior, task, known)

@@ -116,8 +116,7 @@ class OtherSamples(PKGenPipeline):
     settings: Mapping[str, Any] = {}
 
     def _carried_samples(self, model: ConditionedDenoiser, prior: Prior, seed: int = 0) -> torch.Tensor:
-        stationary = self.scheduler.stationary(prior.distribution())
-        return as_they_come(model, self.scheduler, stationary, SAMPLES, seed, **self.settings)
+        return as_they_come(model, self.scheduler, self._stationary(prior), SAMPLES, seed, **self.settings)
 
 
 def of_other_samples(problem: Problem, num: int, **settings: Any) -> torch.Tensor:

@@ -2,83 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from .kernel import Features, Kernel, Standardisation
 
-# Beside the density of samples, in standard deviations: multiply-adds, parameters and spectral capacity, as larger
-# networks are better more often than not. Chosen by hand after comparisons in all spaces that docs/limitations.md
-# names.
-SIZES = (0.17, 0.04, 0.13)
 SAMPLES = 256  # of the pipeline, as they come
 LEAST_DENSITY = 1e-6  # of an architecture unlike all samples, in the unit of covariances
-# How much normal scores of architectures rise with a standard deviation of what is carried over, and how probable that
-# is before any evaluation: from data of the same sort, and from other data, where either sign is as probable.
-AGREEMENT = {-0.3: 0.1, 0.0: 0.2, 0.3: 0.3, 0.6: 0.3, 0.9: 0.1}
-AGREEMENT_OF_UNLIKE = {-0.6: 0.15, -0.3: 0.2, 0.0: 0.3, 0.3: 0.2, 0.6: 0.15}
+
+
+class Coefficients(NamedTuple):
+    """Means and standard deviations of normal distributions of coefficients of standardised basis functions.
+
+    Of the density of samples, the log-probability of choices, sizes (their mean times `SIZES`), and counts of choices
+    (their deviation is that of all together).
+    """
+
+    density: tuple[float, float]
+    probability: tuple[float, float]
+    size: tuple[float, float]
+    counts: tuple[float, float]
+
+
+# How much the normal score rises with each before any evaluation. Log-probabilities are to be trusted in spaces that
+# training has seen, and all there is known more exactly. Of other data nothing applies without evaluations, which may
+# show either sign. Chosen, with the shares of multiply-adds, parameters and spectral capacity in sizes, by comparisons
+# in the spaces that docs/limitations.md names.
+OF_NEW_SPACE = Coefficients((0.3, 0.34), (0.0, 0.34), (0.3, 0.3), (0.0, 0.5))
+OF_KNOWN_SPACE = Coefficients((0.3, 0.2), (0.3, 0.2), (0.3, 0.2), (0.0, 0.2))
+OF_UNLIKE_DATA = Coefficients((0.0, 0.34), (0.0, 0.34), (0.0, 0.3), (0.0, 0.5))
+SIZES = (0.17, 0.04, 0.13)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What `CarriedOver` compares.
+
+    Attributes
+    ----------
+    features : Features
+        Of the kernel.
+    basis : DoubleTensor (n, functions)
+        Density, log-probability, sizes and counts of choices, standardised over random architectures.
+    """
+
+    features: Features
+    basis: torch.Tensor
 
 
 class CarriedOver:
-    """A score of architectures that needs no evaluation of theirs, standardised over the space.
+    """Gaussian process of the normal scores of a space before any evaluation, with explicit basis functions.
 
-    It is the logarithm of a kernel density estimate at the architecture: its mean covariance with what the pipeline
-    samples. Unlike the probability of choices, it is equal for isomorphic architectures, and known of those that are
-    never sampled, such as small ones. In a space that training has seen, where the denoiser's probabilities of choices
-    are to be trusted, their logarithms are added, and everywhere the size of the network.
+    These are the logarithm of a kernel density estimate at the architecture (its mean covariance with what the
+    pipeline samples), the denoiser's log-probability of its choices, its sizes, and how often each choice occurs.
+    Their coefficients have independent normal distributions, so that evaluations tell how far each is to be
+    trusted (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 2.7). Unlike the
+    probability, the density is known of architectures that are never sampled, such as small ones. All are equal
+    for isomorphic architectures.
 
     Parameters
     ----------
     kernel
-        Of the space and task.
+        Of the space and task: the covariance of what basis functions do not explain.
     samples
         Of the pipeline without evaluations and limits, as they come, ``LongTensor (n, slots)``; may be none.
     log_probabilities
-        The denoiser's, of the choices of each slot, ``FloatTensor (slots, choices)``; None in a space that training
-        has not seen.
-    agreement
-        See `AGREEMENT`.
+        The denoiser's, of the choices of each slot, ``FloatTensor (slots, choices)``.
+    coefficients
+        Before any evaluation.
     """
 
     def __init__(
-        self,
-        kernel: Kernel,
-        samples: torch.Tensor,
-        log_probabilities: torch.Tensor | None,
-        agreement: Mapping[float, float],
+        self, kernel: Kernel, samples: torch.Tensor, log_probabilities: torch.Tensor, coefficients: Coefficients
     ) -> None:
-        self.kernel, self.agreement = kernel, agreement
-        self._log_probabilities = None if log_probabilities is None else log_probabilities.double()
+        self.kernel = kernel
+        self._log_probabilities = log_probabilities.double()
         self._slots = torch.arange(kernel.space.num_slots)
         rows, which = kernel.space.classes(samples)
         self._samples = kernel.features(rows)
         self._shares = which.bincount(minlength=len(rows)).double() / max(1, len(samples))
         reference = kernel.reference_features
-        self._density = Standardisation.of(self._log_density(reference))
-        self._likelihood = Standardisation.of(self._log_likelihood(reference))
-        self._total = Standardisation.of(self._sum(reference))
+        self._standardise = Standardisation.of(self._of_samples(reference))
+        num_sizes, num_counts = reference.sizes.shape[1], reference.counts.shape[1]
+        (density, of_density), (probability, of_probability), (size, of_size), (count, of_count) = coefficients
+        means = [density, probability, *(size * share for share in SIZES[:num_sizes]), *[count] * num_counts]
+        deviations = [of_density, of_probability, *[of_size] * num_sizes]
+        deviations += [of_count / max(1, num_counts) ** 0.5] * num_counts
+        self.expected = torch.tensor(means, dtype=torch.float64)
+        """Means of the coefficients of the basis, ``DoubleTensor (functions,)``."""
+        self.variances = torch.tensor(deviations, dtype=torch.float64).square()
+        """Variances of the same."""
 
-    def __call__(self, features: Features) -> torch.Tensor:
-        """Scores of architectures, ``DoubleTensor (n,)``, higher is better; equal for isomorphic ones."""
-        return self._total(self._sum(features))[:, 0]
+    def inputs(self, rows: torch.Tensor) -> Inputs:
+        """Of architectures ``LongTensor (n, slots)``."""
+        features = self.kernel.features(rows)
+        of_samples = self._standardise(self._of_samples(features))
+        return Inputs(features, torch.cat([of_samples, features.sizes, features.counts], 1))
 
-    def _sum(self, features: Features) -> torch.Tensor:
-        """The weighted sum, ``DoubleTensor (n, 1)``."""
-        sizes = features.sizes * torch.tensor(SIZES[: features.sizes.shape[1]], dtype=torch.float64)
-        total = self._density(self._log_density(features)) + sizes.sum(1, keepdim=True)
-        return total if self._log_probabilities is None else total + self._likelihood(self._log_likelihood(features))
+    def mean(self, inputs: Inputs) -> torch.Tensor:
+        """Expected normal scores, ``DoubleTensor (n,)``."""
+        return inputs.basis @ self.expected
 
-    def _log_density(self, features: Features) -> torch.Tensor:
-        """Logarithm of the mean covariance with the samples, ``DoubleTensor (n, 1)``; 0 without samples."""
-        if not len(self._shares):
-            return torch.zeros(len(features.rows), 1, dtype=torch.float64)
-        mean = self.kernel(features, self._samples) @ self._shares
-        return mean.clamp(min=LEAST_DENSITY).log()[:, None]
+    def covariance(self, one: Inputs, other: Inputs) -> torch.Tensor:
+        """``DoubleTensor (n, m)``"""
+        return self.kernel(one.features, other.features) + (one.basis * self.variances) @ other.basis.T
 
-    def _log_likelihood(self, features: Features) -> torch.Tensor:
-        """Of the choices of slots that have an effect, ``DoubleTensor (n, 1)``; 0 in a space not trained on."""
-        if self._log_probabilities is None:
-            return torch.zeros(len(features.rows), 1, dtype=torch.float64)
+    def variance(self, inputs: Inputs) -> torch.Tensor:
+        """The diagonal of the covariance, ``DoubleTensor (n,)``."""
+        return self.kernel.variance() + inputs.basis.square() @ self.variances
+
+    def _of_samples(self, features: Features) -> torch.Tensor:
+        """Logarithms of density and of probability, ``DoubleTensor (n, 2)``; the former is 0 without samples."""
+        density = features.sizes.new_zeros(len(features.rows))
+        if len(self._shares):
+            density = (self.kernel(features, self._samples) @ self._shares).clamp(min=LEAST_DENSITY).log()
         chosen = self._log_probabilities[self._slots, features.rows]
-        return (chosen * self.kernel.space.active_slots(features.rows)).sum(1, keepdim=True)
+        return torch.stack([density, (chosen * self.kernel.space.active_slots(features.rows)).sum(1)], 1)

@@ -78,12 +78,15 @@ class Features:
         The architectures, canonical.
     sizes : DoubleTensor (n, 0 to 3)
         As of `sizes`, standardised.
+    counts : DoubleTensor (n, identities)
+        How often each choice has an effect, whatever the slot, standardised; those that vary.
     parts : tuple of DoubleTensor (n, columns)
         Scaled so that covariances follow from squared distances alone.
     """
 
     rows: torch.Tensor
     sizes: torch.Tensor
+    counts: torch.Tensor
     parts: tuple[torch.Tensor, ...]
 
 
@@ -109,9 +112,10 @@ class Kernel:
         related = [k for k, name in enumerate(RELATIONS) if name not in ("none", "self")]
         self._relations = [(space.relations == k).float() for k in related if (space.relations == k).any()]
         self._size = Standardisation.of(sizes(space, self.reference, self.task))
-        counts = self._pairs(self.reference)
-        self._varying = counts.std(0, correction=0) > 1e-6 if len(counts) else counts.new_zeros(counts.shape[1]).bool()
-        self._pair = Standardisation.of(counts[:, self._varying])
+        counts, pairs = self._counts(self.reference), self._pairs(self.reference)
+        self._counted, self._varying = _varying(counts), _varying(pairs)
+        self._count = Standardisation.of(counts[:, self._counted])
+        self._pair = Standardisation.of(pairs[:, self._varying])
 
     @classmethod
     def of(cls, space: SearchSpace, task: TaskLike | None) -> Kernel:
@@ -135,7 +139,8 @@ class Kernel:
         if self._varying.any():
             pairs = self._pair(self._pairs(rows)[:, self._varying])
             parts.append(pairs / (PAIRS * pairs.shape[1] ** 0.5))
-        return Features(rows, size, tuple(parts))
+        counts = self._count(self._counts(rows)[:, self._counted])
+        return Features(rows, size, counts, tuple(parts))
 
     @functools.cached_property
     def reference_features(self) -> Features:
@@ -163,6 +168,11 @@ class Kernel:
                 found[s, k, names.index(choice.identity)] = 1
         return found
 
+    def _counts(self, rows: torch.Tensor) -> torch.Tensor:
+        """How often each identity has an effect, ``DoubleTensor (n, identities)``."""
+        chosen = self._identities[torch.arange(self.space.num_slots), rows]
+        return (chosen * self.space.active_slots(rows)[..., None]).sum(1).double()
+
     def _pairs(self, rows: torch.Tensor) -> torch.Tensor:
         """How often two choices stand in a relation, ``DoubleTensor (n, relations * identities^2)``."""
         slots = torch.arange(self.space.num_slots)
@@ -173,3 +183,10 @@ class Kernel:
             found.append(torch.stack(counts, 1).flatten(1) if counts else chosen.new_zeros(len(part), 0))
         width = len(self._relations) * self._identities.shape[2] ** 2
         return torch.cat(found).double() if found else torch.zeros(0, width, dtype=torch.float64)
+
+
+def _varying(columns: torch.Tensor) -> torch.Tensor:
+    """Which columns are not constant, ``BoolTensor (columns,)``."""
+    if not len(columns):
+        return columns.new_zeros(columns.shape[1]).bool()
+    return columns.std(0, correction=0) > 1e-6

@@ -17,38 +17,30 @@ MOST = 2000  # evaluations that are compared with: computing grows with the cube
 class Posterior:
     """Distribution of the normal score of any architecture, given evaluations.
 
-    A Gaussian process whose mean is what is carried over from other tasks and spaces, times an unknown agreement, with
-    a fixed kernel and noise: a mixture of as many processes as there are values of the agreement, weighted by the
-    likelihood of the evaluations. What contradicts the evaluations is so left; no parameter is fitted.
+    That of the Gaussian process of what is carried over, given the evaluations. What contradicts them is so left; no
+    parameter is fitted.
 
     Parameters
     ----------
     carried
-        What is carried over, with the kernel of the space and task.
+        The process before evaluations.
     evaluations
         Any number of them, none included. Of more than `MOST` the best half of so many and random others count.
     """
 
     def __init__(self, carried: CarriedOver, evaluations: Evaluations) -> None:
         self.kernel, self.carried, self.evaluations = carried.kernel, carried, evaluations
-        kernel = self.kernel
         which = _which(evaluations.scores)
-        indices = evaluations.indices[which]
-        self._known = kernel.features(indices)
-        noise = NOISE * torch.eye(len(indices), dtype=torch.float64)
-        self._factor = torch.linalg.cholesky(kernel(self._known, self._known) + LEVEL + noise)
-        agreements, probabilities = torch.tensor(list(carried.agreement.items()), dtype=torch.float64).T
-        residuals = evaluations.normal_scores()[which, None] - carried(self._known)[:, None] * agreements
-        self._agreements = agreements
-        self._solved = torch.cholesky_solve(residuals, self._factor)  # (n, agreements)
-        fit = -0.5 * (residuals * self._solved).sum(0)
-        self.weights = torch.softmax(probabilities.log() + fit, 0)
-        """Posterior probability of each agreement, ``DoubleTensor (agreements,)``."""
+        self._known = carried.inputs(evaluations.indices[which])
+        noise = NOISE * torch.eye(len(which), dtype=torch.float64)
+        self._factor = torch.linalg.cholesky(carried.covariance(self._known, self._known) + LEVEL + noise)
+        residuals = evaluations.normal_scores()[which] - carried.mean(self._known)
+        self._solved = torch.cholesky_solve(residuals[:, None], self._factor)[:, 0]
 
     @property
-    def agreement(self) -> float:
-        """Posterior mean of the agreement of evaluations with what is carried over."""
-        return float(self.weights @ self._agreements)
+    def coefficients(self) -> torch.Tensor:
+        """Expected coefficients of the basis functions of what is carried over, ``DoubleTensor (functions,)``."""
+        return self.carried.expected + self.carried.variances * (self._known.basis.T @ self._solved)
 
     def __call__(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of the normal score of ``(n, slots)``, without noise, ``DoubleTensor (n,)``."""
@@ -77,9 +69,9 @@ class Posterior:
             Architectures that are being evaluated, ``LongTensor (p, slots)``.
         """
         mean, _ = self(rows)
-        features = self.kernel.features(torch.cat([pending, rows]))
-        shared = torch.linalg.solve_triangular(self._factor, self.kernel(features, self._known).T, upper=False)
-        covariance = self.kernel(features, features) - shared.T @ shared
+        inputs = self.carried.inputs(torch.cat([pending, rows]))
+        shared = torch.linalg.solve_triangular(self._factor, self.carried.covariance(self._known, inputs), upper=False)
+        covariance = self.carried.covariance(inputs, inputs) - shared.T @ shared
         mean = torch.cat([mean.new_full((len(pending),), -torch.inf), mean])
         chosen: list[int] = []
         for step in range(len(pending) + num):
@@ -92,13 +84,11 @@ class Posterior:
         return torch.tensor(chosen[len(pending) :], dtype=torch.long)
 
     def _of_part(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.kernel.features(rows)
-        shared = self.kernel(features, self._known)
-        means = self.carried(features)[:, None] * self._agreements + shared @ self._solved  # (rows, agreements)
-        mean = means @ self.weights
-        between = (means - mean[:, None]).square() @ self.weights
-        explained = torch.linalg.solve_triangular(self._factor, shared.T, upper=False).square().sum(0)
-        return mean, (self.kernel.variance() - explained + between).clamp(min=0).sqrt()
+        inputs = self.carried.inputs(rows)
+        shared = self.carried.covariance(self._known, inputs)
+        mean = self.carried.mean(inputs) + self._solved @ shared
+        explained = torch.linalg.solve_triangular(self._factor, shared, upper=False).square().sum(0)
+        return mean, (self.carried.variance(inputs) - explained).clamp(min=0).sqrt()
 
 
 def _which(scores: torch.Tensor) -> torch.Tensor:

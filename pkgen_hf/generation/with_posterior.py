@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..evidence.carried_over import AGREEMENT, AGREEMENT_OF_UNLIKE, SAMPLES, CarriedOver
+from ..evidence.carried_over import OF_KNOWN_SPACE, OF_NEW_SPACE, OF_UNLIKE_DATA, SAMPLES, CarriedOver
 from ..evidence.evaluations import Evaluations
 from ..evidence.kernel import Kernel
 from ..evidence.posterior import Posterior
@@ -106,15 +106,17 @@ class WithPosterior(WithPriors):
         similarity = self.similarity_to_training(space, task)
         return ConditionedDenoiser.of(self.denoiser, space, prior, task, similarity), prior
 
+    def _stationary(self, prior: Prior) -> torch.Tensor:
+        """Stationary distribution of the noise with a prior, ``FloatTensor (slots, choices)``, on the device."""
+        return self.scheduler.stationary(prior.distribution()).to(self._execution_device)
+
     def _carried_samples(self, model: ConditionedDenoiser, prior: Prior, seed: int = 0) -> torch.Tensor:
-        stationary = self.scheduler.stationary(prior.distribution()).to(self._execution_device)
-        samples = as_they_come(model, self.scheduler, stationary, SAMPLES, seed)
+        samples = as_they_come(model, self.scheduler, self._stationary(prior), SAMPLES, seed)
         self.maybe_free_model_hooks()
         return samples
 
     def _log_probabilities(self, model: ConditionedDenoiser, prior: Prior) -> torch.Tensor:
-        stationary = self.scheduler.stationary(prior.distribution()).to(self._execution_device)
-        found = model.log_probabilities(stationary, self.scheduler.num_train_timesteps)
+        found = model.log_probabilities(self._stationary(prior), self.scheduler.num_train_timesteps)
         self.maybe_free_model_hooks()
         return found
 
@@ -128,12 +130,13 @@ class WithPosterior(WithPriors):
     ) -> Posterior:
         """What evaluations and all that is carried over from elsewhere say of the architectures of a space."""
         space = model.space
-        applies = self.has_prior_of_data(space, task, prior)
-        unlike = AGREEMENT_OF_UNLIKE if len(evaluations.scores) else {0.0: 1.0}  # of either sign: none without them
+        coefficients = OF_KNOWN_SPACE if self.is_trained_on(space) else OF_NEW_SPACE
+        if not self.has_prior_of_data(space, task, prior):
+            coefficients = OF_UNLIKE_DATA
         carried = CarriedOver(
             Kernel.of(space, task),
             self._carried_samples(model, prior) if samples is None else samples,
-            self._log_probabilities(model, prior) if self.is_trained_on(space) else None,
-            AGREEMENT if applies else unlike,
+            self._log_probabilities(model, prior),
+            coefficients,
         )
         return Posterior(carried, evaluations)

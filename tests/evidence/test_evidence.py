@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from functools import partial
 
 import pytest
 import torch
 
 from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, get_space, list_spaces
-from pkgen_hf.evidence.carried_over import AGREEMENT, AGREEMENT_OF_UNLIKE, SIZES, CarriedOver
+from pkgen_hf.evidence.carried_over import (
+    OF_KNOWN_SPACE,
+    OF_NEW_SPACE,
+    OF_UNLIKE_DATA,
+    SIZES,
+    CarriedOver,
+    Coefficients,
+)
 from pkgen_hf.evidence.evaluations import Evaluations
 from pkgen_hf.evidence.kernel import Kernel
 from pkgen_hf.evidence.posterior import LEVEL, NOISE, Posterior
@@ -73,63 +80,70 @@ def test_covariances_are_those_of_a_kernel(name: str) -> None:
 
 
 NO_ROWS = torch.empty(0, 6, dtype=torch.long)
+EVEN = torch.zeros(6, 5)  # log-probabilities that tell nothing
 
 
 def carried(
     samples: torch.Tensor = NO_ROWS,
-    log_probabilities: torch.Tensor | None = None,
-    agreement: Mapping[float, float] = AGREEMENT,
+    log_probabilities: torch.Tensor = EVEN,
+    coefficients: Coefficients = OF_NEW_SPACE,
 ) -> CarriedOver:
     """Of the cells: their sizes alone, unless samples or probabilities are given."""
-    return CarriedOver(Kernel.of(get_space(SPACE), TASK), samples, log_probabilities, agreement)
+    return CarriedOver(Kernel.of(get_space(SPACE), TASK), samples, log_probabilities, coefficients)
 
 
-def test_the_posterior_is_that_of_a_mixture_of_gaussian_processes(cell_table: ScoreTable) -> None:
-    """Means, deviation and weights by the textbook formulas, with an explicit inverse, for each agreement."""
-    given = Evaluations.of(cell_table.space, labels(cell_table, 15))
-    posterior = Posterior(carried(cell_table.space.sample(40, seeded())), given)
-    kernel = posterior.kernel
-    rows = kernel.reference[:50]
-    known, asked = kernel.features(given.indices), kernel.features(rows)
-    covariance = kernel(known, known) + LEVEL + NOISE * torch.eye(15, dtype=torch.float64)
-    inverse, shared = torch.linalg.inv(covariance), kernel(asked, known)
-    means, likelihoods = [], []
-    for value, probability in AGREEMENT.items():
-        residual = given.normal_scores() - value * posterior.carried(known)
-        means.append(value * posterior.carried(asked) + shared @ inverse @ residual)
-        normal = torch.distributions.MultivariateNormal(torch.zeros(15, dtype=torch.float64), covariance)
-        likelihoods.append(probability * normal.log_prob(residual).exp())
-    weights = torch.stack(likelihoods) / sum(likelihoods)
+def test_the_posterior_is_that_of_linear_regression_with_a_kernel(cell_table: ScoreTable) -> None:
+    """Mean, deviation and coefficients by the textbook formulas, with an explicit inverse."""
+    space = cell_table.space
+    given = Evaluations.of(space, labels(cell_table, 15))
+    values = torch.randn(6, 5, generator=seeded(1))
+    process = carried(space.sample(40, seeded()), values, OF_KNOWN_SPACE)
+    posterior, rows = Posterior(process, given), process.kernel.reference[:50]
+    known, asked = process.inputs(given.indices), process.inputs(rows)
+    given_as = OF_KNOWN_SPACE
+    means = [given_as.density[0], given_as.probability[0], *(given_as.size[0] * share for share in SIZES), *[0.0] * 5]
+    deviations = [given_as.density[1], given_as.probability[1], *[given_as.size[1]] * 3]
+    deviations += [given_as.counts[1] / 5**0.5] * 5  # operations
+    kernel, b, spread = process.kernel, torch.tensor(means).double(), torch.tensor(deviations).double().diag() ** 2
+    covariance = kernel(known.features, known.features) + known.basis @ spread @ known.basis.T
+    inverse = torch.linalg.inv(covariance + LEVEL + NOISE * torch.eye(15, dtype=torch.float64))
+    shared = kernel(asked.features, known.features) + asked.basis @ spread @ known.basis.T
+    residual = given.normal_scores() - known.basis @ b
     mean, deviation = posterior(rows)
-    assert torch.allclose(posterior.weights, weights)
-    assert torch.allclose(mean, weights @ torch.stack(means))
-    within = kernel.variance() - (shared @ inverse * shared).sum(1)
-    between = weights @ (torch.stack(means) - mean).square()
-    assert torch.allclose(deviation, (within + between).sqrt())
+    assert torch.allclose(mean, asked.basis @ b + shared @ inverse @ residual)
+    before = kernel.variance() + (asked.basis @ spread * asked.basis).sum(1)
+    assert torch.allclose(deviation, (before - (shared @ inverse * shared).sum(1)).sqrt())
+    assert torch.allclose(posterior.coefficients, b + spread @ known.basis.T @ inverse @ residual)
 
 
-def test_without_evaluations_what_is_carried_over_ranks() -> None:
+@pytest.mark.parametrize("coefficients", [OF_NEW_SPACE, OF_KNOWN_SPACE, OF_UNLIKE_DATA])
+def test_without_evaluations_what_is_carried_over_ranks(coefficients: Coefficients) -> None:
     space = get_space(SPACE)
-    posterior = Posterior(carried(space.sample(40, seeded())), Evaluations.of(space, ([], [])))
-    features = posterior.kernel.features(space.sample(50, seeded(1)))
-    mean = sum(value * share for value, share in AGREEMENT.items())
-    assert torch.allclose(posterior.mean(features.rows), mean * posterior.carried(features))
+    process = carried(space.sample(40, seeded()), torch.randn(6, 5, generator=seeded()), coefficients)
+    posterior = Posterior(process, Evaluations.of(space, ([], [])))
+    rows = space.sample(50, seeded(1))
+    basis = process.inputs(rows).basis
+    by_hand = coefficients.density[0] * basis[:, 0] + coefficients.probability[0] * basis[:, 1]
+    for column, share in enumerate(SIZES, start=2):
+        by_hand = by_hand + coefficients.size[0] * share * basis[:, column]
+    torch.testing.assert_close(posterior.mean(rows), by_hand)
+    assert (coefficients is OF_UNLIKE_DATA) == (posterior.mean(rows).abs().max() == 0)
 
 
-def test_agreement_follows_the_evaluations() -> None:
+def test_what_is_carried_over_follows_the_evaluations() -> None:
     """Scores that are the sum of what each choice is, against probabilities of the same or the opposite order."""
     space = get_space(SPACE)
     values = torch.randn(6, 5, generator=seeded())
     rows = space.sample(60, seeded(1))
     rows = rows[space.is_valid(rows)][:30]
     given = Evaluations.of(space, (rows, values[torch.arange(6), rows].sum(1)))
-    same, opposite = (Posterior(carried(log_probabilities=sign * values), given).agreement for sign in (1, -1))
-    prior = sum(value * share for value, share in AGREEMENT.items())
-    assert same > prior + 0.2 and opposite < prior - 0.2
-    none = Evaluations.of(space, ([], []))
-    assert Posterior(carried(log_probabilities=values), none).agreement == pytest.approx(prior)
-    unlike = carried(log_probabilities=values, agreement=AGREEMENT_OF_UNLIKE)
-    assert Posterior(unlike, none).agreement == pytest.approx(0) and Posterior(unlike, given).agreement > 0.2
+    for coefficients in (OF_NEW_SPACE, OF_KNOWN_SPACE, OF_UNLIKE_DATA):
+        before, deviation = coefficients.probability
+        same, opposite = (
+            Posterior(carried(log_probabilities=sign * values, coefficients=coefficients), given) for sign in (1, -1)
+        )
+        assert float(same.coefficients[1]) > before + 0.2 * deviation
+        assert float(opposite.coefficients[1]) < before - deviation
 
 
 def test_of_many_evaluations_the_best_and_random_others_count(cell_table: ScoreTable) -> None:
@@ -145,15 +159,13 @@ def standardised(values: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return (values - reference.mean()) / reference.std(correction=0)
 
 
-@pytest.mark.parametrize("has_probabilities", [False, True], ids=["sampled", "sampled and probable"])
 @pytest.mark.parametrize("name", [SPACE, "hw-gpt-bench-s"])
-def test_what_is_carried_over_is_dense_probable_and_large(name: str, has_probabilities: bool) -> None:
-    """By hand: a kernel density, log-probabilities of choices with an effect, and sizes, each standardised."""
+def test_basis_functions_are_density_probability_sizes_and_counts(name: str) -> None:
+    """By hand: a kernel density, log-probabilities of choices with an effect, sizes, and how often each choice is."""
     space = get_space(name)
     kernel, task = Kernel.of(space, None), space.data_set(None)
     samples = space.sample(30, seeded())[torch.arange(40) % 30]  # some of them twice
-    given = torch.randn(space.num_slots, space.num_choices, generator=seeded(1)) if has_probabilities else None
-    found = CarriedOver(kernel, samples, given, AGREEMENT)
+    given = torch.randn(space.num_slots, space.num_choices, generator=seeded(1))
     rows, reference = space.canonical(space.sample(20, seeded(2))), space.canonical(kernel.reference)
 
     def density(rows: torch.Tensor) -> torch.Tensor:
@@ -161,24 +173,31 @@ def test_what_is_carried_over_is_dense_probable_and_large(name: str, has_probabi
         parts = [0.3 * torch.exp(-torch.cdist(a, b).square() / 2) for a, b in zip(one.parts, other.parts, strict=True)]
         return sum(parts).mean(1).log()  # type: ignore[union-attr]
 
-    def likelihood(rows: torch.Tensor) -> torch.Tensor:
-        assert given is not None
+    def probability(rows: torch.Tensor) -> torch.Tensor:
         values = given.double()[torch.arange(space.num_slots), rows]
         return torch.where(space.active_slots(rows), values, 0).sum(1)
 
-    def total(rows: torch.Tensor) -> torch.Tensor:
-        costs = (lambda rows: space.flops(rows, task).double().log(),
-                 lambda rows: space.parameters(rows, task).double().log(),
-                 lambda rows: spectral_capacity(space, rows, task))  # fmt: skip
-        result = standardised(density(rows), density(reference))
-        for weight, cost in zip(SIZES, costs, strict=True):
-            result = result + weight * standardised(cost(rows), cost(reference))
-        return result + standardised(likelihood(rows), likelihood(reference)) if has_probabilities else result
+    def count(rows: torch.Tensor, identity: str) -> torch.Tensor:
+        is_it = torch.zeros(space.num_slots, space.num_choices)
+        for s, slot in enumerate(space.slots):
+            for c, choice in enumerate(slot.choices):
+                is_it[s, c] = choice.identity == identity
+        return (is_it[torch.arange(space.num_slots), rows] * space.active_slots(rows)).sum(1).double()
 
-    expected = standardised(total(rows), total(reference))
-    torch.testing.assert_close(found(kernel.features(rows)), expected, rtol=1e-4, atol=1e-4)
-    scores = found(kernel.reference_features)
-    assert abs(float(scores.mean())) < 1e-9 and float(scores.std(correction=0)) == pytest.approx(1)
+    names = sorted({choice.identity for slot in space.slots for choice in slot.choices})
+    varying = [name for name in names if count(reference, name).std() > 0]
+    assert len(varying) > 1
+    columns = (
+        density,
+        probability,
+        lambda rows: space.flops(rows, task).double().log(),
+        lambda rows: space.parameters(rows, task).double().log(),
+        lambda rows: spectral_capacity(space, rows, task),
+        *(partial(count, identity=name) for name in varying),
+    )
+    expected = torch.stack([standardised(column(rows), column(reference)) for column in columns], 1)
+    found = CarriedOver(kernel, samples, given, OF_KNOWN_SPACE)
+    torch.testing.assert_close(found.inputs(rows).basis, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_carried_over_is_equal_for_isomorphic_architectures() -> None:
@@ -186,17 +205,15 @@ def test_what_is_carried_over_is_equal_for_isomorphic_architectures() -> None:
     rows = space.valid_rows
     rows = rows[(space.canonical(rows) != rows).any(1)][:200]
     found = carried(space.sample(30, seeded()), torch.randn(6, 5, generator=seeded(1)))
-    torch.testing.assert_close(found(found.kernel.features(rows)), found(found.kernel.features(space.canonical(rows))))
-    moved = CarriedOver(found.kernel, space.canonical(rows), None, AGREEMENT)  # samples in another form
-    of_rows = CarriedOver(found.kernel, rows, None, AGREEMENT)
-    assert torch.equal(moved(found.kernel.features(rows)), of_rows(found.kernel.features(rows)))
+    torch.testing.assert_close(found.inputs(rows).basis, found.inputs(space.canonical(rows)).basis)
+    moved, of_rows = carried(space.canonical(rows)), carried(rows)  # samples in another form
+    assert torch.equal(moved.inputs(rows).basis, of_rows.inputs(rows).basis)
 
 
 def test_without_samples_sizes_are_carried_over() -> None:
-    space = get_space(SPACE)
-    rows = space.sample(300, seeded())
+    rows = get_space(SPACE).sample(300, seeded())
     found = carried()
-    scores = found(found.kernel.features(rows))
+    scores = found.mean(found.inputs(rows))
     sizes = found.kernel.features(rows).sizes @ torch.tensor(SIZES, dtype=torch.float64)
     assert torch.corrcoef(torch.stack([scores, sizes]))[0, 1] > 1 - 1e-9
 
@@ -207,8 +224,9 @@ def test_architectures_like_the_samples_are_expected_to_be_better() -> None:
     sample = torch.tensor([[3, 3, 3, 1, 3, 3]])
     near, far = torch.tensor([[3, 3, 3, 1, 3, 2]]), torch.tensor([[0, 4, 4, 0, 4, 0]])
     found = carried(sample.expand(20, -1))
-    scores = found(found.kernel.features(torch.cat([sample, near, far])))
-    assert scores[0] > scores[1] > scores[2] and scores[0] > found(found.kernel.reference_features).max() - 1e-9
+    scores = found.mean(found.inputs(torch.cat([sample, near, far])))
+    assert scores[0] > scores[1] > scores[2]
+    assert scores[0] > found.mean(found.inputs(found.kernel.reference)).max() - 1e-9
     assert space.is_valid(sample).all()
 
 

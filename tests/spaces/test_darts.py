@@ -266,7 +266,7 @@ def test_a_prior_of_good_cells_with_none_gives_it() -> None:
     rows = with_none(60, 0.5)
     prior = Prior.from_evaluations(SPACE, rows, (rows == 7).sum(1) + torch.arange(60) / 100)
     assert (prior.frequencies[:, 7] > 0).any()
-    found = pipe(SPACE, prior=prior, num_architectures=32, distinct=False, generator=torch.Generator().manual_seed(0))
+    found = pipe(SPACE, prior=prior, num_architectures=32, generator=torch.Generator().manual_seed(0))
     assert not SPACE.is_drawn(torch.tensor([a.indices for a in found.architectures])).all()
 
 

@@ -263,7 +263,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_training_lowers_the_losses_and_saves_a_pipeline(
     tmp_path: Path, tables: list[ScoreTable], dataset: EpisodeDataset
 ) -> None:
-    run(tmp_path, tables, max_train_steps=120, train_batch_size=64, learning_rate=1e-2, lr_warmup_steps=5)
+    run(tmp_path, tables, max_train_steps=480, learning_rate=1e-2, lr_warmup_steps=5)
 
     @torch.no_grad()
     def losses(denoiser: ArchitectureDenoiser) -> dict[str, float]:
@@ -278,7 +278,7 @@ def test_training_lowers_the_losses_and_saves_a_pipeline(
     pipe = PKGenPipeline.from_pretrained(tmp_path / "pipeline")
     torch.manual_seed(0)
     before, after = losses(ArchitectureDenoiser(width=16, num_layers=1, num_heads=2)), losses(pipe.denoiser)
-    assert after["cross_entropy"] < 0.99 * before["cross_entropy"]  # which the prior and the noise give at first
+    assert after["cross_entropy"] < 0.97 * before["cross_entropy"]  # which the prior and the noise give at first
     pipe.set_progress_bar_config(disable=True)
     assert len(pipe(space="nas-bench-201", task="cifar10", num_architectures=3).architectures) == 3
     record = json.loads((tmp_path / "pipeline" / RECORD).read_text())
@@ -367,6 +367,7 @@ def test_unknown_checkpoint_to_resume(stopped: Path, tables: list[ScoreTable]) -
         ({"gradient_accumulation_steps": 2}, "with batches in a step 1, not 2;"),
         ({"learning_rate": 0.01}, "with learning_rate 0.002, not 0.01;"),
         ({"use_ema": False}, "with use_ema True, not False;"),
+        ({"shifted_tasks": 3}, "with shifted_tasks 2, not 3;"),
     ],
 )
 def test_a_checkpoint_of_other_settings_is_not_resumed(
