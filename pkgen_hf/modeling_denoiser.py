@@ -55,8 +55,8 @@ class Condition:
     task_traits : FloatTensor (batch, TASK_TRAITS)
         Indicators of `TASK_TRAITS` for the kind of each task, 0 or 1.
     similarity : FloatTensor ()
-        Similarity of the space to the training spaces, 0 to 1. The network's logit corrections are multiplied by it
-        before they are added to the prior's logits, since its output far out of distribution is arbitrary.
+        Similarity of the space to the training spaces, 0 to 1. The network's logit corrections are multiplied by its
+        square before they are added to the prior's logits, since its output far out of distribution is arbitrary.
     """
 
     choice_features: torch.Tensor
@@ -319,5 +319,5 @@ class ArchitectureDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         hidden = self._hidden(sample, timestep, encoded, active)
         readout = self.readout(hidden).unflatten(0, (len(encoded.choices), -1))  # (priors, group, slots, width)
         correction = torch.einsum("pgsd,pskd->pgsk", readout, encoded.choices) + encoded.bias[:, None]
-        logits = encoded.similarity * correction + encoded.prior[:, None]
+        logits = encoded.similarity.square() * correction + encoded.prior[:, None]
         return logits.flatten(0, 1)

@@ -134,6 +134,13 @@ class AllSimilar(PKGenPipeline):
         return 1.0
 
 
+class NoneSimilar(PKGenPipeline):
+    """A pipeline whose denoiser corrects nothing in spaces that it was not trained on."""
+
+    def similarity_to_training(self, space: str | SearchSpace, task: TaskLike | None = None) -> float:
+        return float(super().similarity_to_training(space, task) == 1)
+
+
 def of_changed_pipeline(problem: Problem, num: int, kind: type[PKGenPipeline]) -> torch.Tensor:
     """Generate by a subclass of the pipeline, of the same parts."""
     pipe = kind(**problem.pipe.components)
@@ -164,7 +171,7 @@ PARTS = {
         Part("steps", "denoising steps", _default_of("num_inference_steps")),
         Part("guidance", "guidance scale", _default_of("guidance_scale")),
         Part("temperature", "temperature", _default_of("temperature")),
-        Part("similarity", "similarity to training", "weights the correction of the denoiser"),
+        Part("similarity", "similarity to training", "its square weights the correction of the denoiser"),
         Part(SMALL, "training steps", f"{TrainingArguments.max_train_steps}; the bundled checkpoint's"),
         Part("end-distribution", "end distribution", TrainingArguments.end_distribution, SMALL),
         Part("shifted-tasks", "shifted tasks", str(TrainingArguments.shifted_tasks), SMALL),
@@ -203,6 +210,7 @@ VARIANTS = (
     *_of_samples("steps", "steps", (2, 8, 32)),
     *_of_samples("guidance", "guidance_scale", (0, 4)),
     *_of_samples("temperature", "temperature", (0.25, 1)),
+    _of_pipeline("similarity", "0", NoneSimilar, is_dissimilar),
     _of_pipeline("similarity", "1", AllSimilar, is_dissimilar),
     _variant(SMALL, str(SMALL_STEPS), generate, settings={}),
     _variant("end-distribution", "uniform", generate, settings={"end_distribution": "uniform"}),

@@ -81,7 +81,7 @@ class WithPriors:
     def similarity_to_training(self, space: str | SearchSpace, task: TaskLike | None = None) -> float:
         """Similarity of a space, or of that of a name, to the most similar space of the priors, 0 to 1.
 
-        It weights the denoiser's correction, see `Condition`. It compares what slots and choices are, see
+        Its square weights the denoiser's correction, see `Condition`. It compares what slots and choices are, see
         `space_similarity`, and is 0 where priors of other spaces do not apply to the data of the task, by default the
         space's first, see `Relevance`. ValueError for an unknown name.
         """

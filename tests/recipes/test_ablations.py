@@ -34,8 +34,9 @@ def problem_of(pipe: PKGenPipeline, run: int = 0) -> Problem:
 
 @pytest.fixture(scope="module")
 def dissimilar(pipe: PKGenPipeline) -> PKGenPipeline:
-    """The bundled checkpoint with priors of other spaces only."""
-    other = PKGenPipeline(pipe.denoiser, pipe.scheduler, [p for p in pipe.priors if p.space.name == "nas-bench-graph"])
+    """The bundled checkpoint with priors of one other space only."""
+    priors = [prior for prior in pipe.priors if prior.space.name == "transnas-bench-101-micro"]
+    other = PKGenPipeline(pipe.denoiser, pipe.scheduler, priors)
     other.set_progress_bar_config(disable=True)
     return other
 
