@@ -22,7 +22,7 @@ from .evidence.evaluations import Evaluations
 from .files import replace_folder, user_path
 from .generation.hooks import InterruptibleCalls
 from .generation.output import PKGenPipelineOutput
-from .generation.refinement import best_by, ordered_by
+from .generation.refinement import sampled_and_ranked
 from .generation.sampler import Sampler
 from .generation.settings import GUIDANCE, STEPS, TEMPERATURE, Callback, GenerationSettings, check_inputs
 from .generation.with_posterior import WithPosterior
@@ -313,12 +313,8 @@ class PKGenPipeline(WithPosterior, InterruptibleCalls, DiffusionPipeline):
             limits.check_number(settings.num_architectures)
         with self._running_call(settings.num_inference_steps, settings.num_architectures) as hooks:
             sampler = Sampler(settings, model, hooks.view.scheduler, self._stationary(prior), limits, hooks)
-            samples = sampler.run()
-            is_refined = distinct and not hooks.is_interrupted
-        posterior = self._posterior_of(model, prior, task, known)
-        indices, scores = (best_by if is_refined else ordered_by)(
-            posterior, samples.indices.cpu(), limits, settings.num_architectures
-        )
+            posterior = self._posterior_of(model, prior, task, known)
+            samples, indices, scores = sampled_and_ranked(sampler, posterior)
         limits.confirm(indices)
         architectures = Architecture.from_batch(space, indices)
         self.maybe_free_model_hooks()

@@ -10,10 +10,12 @@ from ..budgets.limits import Limits
 from ..budgets.search import neighbours
 from ..evidence.posterior import Posterior
 from .duplicates import first_of_each
+from .sampler import Sampler, SampleSet
 
 BEAM = 64  # best architectures whose neighbours are looked at, at least
 ROUNDS = 16  # at most
 RANDOM = 512  # random architectures among those that it starts from
+STARTING_ROUNDS = 8  # of samples for distinct architectures; more only where too few are found
 NEIGHBOURS_AT_ONCE = 2048  # rows of a round, at most
 
 
@@ -91,3 +93,33 @@ def ordered_by(
     scores = posterior.mean(samples).float()
     order = scores.argsort(descending=True, stable=True)[:num]
     return samples[order], scores[order]
+
+
+def sampled_and_ranked(sampler: Sampler, posterior: Posterior) -> tuple[SampleSet, torch.Tensor, torch.Tensor]:
+    """The samples of a call, the architectures that it returns, best first, and their scores.
+
+    Distinct ones are the best by the posterior mean, for which few samples are enough to start from; more are drawn
+    where changes of one slot lead to too few. An interrupted call returns what it has sampled.
+
+    Returns
+    -------
+    samples : SampleSet
+    rows : LongTensor (up to as many as the settings ask for, slots)
+    scores : FloatTensor (as many,)
+    """
+    num, limits, hooks = sampler.settings.num_architectures, sampler.limits, sampler.hooks
+    if not sampler.settings.distinct:
+        samples = sampler.run()
+        return samples, *ordered_by(posterior, samples.indices.cpu(), limits, num)
+
+    def ranked() -> tuple[torch.Tensor, torch.Tensor]:
+        return (ordered_by if hooks.is_interrupted else best_by)(posterior, samples.indices.cpu(), limits, num)
+
+    samples = sampler.run(STARTING_ROUNDS)
+    rows, scores = ranked()
+    if len(rows) < num and not hooks.is_interrupted:
+        samples.indices = rows.to(samples.indices.device)  # all that were found
+        samples = sampler.run(found=samples)
+        rows, scores = ranked()
+    hooks.on_found(max(0, len(rows) - len(samples)))  # those that were never sampled
+    return samples, rows, scores

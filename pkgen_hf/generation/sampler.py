@@ -62,8 +62,6 @@ class Sampler:
         Stationary distribution of the noise, ``FloatTensor (slots, choices)``.
     hooks
         Interruption, callbacks and progress.
-    max_rounds
-        After so many rounds, fruitful or not, it ends with what it has found; None for any number.
     """
 
     def __init__(
@@ -74,10 +72,9 @@ class Sampler:
         stationary: torch.Tensor,
         limits: Limits,
         hooks: Hooks,
-        max_rounds: int | None = None,
     ) -> None:
         self.settings, self.model, self.limits, self.hooks = settings, model, limits, hooks
-        self.rounds, self.max_rounds = 0, max_rounds
+        self._rounds_left: int | None = None
         self.batches = BatchSampler(settings, model, scheduler, stationary, limits, hooks)
         self.space = model.space
         self.device = stationary.device
@@ -91,17 +88,26 @@ class Sampler:
     @property
     def is_over(self) -> bool:
         """Whether no other round is to begin, even if more is missing."""
-        return self.hooks.is_interrupted or self.rounds == self.max_rounds
+        return self.hooks.is_interrupted or self._rounds_left == 0
 
-    def run(self) -> SampleSet:
+    def run(self, max_rounds: int | None = None, found: SampleSet | None = None) -> SampleSet:
         """Sample until there are as many architectures as the settings ask for, or the call is interrupted.
+
+        Parameters
+        ----------
+        max_rounds
+            After so many rounds, fruitful or not, it ends with what it has found; None for any number.
+        found
+            Of a run before, to add to.
 
         Raises
         ------
         TooFew
             If `MAX_ROUNDS` rounds in a row find nothing more.
         """
-        found = SampleSet(torch.empty(0, self.space.num_slots, dtype=torch.long, device=self.device))
+        self._rounds_left = max_rounds
+        if found is None:
+            found = SampleSet(torch.empty(0, self.space.num_slots, dtype=torch.long, device=self.device))
         if self.settings.distinct:
             self._distinct(found)
         elif isinstance(self.settings.generator, list):
@@ -171,7 +177,8 @@ class Sampler:
 
     def _end_round(self, found: SampleSet, new: int, kind: str) -> None:
         """Report progress; raise TooFew after `MAX_ROUNDS` fruitless rounds."""
-        self.rounds += 1
+        if self._rounds_left is not None:
+            self._rounds_left -= 1
         if int(self.streams.fruitless.max()) >= MAX_ROUNDS:
             wanted = self.settings.num_architectures
             if self.limits:
@@ -203,8 +210,8 @@ def as_they_come(
     scheduler.set_timesteps(steps)
     settings = GenerationSettings(num, False, steps, guidance_scale, temperature, torch.Generator().manual_seed(seed))
     try:
-        sampler = Sampler(settings, model, scheduler, stationary, Limits(model.space), Hooks(), MAX_ROUNDS)
-        samples = sampler.run().indices
+        sampler = Sampler(settings, model, scheduler, stationary, Limits(model.space), Hooks())
+        samples = sampler.run(MAX_ROUNDS).indices
     except TooFew as error:
         samples = error.rows
     return samples.cpu()
