@@ -1,9 +1,11 @@
-"""One form for every "no such thing" message: what was given, what is allowed, and the nearest match."""
+"""Messages to users: one form for every "no such thing" (what was given, what is allowed, the nearest), warnings."""
 
 from __future__ import annotations
 
 import difflib
 import reprlib
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 QUOTED = 80  # characters that an error quotes of what was given
 LISTED = 600  # characters of allowed names that an error lists in full
 NEAREST = 5  # names that it lists of more than that
+LIBRARIES = ("pkgen_hf", "torch", "diffusers", "huggingface_hub")  # in which no line is the user's
 
 
 class TooFew(ValueError):
@@ -62,3 +65,11 @@ def _listed(word: str, names: list[str]) -> str:
         return everything
     nearest = difflib.get_close_matches(word, short, n=NEAREST, cutoff=0.0)
     return f"{', '.join(nearest)} and {len(names) - len(nearest):,} more"
+
+
+def warn(text: str) -> None:
+    """Warn of the user's line that led here: the innermost that is not of `LIBRARIES`."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in LIBRARIES:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from pkgen_hf.errors import shortened, unknown
+from pkgen_hf import PKGenPipeline, Proposer
+from pkgen_hf.errors import shortened, unknown, warn
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,19 @@ def test_of_many_names_the_nearest_are_listed() -> None:
 def test_an_error_stays_short_whatever_is_long(size: int) -> None:
     error = str(unknown("choice in slot 'a' of toy", "x" * size, ["y" * size] * 50, "z" * size))
     assert error.startswith("unknown choice in slot 'a' of toy: 'xxxxxxxxxx") and len(error) < 1000
+
+
+def test_warnings_name_the_line_of_the_user(pipe: PKGenPipeline) -> None:
+    """Through decorators and calls within the package."""
+    without = PKGenPipeline(pipe.denoiser, pipe.scheduler, [])
+    without.set_progress_bar_config(disable=True)
+    calls: list[Callable[[], object]] = [
+        lambda: without("nas-bench-201", num_architectures=1),
+        lambda: without.rank("nas-bench-201", [[0, 1, 2, 3, 4, 0]]),
+        lambda: Proposer(without, "nas-bench-201", "cifar10"),
+        lambda: warn("from here"),
+    ]
+    for call in calls:
+        with pytest.warns(UserWarning) as found:
+            call()
+        assert {warning.filename for warning in found} == {__file__}

@@ -346,6 +346,25 @@ def test_sparse_spaces_with_and_without_distinct(untrained: PKGenPipeline) -> No
     assert len(out.architectures) == 5 and all(architecture.is_valid for architecture in out.architectures)
 
 
+def test_changes_of_one_slot_find_what_samples_do_not(untrained: PKGenPipeline) -> None:
+    """Rounds are counted by their steps; within the limits, sampling all would take many more."""
+    steps: list[int] = []
+    space, limit = get_space(SPACE), 2.5e5
+    within = space.canonical(space.valid_rows)
+    within = within[space.is_drawn(within) & (space.parameters(within) <= limit)]
+    num = int(0.8 * len(space.keys(within).unique()))
+    out = untrained(
+        SPACE,
+        num_architectures=num,
+        max_parameters=limit,
+        num_inference_steps=1,
+        generator=seeded(),
+        callback_on_step_end=lambda pipe, step, timestep, given: steps.append(step) or {},
+    )
+    assert len(set(found(out))) == num > 500 and len(steps) <= 8
+    assert all(architecture.cost().parameters <= limit for architecture in out.architectures)
+
+
 def test_nothing_to_rank_and_nothing_found(untrained: PKGenPipeline) -> None:
     assert untrained.rank(SPACE, []).shape == (0,)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..errors import warn
 from ..hub import download as hub
 from ..priors.files import Priors, load_folder
 from ..priors.prior import Prior, select_prior
@@ -46,11 +46,10 @@ class WithPriors:
         if prior is None:
             chosen = select_prior(self.priors, space, task)
             if chosen.evidence == "absent":
-                warnings.warn(
+                warn(
                     f"no prior for {space.name}: none of the {len(self.priors)} priors of this pipeline applies, so "
                     "that samples are hardly better than uniform ones. Load the pipeline with "
                     "PKGenPipeline.from_pretrained, give it priors=, or pass prior=",
-                    stacklevel=3,
                 )
             return chosen
         if not isinstance(prior, Prior):
@@ -73,7 +72,7 @@ class WithPriors:
         for reason, text in relevance.missing().items():
             if (hash(space), reason) not in warned:
                 warned.add((hash(space), reason))
-                warnings.warn(text, stacklevel=4)
+                warn(text)
         if relevance.weight:
             return chosen
         return replace(Prior.absent(space, task), detail=f"left out: {chosen.detail}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from ..errors import one_line, shortened, unknown
+from ..errors import one_line, shortened, unknown, warn
 from ..files import read_json, user_path
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -158,10 +157,9 @@ def whole_folder(name: str | None, part: str | None) -> Path | None:
         return Path(name)
     snapshot = Path(part or "").parent
     if snapshot.parent.name != "snapshots":
-        warnings.warn(
+        warn(
             f"the priors of {name}, from which this pipeline was loaded, are not found from {Path.cwd()}: set them, "
             f"pipe.priors = PKGenPipeline.from_pretrained({name!r}).priors",
-            stacklevel=3,
         )
         return None
     return checkpoint_folder(name, revision=snapshot.name, cache_dir=snapshot.parents[2])

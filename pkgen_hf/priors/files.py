@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import shortened
+from ..errors import shortened, warn
 from ..hub.download import PRIORS_FOLDER
 from ..spaces import SearchSpace, list_spaces
 from .parquet import from_table, read_priors, read_table, save_priors
@@ -92,9 +91,8 @@ def load_folder(folder: str | Path, spaces: Sequence[SearchSpace] = ()) -> Folde
         else:
             priors += [Prior.of(prior) for prior in from_table(table, path, spaces)]
     if unread:
-        warnings.warn(
+        warn(
             f"{folder} has priors of search spaces that are not known here, which are left out: {', '.join(unread)}. "
             f"If they are spaces of your own, pass them: PKGenPipeline.from_pretrained(..., spaces=[...])",
-            stacklevel=3,
         )
     return FolderPriors(priors, unread)
