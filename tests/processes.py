@@ -11,6 +11,7 @@ import runpy
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -46,15 +47,20 @@ def environments_of_launcher(folder: Path) -> list[dict[str, str]]:
     ]
 
 
-def as_one_of_two(rank: int, port: int, main: Main, argv: list[str], environments: list[dict[str, str]]) -> None:
-    """The recipe with the environment that a launcher sets; it knew of no others before."""
+def as_one_of_two(
+    rank: int, port: int, main: Main, argv: list[str], environments: list[dict[str, str]], printed: str
+) -> None:
+    """The recipe with the environment that a launcher sets; it knew of no others before. It prints to a file."""
+    os.dup2(os.open(printed, os.O_WRONLY | os.O_APPEND), 1)
     AcceleratorState._reset_state(reset_partial_state=True)
     os.environ |= environments[rank] | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     main(argv)
 
 
-def on_two_processes(main: Main, argv: list[str], environments: list[dict[str, str]] = ALIKE) -> None:
+def on_two_processes(main: Main, argv: list[str], environments: list[dict[str, str]] = ALIKE) -> str:
     """Run a recipe on two processes, as `accelerate launch --multi_gpu --num_processes 2` does, but without its start.
+
+    Returns what they print: the server of processes has the output of the test that started it.
 
     Parameters
     ----------
@@ -72,9 +78,11 @@ def on_two_processes(main: Main, argv: list[str], environments: list[dict[str, s
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     fork_server()
-    torch.multiprocessing.start_processes(
-        as_one_of_two, (port, main, argv, environments), nprocs=2, start_method="forkserver"
-    )
+    with tempfile.NamedTemporaryFile("r") as printed:
+        torch.multiprocessing.start_processes(
+            as_one_of_two, (port, main, argv, environments, printed.name), nprocs=2, start_method="forkserver"
+        )
+        return printed.read()
 
 
 def run_script(name: str, argv: list[str]) -> None:

@@ -470,17 +470,16 @@ def recipe(*options: str) -> None:
 
 
 def test_two_processes_equal_one_with_twice_the_accumulation(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The two have what `accelerate launch` sets."""
     environments = environments_of_launcher(tmp_path)
     assert [each["RANK"] for each in environments] == ["0", "1"]
-    capfd.readouterr()
-    on_two_processes(partial(run_script, "train.py"), ["--cpu", *options_of(tmp_path / "two")], environments)
-    by_two = capfd.readouterr().out
+    train = partial(run_script, "train.py")
+    by_two = on_two_processes(train, ["--cpu", *options_of(tmp_path / "two")], environments)
     more = ["--gradient_accumulation_steps", "2", "--report_to", "tensorboard"]
     recipe("--cpu", *options_of(tmp_path / "one"), *more)
-    for printed in (by_two, capfd.readouterr().out):
+    for printed in (by_two, capsys.readouterr().out):
         assert "nas-bench-201/cifar10" in printed and "nas-bench-graph/cora" not in printed
         assert printed.count("labels read") == printed.count("excluded: nas-bench-graph") == 1
     two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
