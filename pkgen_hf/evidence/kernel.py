@@ -168,17 +168,20 @@ class Kernel:
                 found[s, k, names.index(choice.identity)] = 1
         return found
 
+    def _chosen(self, rows: torch.Tensor) -> torch.Tensor:
+        """Identity of the choice of each slot that has an effect, ``FloatTensor (n, slots, identities)``, one-hot."""
+        chosen = self._identities[torch.arange(self.space.num_slots), rows]
+        return chosen * self.space.active_slots(rows)[..., None]
+
     def _counts(self, rows: torch.Tensor) -> torch.Tensor:
         """How often each identity has an effect, ``DoubleTensor (n, identities)``."""
-        chosen = self._identities[torch.arange(self.space.num_slots), rows]
-        return (chosen * self.space.active_slots(rows)[..., None]).sum(1).double()
+        return self._chosen(rows).sum(1).double()
 
     def _pairs(self, rows: torch.Tensor) -> torch.Tensor:
         """How often two choices stand in a relation, ``DoubleTensor (n, relations * identities^2)``."""
-        slots = torch.arange(self.space.num_slots)
         found = []
         for part in rows.split(ROWS_AT_ONCE):
-            chosen = self._identities[slots, part] * self.space.active_slots(part)[..., None]
+            chosen = self._chosen(part)
             counts = [torch.einsum("nsi,st,ntj->nij", chosen, relation, chosen) for relation in self._relations]
             found.append(torch.stack(counts, 1).flatten(1) if counts else chosen.new_zeros(len(part), 0))
         width = len(self._relations) * self._identities.shape[2] ** 2

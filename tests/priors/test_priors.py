@@ -11,6 +11,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd  # which datasets needs, too
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -548,7 +549,6 @@ def test_evaluations_as_people_hold_them(
     index: list[int] | None, evaluations: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     """Columns of a table that was filtered, arrays, tuples: all make the same prior."""
-    pd = pytest.importorskip("pandas")
     rows, scores = evaluations
     expected = Prior.from_evaluations(CELLS, rows, scores)
     strings = CELLS.to_strings(rows)
@@ -568,7 +568,6 @@ def test_evaluations_as_people_hold_them(
 
 
 def test_tables_of_pandas_and_pyarrow(evaluations: tuple[torch.Tensor, torch.Tensor]) -> None:
-    pd = pytest.importorskip("pandas")
     rows, scores = evaluations
     expected = Prior.from_evaluations(CELLS, rows, scores)
     frame = pd.DataFrame({"cell": CELLS.to_strings(rows), "score": scores.double().numpy()})

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd  # which datasets needs, too
 import pytest
 import torch
 from fresh import run_fresh
@@ -262,7 +263,7 @@ def test_scores_that_hardly_differ_or_are_huge(untrained: PKGenPipeline) -> None
 
 
 def test_scores_as_people_hold_them(untrained: PKGenPipeline) -> None:
-    pd, cells = pytest.importorskip("pandas"), [Architecture(SPACE, (k, 3, 3, 3, 3, 3)) for k in range(4)]
+    cells = [Architecture(SPACE, (k, 3, 3, 3, 3, 3)) for k in range(4)]
     proposer = Proposer(untrained, SPACE)
     proposer.tell(
         pd.Series(map(str, cells), index=[4, 9, 2, 7]), pd.Series([1.0, 2.0, np.nan, 4.0], index=[4, 9, 2, 7])
