@@ -13,7 +13,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.preprocessing import StandardScaler
 
-from ..evidence.evaluations import normal_scores
+from ..priors.effects import normal_scores
 from ..spaces import SearchSpace
 from .problem import Labels
 

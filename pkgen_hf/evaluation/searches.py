@@ -15,7 +15,7 @@ import torch
 from scipy.stats import norm
 
 from ..budgets.search import neighbours
-from ..evidence.evaluations import normal_scores
+from ..priors.effects import normal_scores
 from ..proposals.proposer import Proposer
 from ..spaces import SearchSpace
 from .generators import generate

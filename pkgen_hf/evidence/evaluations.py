@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.stats import norm, rankdata
 
 from ..errors import shortened
 from ..inputs import on_cpu, to_indices, to_scores
+from ..priors.effects import normal_scores
 from ..priors.from_evaluations import mean_of_each
 from ..spaces import SearchSpace
 
 LARGEST_SCORE = 1e30  # scores are computed with in 32 bits, which end at 3e38
-
-
-def normal_scores(scores: torch.Tensor) -> np.ndarray:
-    """Quantiles of the normal distribution at the ranks of scores, ``(n,)``; equal scores share the mean rank."""
-    return norm.ppf((rankdata(scores.numpy()) - 0.5) / max(1, len(scores)))
 
 
 @dataclass(frozen=True)

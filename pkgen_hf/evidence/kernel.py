@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from ..spaces import RELATIONS, SearchSpace, TaskLike
+from ..spaces import SearchSpace, TaskLike
+from ..spaces.components import Components
 from ..spaces.spectral_capacity import spectral_capacity
 
 REFERENCE = 2000  # random architectures, by which features are standardised
 ROUNDS = 20  # of draws until there are so many valid ones
 KEPT = 4  # kernels of a space
-ROWS_AT_ONCE = 1024  # whose pairs are counted at a time
 # Variance of each part, in units of that of normal scores, and its length scale: the share of slots that differ at
 # which a covariance falls to 1 / e, and standard deviations of sizes and of counts of pairs (root mean square), as of
 # squared-exponential kernels. Chosen with random labels on the spaces that docs/limitations.md names; other values
@@ -80,6 +80,8 @@ class Features:
         As of `sizes`, standardised.
     counts : DoubleTensor (n, identities)
         How often each choice has an effect, whatever the slot, standardised; those that vary.
+    pairs : DoubleTensor (n, pairs)
+        How often two choices stand in each relation; those that vary.
     parts : tuple of DoubleTensor (n, columns)
         Scaled so that covariances follow from squared distances alone.
     """
@@ -87,6 +89,7 @@ class Features:
     rows: torch.Tensor
     sizes: torch.Tensor
     counts: torch.Tensor
+    pairs: torch.Tensor
     parts: tuple[torch.Tensor, ...]
 
 
@@ -103,19 +106,25 @@ class Kernel:
         Of the architectures.
     task
         At whose scale costs are; a kind of task stands for its first data set.
+
+    Attributes
+    ----------
+    components
+        Of the space.
+    varying_pairs : BoolTensor (pairs,)
+        Which of all pairs of choices and relations are not the same in all architectures.
     """
 
     def __init__(self, space: SearchSpace, task: TaskLike | None) -> None:
         self.space, self.task = space, space.data_set(task)
         self.reference = reference(space)
-        self._identities = self._one_hot_identities()
-        related = [k for k, name in enumerate(RELATIONS) if name not in ("none", "self")]
-        self._relations = [(space.relations == k).float() for k in related if (space.relations == k).any()]
+        self.components = Components(space)
         self._size = Standardisation.of(sizes(space, self.reference, self.task))
-        counts, pairs = self._counts(self.reference), self._pairs(self.reference)
-        self._counted, self._varying = _varying(counts), _varying(pairs)
+        counts = self.components.counts(self.reference)
+        pairs = self.components.pairs(self.reference).flatten(1)
+        self._counted, self.varying_pairs = _varying(counts), _varying(pairs)
         self._count = Standardisation.of(counts[:, self._counted])
-        self._pair = Standardisation.of(pairs[:, self._varying])
+        self._pair = Standardisation.of(pairs[:, self.varying_pairs])
 
     @classmethod
     def of(cls, space: SearchSpace, task: TaskLike | None) -> Kernel:
@@ -136,11 +145,11 @@ class Kernel:
         size = self._size(sizes(self.space, rows, self.task))
         if size.shape[1]:
             parts.append(size / SIZE)
-        if self._varying.any():
-            pairs = self._pair(self._pairs(rows)[:, self._varying])
-            parts.append(pairs / (PAIRS * pairs.shape[1] ** 0.5))
-        counts = self._count(self._counts(rows)[:, self._counted])
-        return Features(rows, size, counts, tuple(parts))
+        pairs = self.components.pairs(rows).flatten(1)[:, self.varying_pairs]
+        if pairs.shape[1]:
+            parts.append(self._pair(pairs) / (PAIRS * pairs.shape[1] ** 0.5))
+        counts = self._count(self.components.counts(rows)[:, self._counted])
+        return Features(rows, size, counts, pairs, tuple(parts))
 
     @functools.cached_property
     def reference_features(self) -> Features:
@@ -157,35 +166,7 @@ class Kernel:
 
     def variance(self) -> float:
         """Of every architecture."""
-        return VARIANCE * (1 + bool(self._size.mean.numel()) + bool(self._varying.any()))
-
-    def _one_hot_identities(self) -> torch.Tensor:
-        """Identity of each choice of each slot, ``FloatTensor (slots, choices, identities)``."""
-        names = sorted({choice.identity for slot in self.space.slots for choice in slot.choices})
-        found = torch.zeros(self.space.num_slots, self.space.num_choices, len(names))
-        for s, slot in enumerate(self.space.slots):
-            for k, choice in enumerate(slot.choices):
-                found[s, k, names.index(choice.identity)] = 1
-        return found
-
-    def _chosen(self, rows: torch.Tensor) -> torch.Tensor:
-        """Identity of the choice of each slot that has an effect, ``FloatTensor (n, slots, identities)``, one-hot."""
-        chosen = self._identities[torch.arange(self.space.num_slots), rows]
-        return chosen * self.space.active_slots(rows)[..., None]
-
-    def _counts(self, rows: torch.Tensor) -> torch.Tensor:
-        """How often each identity has an effect, ``DoubleTensor (n, identities)``."""
-        return self._chosen(rows).sum(1).double()
-
-    def _pairs(self, rows: torch.Tensor) -> torch.Tensor:
-        """How often two choices stand in a relation, ``DoubleTensor (n, relations * identities^2)``."""
-        found = []
-        for part in rows.split(ROWS_AT_ONCE):
-            chosen = self._chosen(part)
-            counts = [torch.einsum("nsi,st,ntj->nij", chosen, relation, chosen) for relation in self._relations]
-            found.append(torch.stack(counts, 1).flatten(1) if counts else chosen.new_zeros(len(part), 0))
-        width = len(self._relations) * self._identities.shape[2] ** 2
-        return torch.cat(found).double() if found else torch.zeros(0, width, dtype=torch.float64)
+        return VARIANCE * (1 + bool(self._size.mean.numel()) + bool(self.varying_pairs.any()))
 
 
 def _varying(columns: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from ..budgets.limits import Limits
-from ..budgets.search import neighbours
+from ..budgets.search import descend, neighbours
 from ..evidence.posterior import Posterior
 from .duplicates import first_of_each
 from .sampler import Sampler, SampleSet
@@ -15,6 +15,7 @@ from .sampler import Sampler, SampleSet
 BEAM = 64  # best architectures whose neighbours are looked at, at least
 ROUNDS = 16  # at most
 RANDOM = 512  # random architectures among those that it starts from
+CLIMBED = 8  # best random ones within limits, each of which is improved alone
 STARTING_ROUNDS = 8  # of samples for distinct architectures; more only where too few are found
 NEIGHBOURS_AT_ONCE = 2048  # rows of a round, at most
 
@@ -24,7 +25,8 @@ def refined(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The best by a score among candidates, and all that changing one slot of the best leads to, round by round.
 
-    It ends with a round that brings nothing among the best `num`, or after `ROUNDS` rounds.
+    It ends with a round that brings nothing among the best `num` (at least `BEAM`, so that what is first does not
+    depend on `num`), or after `ROUNDS` rounds.
 
     Parameters
     ----------
@@ -48,7 +50,7 @@ def refined(
     keys, scores = torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.float64)
     is_expanded, new = torch.empty(0, dtype=torch.bool), candidates
     best = torch.empty(0, dtype=torch.long)
-    changes = max(1, int((space.drawn_sizes - 1).sum()))
+    changes, watched = max(1, int((space.drawn_sizes - 1).sum())), max(BEAM, num)
     for _ in range(ROUNDS):
         new = space.canonical(new[space.is_valid(new)])
         new = new[limits.within(new)] if limits else new
@@ -59,9 +61,9 @@ def refined(
         scores = torch.cat([scores, score(new[first])])
         is_expanded = torch.cat([is_expanded, torch.zeros(len(first), dtype=torch.bool)])
         before, best = best, scores.argsort(descending=True, stable=True)
-        if torch.equal(before[:num], best[:num]):
+        if torch.equal(before[:watched], best[:watched]):
             break
-        parents = best[: max(BEAM, num)]
+        parents = best[:watched]
         parents = parents[~is_expanded[parents]][: max(1, NEIGHBOURS_AT_ONCE // changes)]
         if not len(parents):
             break
@@ -75,6 +77,9 @@ def best_by(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The best architectures by a posterior mean, starting from samples, evaluated and random architectures.
 
+    Limits separate good architectures (narrow and deep ones, say, from wide ones), of which samples may be of one sort
+    alone: there some random architectures are first improved, each for itself, as far as changing one slot can.
+
     Returns
     -------
     rows : LongTensor (up to num, slots)
@@ -82,6 +87,14 @@ def best_by(
         Their posterior means.
     """
     candidates = torch.cat([samples, posterior.evaluations.indices, posterior.kernel.reference[:RANDOM]])
+    if limits:
+        reference = posterior.kernel.reference
+        within = reference[limits.within(reference)]
+
+        def cost(rows: torch.Tensor) -> torch.Tensor:
+            return torch.where(limits.within(rows), -posterior.mean(rows), torch.inf)
+
+        candidates = torch.cat([candidates, descend(limits.space, cost, within, CLIMBED)])
     rows, scores = refined(candidates, posterior.mean, limits, num)
     return rows, scores.float()
 

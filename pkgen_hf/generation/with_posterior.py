@@ -7,7 +7,15 @@ from typing import Any
 
 import torch
 
-from ..evidence.carried_over import OF_KNOWN_SPACE, OF_NEW_SPACE, OF_UNLIKE_DATA, SAMPLES, CarriedOver
+from ..evidence.carried_over import (
+    OF_MEASURED_DATA,
+    OF_MEASURED_SPACE,
+    OF_NEW_SPACE,
+    OF_UNLIKE_DATA,
+    SAMPLES,
+    CarriedOver,
+    Coefficients,
+)
 from ..evidence.evaluations import Evaluations
 from ..evidence.kernel import Kernel
 from ..evidence.posterior import Posterior
@@ -130,13 +138,19 @@ class WithPosterior(WithPriors):
     ) -> Posterior:
         """What evaluations and all that is carried over from elsewhere say of the architectures of a space."""
         space = model.space
-        coefficients = OF_KNOWN_SPACE if self.is_trained_on(space) else OF_NEW_SPACE
-        if not self.has_prior_of_data(space, task, prior):
-            coefficients = OF_UNLIKE_DATA
         carried = CarriedOver(
             Kernel.of(space, task),
             self._carried_samples(model, prior) if samples is None else samples,
             self._log_probabilities(model, prior),
-            coefficients,
+            prior.effects,
+            self._coefficients(space, task, prior),
         )
         return Posterior(carried, evaluations)
+
+    def _coefficients(self, space: SearchSpace, task: TaskLike | None, prior: Prior) -> Coefficients:
+        """How far what a prior and samples say is trusted for a task."""
+        if prior.effects is not None:
+            of_data = task is None or space.task_label(task) in space.tasks  # not of a kind of data
+            is_own = of_data and prior.evidence != "carried over" and prior.task == space.task_label(task)
+            return OF_MEASURED_DATA if is_own else OF_MEASURED_SPACE
+        return OF_NEW_SPACE if self.has_prior_of_data(space, task, prior) else OF_UNLIKE_DATA

@@ -90,10 +90,6 @@ class WithPriors:
         relevance = relevance_of(self.priors, space, task)
         return relevance.similarity * relevance.weight
 
-    def is_trained_on(self, space: SearchSpace) -> bool:
-        """Whether the checkpoint has a prior of the space, as of all that it was trained on."""
-        return any(prior.space == space for prior in self.priors)
-
     def has_prior_of_data(self, space: SearchSpace, task: TaskLike | None, prior: Prior) -> bool:
         """Whether a prior was measured or computed in its space, or is of data that say something of the task's."""
         if prior.is_of_its_space or prior.evidence in ("computed", "absent"):

@@ -12,6 +12,7 @@ import torch
 from ..inputs import real_number, whole_number
 from ..spaces import SearchSpace, TaskLike
 from ..spaces.parts import device_of
+from .effects import Effects
 from .frequencies import encode_frequencies
 from .shapley import describe_games
 
@@ -55,6 +56,7 @@ class PriorData:
     num_good: int = 0
     labels_read: int = 0
     detail: str = ""
+    effects: Effects | None = None
 
     def __repr__(self) -> str:
         return f"Prior({self.space.name!r}, task={self.task!r}, evidence={self.evidence!r}, {self.detail})"

@@ -14,6 +14,7 @@ from ..spaces import SearchSpace, TaskLike
 from ..spaces.parts import device_of
 from .contributions import measure, restricted_games
 from .data import PriorData
+from .effects import Effects, measure_effects
 from .transfer import average
 
 SELECTIONS = ("best", "worst", "random")
@@ -44,10 +45,18 @@ def from_benchmark(
     prior = parts[0] if len(parts) == 1 else average(parts)
     labels = sum(int((~table.column(name).isnan()).sum()) for name in tasks)
     by = f"{table.split(tasks[0])} score" if len(tasks) == 1 else f"average rank over {', '.join(tasks)}"
+    effects = _effects(table, column) if selection == "best" else None
     detail = f"{selection} {top_k} of {int((~column.isnan()).sum()):,} by {by}"
     if prior.evidence == "partly measured":
         detail += "; reduced networks predicted by an additive fit"
-    return replace(prior, task=label, labels_read=labels, num_good=top_k, detail=detail + restricted_games(space))
+    detail += restricted_games(space)
+    return replace(prior, task=label, labels_read=labels, num_good=top_k, detail=detail, effects=effects)
+
+
+def _effects(table: ScoreTable, column: torch.Tensor) -> Effects:
+    """Effects on the scores of a column over the whole table, a row for each distinct architecture."""
+    rows, scores = table.distinct_rows(column)
+    return measure_effects(table.space, table.indices[rows], scores)
 
 
 def _of_task(table: ScoreTable, task: str, good: torch.Tensor) -> PriorData:

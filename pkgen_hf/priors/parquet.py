@@ -16,7 +16,9 @@ import torch
 from ..errors import one_line, shortened, unknown
 from ..files import atomic_write, user_path
 from ..spaces import SearchSpace, get_space, list_spaces
+from ..spaces.components import Components
 from .data import EVIDENCE, PriorData, Subgraph
+from .effects import Effects
 
 _IDENTITIES = b"pkgen_choices"  # in the metadata of the schema: what each choice of a space of the user's own is
 _COLUMNS = {
@@ -33,11 +35,13 @@ _COLUMNS = {
     "contribution": pa.float32(),
     "subgraph_contribution": pa.float32(),
     "frequency": pa.float32(),
+    "effect": pa.float32(),
 }
+_LATER = ("effect",)  # which files of earlier versions lack
 _HEAD = ("evidence", "detail", "scale", "num_good", "labels_read")  # the same in all rows of a prior
-_MAY_BE_NULL = ("task", "contribution", "subgraph_contribution")
+_MAY_BE_NULL = ("task", "contribution", "subgraph_contribution", "effect")
 _ROUNDING = 1e-3  # frequencies are written in 32 bits
-COMPONENTS = ("operation", "subgraph")
+COMPONENTS = ("operation", "subgraph", "pair")
 
 
 def save_priors(priors: Sequence[PriorData], path: str | Path) -> Path:
@@ -57,8 +61,11 @@ def save_priors(priors: Sequence[PriorData], path: str | Path) -> Path:
 
 
 def _rows(prior: PriorData) -> Iterator[dict[str, Any]]:
-    """A row for each choice of each slot, then one for each subgraph."""
-    space = prior.space
+    """A row for each choice of each slot, one for each pair of choices with an effect, and one for each subgraph.
+
+    A pair has a relation of slots in place of slots, and what two choices are (`Choice.identity`) in place of choices.
+    """
+    space, effects = prior.space, prior.effects
     head = {"space": space.name, "task": prior.task, **{name: getattr(prior, name) for name in _HEAD}}
     for s, slot in enumerate(space.slots):
         for k, choice in enumerate(slot.choices):
@@ -70,6 +77,18 @@ def _rows(prior: PriorData) -> Iterator[dict[str, Any]]:
                 "contribution": float(prior.contributions[s, k]),
                 "subgraph_contribution": float(prior.subgraph_contributions[s, k]),
                 "frequency": float(prior.frequencies[s, k]),
+                "effect": None if effects is None else float(effects.choices[s, k]),
+            }
+    if effects is not None:
+        components = Components(space)
+        for r, i, j in effects.pairs.nonzero().tolist():
+            yield {
+                **head,
+                "component": "pair",
+                "slots": [components.relations[r]],
+                "choices": [components.identities[i], components.identities[j]],
+                "frequency": 0.0,
+                "effect": float(effects.pairs[r, i, j]),
             }
     for graph in prior.subgraphs:
         chosen = zip(graph.slots, graph.choices, strict=True)
@@ -135,6 +154,9 @@ def read_table(path: Path) -> pa.Table:
         table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path} is not a readable Parquet file: {one_line(error)}") from error
+    for name in _LATER:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), _COLUMNS[name]))
     missing = [name for name in _COLUMNS if name not in table.column_names]
     if missing:
         raise ValueError(f"{path} is not a table of priors: it lacks the columns {', '.join(missing)}")
@@ -165,12 +187,17 @@ def _find_space(name: str, own: Sequence[SearchSpace], path: Path) -> SearchSpac
 def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]]) -> PriorData:
     shape = (space.num_slots, space.num_choices)
     frequencies = np.zeros(shape, np.float32)  # writing single numbers into tensors takes ten times longer
+    of_choices, has_effects = np.zeros(shape, np.float32), False
     contributions, subgraph = (np.full(shape, np.nan, np.float32) for _ in range(2))
     is_given = np.zeros(shape, bool)
     graphs = []
     head = _check_head(rows)
     slot_index = {slot.name: s for s, slot in enumerate(space.slots)}
+    pairs = [row for row in rows if row["component"] == "pair"]
     for row in rows:
+        _check_numbers(row)
+        if row["component"] == "pair":
+            continue
         slots, choices = _check_row(space, row, slot_index)
         contribution, of_subgraphs = (
             math.nan if row[name] is None else row[name] for name in ("contribution", "subgraph_contribution")
@@ -184,6 +211,8 @@ def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]])
             raise ValueError(f"choice {row['choices'][0]!r} in slot {row['slots'][0]!r} is there twice.")
         contributions[at], subgraph[at], frequencies[at] = contribution, of_subgraphs, row["frequency"]
         is_given[at] = True
+        if row["effect"] is not None:
+            of_choices[at], has_effects = row["effect"], True
     missing = space.drawn_mask & ~torch.from_numpy(is_given)  # a choice that is not drawn may have come later
     if missing.any():
         s, k = missing.nonzero()[0].tolist()
@@ -207,7 +236,43 @@ def _from_rows(space: SearchSpace, task: str | None, rows: list[dict[str, Any]])
         head["num_good"],
         head["labels_read"],
         head["detail"],
+        _effects(space, of_choices, pairs) if has_effects or pairs else None,
     )
+
+
+def _effects(space: SearchSpace, of_choices: np.ndarray, pairs: list[dict[str, Any]]) -> Effects:
+    """Effects of choices ``(slots, choices)`` and of the pairs of rows; ValueError for pairs that the space lacks."""
+    components = Components(space)
+    relations = {name: r for r, name in enumerate(components.relations)}
+    identities = {name: i for i, name in enumerate(components.identities)}
+    of_pairs = np.zeros((len(relations), len(identities), len(identities)), np.float32)
+    for row in pairs:
+        if len(row["slots"]) != 1 or len(row["choices"]) != 2:
+            raise ValueError(
+                f"a pair has one relation and two choices, got {shortened(row['slots'])} and "
+                f"{shortened(row['choices'])}."
+            )
+        for name, known, what in (
+            (row["slots"][0], relations, "relation"), (row["choices"][0], identities, "choice"),
+            (row["choices"][1], identities, "choice"),
+        ):  # fmt: skip
+            if name not in known:
+                raise unknown(f"{what} of a pair in {space.name}", name, list(known))
+        at = (relations[row["slots"][0]], *(identities[name] for name in row["choices"]))
+        of_pairs[at] = row["effect"] or 0.0
+    return Effects(torch.from_numpy(of_choices), torch.from_numpy(of_pairs))
+
+
+def _check_numbers(row: dict[str, Any]) -> None:
+    """ValueError for numbers that no component has."""
+    chosen = shortened(row["choices"])
+    if not 0 <= row["frequency"] <= 1 + _ROUNDING:
+        raise ValueError(f"a frequency is a share from 0 to 1, that of {chosen} is {row['frequency']}.")
+    for name in ("contribution", "subgraph_contribution"):
+        if row[name] is not None and math.isinf(row[name]):
+            raise ValueError(f"a {name} is a finite number or none, that of {chosen} is {row[name]}.")
+    if row["effect"] is not None and not math.isfinite(row["effect"]):
+        raise ValueError(f"an effect is a finite number or none, that of {chosen} is {row['effect']}.")
 
 
 def _check_head(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -245,9 +310,4 @@ def _check_row(space: SearchSpace, row: dict[str, Any], slot_index: dict[str, in
     for s, name in zip(slots, chosen, strict=True):
         if name not in space.choice_index[s]:
             raise unknown(f"choice in slot {space.slots[s].name!r} of {space.name}", name, space.choice_index[s])
-    if not 0 <= row["frequency"] <= 1 + _ROUNDING:
-        raise ValueError(f"a frequency is a share from 0 to 1, that of {shortened(chosen)} is {row['frequency']}.")
-    for name in ("contribution", "subgraph_contribution"):
-        if row[name] is not None and math.isinf(row[name]):
-            raise ValueError(f"a {name} is a finite number or none, that of {shortened(chosen)} is {row[name]}.")
     return slots, [space.choice_index[s][name] for s, name in zip(slots, chosen, strict=True)]

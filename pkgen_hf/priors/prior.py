@@ -54,6 +54,9 @@ class Prior(PriorData):
         Measured scores that were read to make this prior.
     detail
         One sentence on how it was made, also where contributions are those of restricted games.
+    effects
+        Effects of choices and of pairs of choices over all architectures that were measured, good or not, by which
+        the pipeline orders those within a budget; None of a prior that is not from a benchmark.
     """
 
     @classmethod

@@ -14,6 +14,7 @@ import torch
 from ..spaces import TASK_KINDS, SearchSpace, Task, TaskLike
 from ..spaces.tasks import kind_of
 from .data import EVIDENCE, PriorData, absent, uniform_distribution
+from .effects import Effects
 
 # All were chosen on NAS-Bench-201 and NAS-Bench-101 as new spaces.
 SLOT_KERNEL = 0.05  # squared width of the kernel that chooses which slots of the other space are read
@@ -38,6 +39,7 @@ def average(priors: Sequence[P], weights: Sequence[float] | None = None) -> P:
     shares = torch.tensor([1.0] * len(priors) if weights is None else list(weights), dtype=torch.float32, device="cpu")
     shares = shares / shares.sum()
     scale = float(np.mean([prior.scale for prior in priors]))
+    effects = [prior.effects for prior in priors if prior.effects is not None]
 
     def mean(values: list[torch.Tensor]) -> torch.Tensor:  # over those that are known
         stacked = torch.stack(values)
@@ -55,6 +57,7 @@ def average(priors: Sequence[P], weights: Sequence[float] | None = None) -> P:
         num_good=sum(prior.num_good for prior in priors),
         labels_read=sum(prior.labels_read for prior in priors),
         detail="; ".join(dict.fromkeys(prior.detail for prior in priors)),
+        effects=Effects.mean(effects) if effects else None,
     )
 
 
@@ -135,6 +138,7 @@ def transfer(space: SearchSpace, prior: P) -> P:
         subgraph_contributions=mean(prior.subgraph_contributions),
         frequencies=_transferred_frequencies(space, prior, weights),
         subgraphs=(),
+        effects=None,
     )
 
 
@@ -189,7 +193,17 @@ def carried_over(space: SearchSpace, priors: Sequence[P], task: TaskLike | None)
 
 
 def select(priors: Sequence[PriorData], space: SearchSpace, task: TaskLike | None) -> PriorData:
-    """The best of `priors`, or made of them, for a space and task; see `pkgen_hf.priors.prior.select_prior`."""
+    """The best of `priors`, or made of them, for a space and task; see `pkgen_hf.priors.prior.select_prior`.
+
+    Of what is carried over from other data sets of the space, effects are the mean over all of them, whatever their
+    kind: in TransNAS-Bench-101 that agrees more with a task than the mean over those of its kind.
+    """
+    chosen = _select(priors, space, task)
+    known = [p.effects for p in priors if p.space == space and p.task in space.tasks and p.effects is not None]
+    return replace(chosen, effects=Effects.mean(known)) if known and chosen.evidence == "carried over" else chosen
+
+
+def _select(priors: Sequence[PriorData], space: SearchSpace, task: TaskLike | None) -> PriorData:
     here = [prior for prior in priors if prior.space == space]
     label = space.task_label(space.resolved(task))
     own = [prior for prior in here if prior.task == label]
@@ -198,7 +212,7 @@ def select(priors: Sequence[PriorData], space: SearchSpace, task: TaskLike | Non
     if label is not None and label not in space.tasks:
         kind = kind_of(label)
         if label != kind:  # nothing is known of a data set of the user's own but its kind
-            return select(priors, space, kind)
+            return _select(priors, space, kind)
     kind = task_kind(space, task)
     same_kind = [prior for prior in here if task_kind(prior.space, prior.task) == kind] or here
     if same_kind and task is None:

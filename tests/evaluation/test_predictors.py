@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestRegressor
 from pkgen_hf.evaluation.judge import Judge
 from pkgen_hf.evaluation.predictors import TREES, features, gaussian_process, random_forest
 from pkgen_hf.evaluation.statistics import Comparison, compare
-from pkgen_hf.evidence.evaluations import normal_scores
+from pkgen_hf.priors.effects import normal_scores
 from pkgen_hf.spaces import SearchSpace
 
 TASK = "cifar100"

@@ -8,9 +8,10 @@ from functools import partial
 import pytest
 import torch
 
-from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, get_space, list_spaces
+from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, SearchSpace, get_space, list_spaces
 from pkgen_hf.evidence.carried_over import (
-    OF_KNOWN_SPACE,
+    OF_MEASURED_DATA,
+    OF_MEASURED_SPACE,
     OF_NEW_SPACE,
     OF_UNLIKE_DATA,
     SIZES,
@@ -20,6 +21,9 @@ from pkgen_hf.evidence.carried_over import (
 from pkgen_hf.evidence.evaluations import Evaluations
 from pkgen_hf.evidence.kernel import Kernel
 from pkgen_hf.evidence.posterior import LEVEL, NOISE, Posterior
+from pkgen_hf.priors.effects import Effects
+from pkgen_hf.spaces import RELATIONS
+from pkgen_hf.spaces.components import Components
 from pkgen_hf.spaces.spectral_capacity import spectral_capacity
 
 SPACE, TASK = "nas-bench-201", "cifar100"
@@ -87,9 +91,21 @@ def carried(
     samples: torch.Tensor = NO_ROWS,
     log_probabilities: torch.Tensor = EVEN,
     coefficients: Coefficients = OF_NEW_SPACE,
+    effects: Effects | None = None,
 ) -> CarriedOver:
-    """Of the cells: their sizes alone, unless samples or probabilities are given."""
-    return CarriedOver(Kernel.of(get_space(SPACE), TASK), samples, log_probabilities, coefficients)
+    """Of the cells: their sizes alone, unless samples, probabilities or effects are given."""
+    return CarriedOver(Kernel.of(get_space(SPACE), TASK), samples, log_probabilities, effects, coefficients)
+
+
+def some_effects(name: str = SPACE, seed: int = 3) -> Effects:
+    """Random ones."""
+    space, generator = get_space(name), seeded(seed)
+    components = Components(space)
+    number = len(components.identities)
+    return Effects(
+        torch.randn(space.num_slots, space.num_choices, generator=generator),
+        torch.randn(len(components.relations), number, number, generator=generator),
+    )
 
 
 def test_the_posterior_is_that_of_linear_regression_with_a_kernel(cell_table: ScoreTable) -> None:
@@ -97,13 +113,19 @@ def test_the_posterior_is_that_of_linear_regression_with_a_kernel(cell_table: Sc
     space = cell_table.space
     given = Evaluations.of(space, labels(cell_table, 15))
     values = torch.randn(6, 5, generator=seeded(1))
-    process = carried(space.sample(40, seeded()), values, OF_KNOWN_SPACE)
+    process = carried(space.sample(40, seeded()), values, OF_MEASURED_SPACE, some_effects())
     posterior, rows = Posterior(process, given), process.kernel.reference[:50]
     known, asked = process.inputs(given.indices), process.inputs(rows)
-    given_as = OF_KNOWN_SPACE
-    means = [given_as.density[0], given_as.probability[0], *(given_as.size[0] * share for share in SIZES), *[0.0] * 5]
+    given_as = OF_MEASURED_SPACE
+    means = [
+        given_as.density[0],
+        given_as.probability[0],
+        *(given_as.size[0] * share for share in SIZES),
+        *[0.0] * 5,
+        1.0,
+    ]
     deviations = [given_as.density[1], given_as.probability[1], *[given_as.size[1]] * 3]
-    deviations += [given_as.counts[1] / 5**0.5] * 5  # operations
+    deviations += [*[given_as.counts[1] / 5**0.5] * 5, given_as.effects[1]]  # of operations, and of effects
     kernel, b, spread = process.kernel, torch.tensor(means).double(), torch.tensor(deviations).double().diag() ** 2
     covariance = kernel(known.features, known.features) + known.basis @ spread @ known.basis.T
     inverse = torch.linalg.inv(covariance + LEVEL + NOISE * torch.eye(15, dtype=torch.float64))
@@ -116,7 +138,7 @@ def test_the_posterior_is_that_of_linear_regression_with_a_kernel(cell_table: Sc
     assert torch.allclose(posterior.coefficients, b + spread @ known.basis.T @ inverse @ residual)
 
 
-@pytest.mark.parametrize("coefficients", [OF_NEW_SPACE, OF_KNOWN_SPACE, OF_UNLIKE_DATA])
+@pytest.mark.parametrize("coefficients", [OF_NEW_SPACE, OF_MEASURED_SPACE, OF_MEASURED_DATA, OF_UNLIKE_DATA])
 def test_without_evaluations_what_is_carried_over_ranks(coefficients: Coefficients) -> None:
     space = get_space(SPACE)
     process = carried(space.sample(40, seeded()), torch.randn(6, 5, generator=seeded()), coefficients)
@@ -137,7 +159,7 @@ def test_what_is_carried_over_follows_the_evaluations() -> None:
     rows = space.sample(60, seeded(1))
     rows = rows[space.is_valid(rows)][:30]
     given = Evaluations.of(space, (rows, values[torch.arange(6), rows].sum(1)))
-    for coefficients in (OF_NEW_SPACE, OF_KNOWN_SPACE, OF_UNLIKE_DATA):
+    for coefficients in (OF_NEW_SPACE, OF_MEASURED_SPACE, OF_MEASURED_DATA, OF_UNLIKE_DATA):
         before, deviation = coefficients.probability
         same, opposite = (
             Posterior(carried(log_probabilities=sign * values, coefficients=coefficients), given) for sign in (1, -1)
@@ -160,8 +182,8 @@ def standardised(values: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", [SPACE, "hw-gpt-bench-s"])
-def test_basis_functions_are_density_probability_sizes_and_counts(name: str) -> None:
-    """By hand: a kernel density, log-probabilities of choices with an effect, sizes, and how often each choice is."""
+def test_basis_functions_are_density_probability_sizes_counts_and_effects(name: str) -> None:
+    """By hand; log-probabilities and counts are of choices with an effect."""
     space = get_space(name)
     kernel, task = Kernel.of(space, None), space.data_set(None)
     samples = space.sample(30, seeded())[torch.arange(40) % 30]  # some of them twice
@@ -196,15 +218,32 @@ def test_basis_functions_are_density_probability_sizes_and_counts(name: str) -> 
         *(partial(count, identity=name) for name in varying),
     )
     expected = torch.stack([standardised(column(rows), column(reference)) for column in columns], 1)
-    found = CarriedOver(kernel, samples, given, OF_KNOWN_SPACE)
-    torch.testing.assert_close(found.inputs(rows).basis, expected, rtol=1e-4, atol=1e-4)
+    effects = some_effects(name)
+    found = CarriedOver(kernel, samples, given, effects, OF_MEASURED_SPACE).inputs(rows).basis
+    torch.testing.assert_close(found[:, :-1], expected, rtol=1e-4, atol=1e-4)
+    by_hand = torch.tensor([effect_by_hand(space, effects, row) for row in rows.tolist()], dtype=torch.float64)
+    torch.testing.assert_close(found[:, -1] - found[:, -1].mean(), by_hand - by_hand.mean(), rtol=1e-4, atol=1e-4)
+
+
+def effect_by_hand(space: SearchSpace, effects: Effects, row: list[int]) -> float:
+    """The sum over choices, and over ordered pairs of slots in each relation."""
+    components, active = Components(space), space.active_slots(torch.tensor([row]))[0].tolist()
+    slots = [s for s in range(space.num_slots) if active[s]]
+    number = {s: components.identities.index(space.slots[s].choices[row[s]].identity) for s in slots}
+    total = sum(float(effects.choices[s, row[s]]) for s in slots)
+    for s in slots:
+        for t in slots:
+            name = RELATIONS[int(space.relations[s, t])]
+            if name in components.relations:
+                total += float(effects.pairs[components.relations.index(name), number[s], number[t]])
+    return total
 
 
 def test_what_is_carried_over_is_equal_for_isomorphic_architectures() -> None:
     space = get_space(SPACE)
     rows = space.valid_rows
     rows = rows[(space.canonical(rows) != rows).any(1)][:200]
-    found = carried(space.sample(30, seeded()), torch.randn(6, 5, generator=seeded(1)))
+    found = carried(space.sample(30, seeded()), torch.randn(6, 5, generator=seeded(1)), effects=some_effects())
     torch.testing.assert_close(found.inputs(rows).basis, found.inputs(space.canonical(rows)).basis)
     moved, of_rows = carried(space.canonical(rows)), carried(rows)  # samples in another form
     assert torch.equal(moved.inputs(rows).basis, of_rows.inputs(rows).basis)
@@ -252,6 +291,19 @@ def test_a_batch_is_spread_out(cell_table: ScoreTable) -> None:
 
 
 # ---------------------------------------------------------------------- calls
+
+
+def test_measured_effects_order_what_is_within_a_budget(pipe: PKGenPipeline, cell_table: ScoreTable) -> None:
+    """Small cells, too, which are never sampled without a budget and are not among the good ones of a prior."""
+    space = cell_table.space
+    rows, scores = cell_table.distinct_rows(cell_table.column(TASK))
+    costs = space.parameters(cell_table.indices[rows], TASK)
+    for quantile in (0.2, 0.35, 0.5):
+        most = int(costs.double().quantile(quantile))
+        out = pipe(SPACE, TASK, max_parameters=most, num_architectures=100, generator=seeded())
+        found = cell_table.values(torch.tensor([a.indices for a in out.architectures]), TASK)
+        ranks = (scores[costs <= most][:, None] > found).float().mean(0)
+        assert ranks[0] < 0.04 and ranks.median() < 0.08, quantile
 
 
 def test_evaluations_are_better_than_what_was_evaluated(pipe: PKGenPipeline, cell_table: ScoreTable) -> None:
