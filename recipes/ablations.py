@@ -39,6 +39,7 @@ CONDITIONS = (
     Condition("new-data-set"),
     Condition("new-space"),
     Condition("new-space", num_labels=20),
+    Condition("same-benchmark", quantile=0.5),
     Condition("new-space", quantile=0.5),
 )
 """One of each protocol."""

@@ -92,6 +92,17 @@ def without_frequencies(prior: Prior) -> Prior:
     return replace(prior, frequencies=uniform_distribution(prior.space))
 
 
+def without_effects(prior: Prior) -> Prior:
+    """A prior of good architectures only."""
+    return replace(prior, effects=None)
+
+
+def without_effects_of_pairs(prior: Prior) -> Prior:
+    """A prior in which only choices have effects."""
+    effects = prior.effects
+    return prior if effects is None else replace(prior, effects=replace(effects, pairs=0 * effects.pairs))
+
+
 def without_anything(prior: Prior) -> Prior:
     """An absent prior."""
     return Prior.absent(prior.space, prior.task)
@@ -104,7 +115,8 @@ def of_changed_prior(problem: Problem, num: int, change: Callable[[Prior], Prior
 
 def changes_prior(problem: Problem, change: Callable[[Prior], Prior]) -> bool:
     """Whether the problem's prior has what is taken from it."""
-    return not torch.equal(change(problem.carried_prior).features(), problem.carried_prior.features())
+    prior, changed = problem.carried_prior, change(problem.carried_prior)
+    return changed.effects is not prior.effects or not torch.equal(changed.features(), prior.features())
 
 
 # ---------------------------------------------------------------------- the samples, and the similarity of spaces
@@ -168,6 +180,7 @@ PARTS = {
         Part("contributions", "contributions, those of subgraphs included", "in the prior"),
         Part("subgraphs", "contributions of subgraphs", "in the prior"),
         Part("frequencies", "frequencies", "in the prior"),
+        Part("effects", "effects of components", "in the prior"),
         Part("steps", "denoising steps", _default_of("num_inference_steps")),
         Part("guidance", "guidance scale", _default_of("guidance_scale")),
         Part("temperature", "temperature", _default_of("temperature")),
@@ -207,6 +220,8 @@ VARIANTS = (
     _of_prior("contributions", "unknown", without_contributions),
     _of_prior("subgraphs", "unknown", without_subgraphs),
     _of_prior("frequencies", "uniform", without_frequencies),
+    _of_prior("effects", "none", without_effects),
+    _of_prior("effects", "of choices alone", without_effects_of_pairs),
     *_of_samples("steps", "steps", (2, 8, 32)),
     *_of_samples("guidance", "guidance_scale", (0, 4)),
     *_of_samples("temperature", "temperature", (0.25, 1)),

@@ -70,6 +70,19 @@ def test_the_best_under_a_limit_are_near_the_best_there_are(
     assert float(cell_table.scores(rows_of(out), "cifar100").max()) > float(possible.nan_to_num(0).max()) - 0.5
 
 
+def test_a_language_model_makes_use_of_its_budget(pipe: PKGenPipeline) -> None:
+    """The largest of width 192, of half the size, is the best that changes of one slot lead to from most samples."""
+    few, many = (
+        pipe(
+            "hw-gpt-bench-s", max_parameters=40e6, num_architectures=number, generator=torch.Generator().manual_seed(0)
+        )
+        for number in (1, 40)
+    )
+    for architecture in many.architectures[:20]:
+        assert architecture.cost().parameters > 38e6 and '"embed_dim":384' in str(architecture)
+    assert few.architectures[0] == many.architectures[0]
+
+
 def test_cells_for_imagenet_under_600_million(pipe: PKGenPipeline) -> None:
     """The mobile setting of the literature, at 224 pixels and the scale of DARTS's evaluation."""
     space = get_space("darts")

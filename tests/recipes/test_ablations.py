@@ -94,7 +94,13 @@ def test_tasks_take_part_in_all_protocols() -> None:
     assert tasks_for("nas-bench-201", list(SPACE.tasks)) == ["cifar100", "ImageNet16-120"]
     assert tasks_for("nas-bench-101", ["cifar10"]) == ["cifar10"]
     assert len(SPACES) >= 6
-    assert len({*CONDITIONS}) == len([protocol for protocol in PROTOCOLS.values() if not protocol.is_search])
+    assert len({*CONDITIONS}) == len(CONDITIONS)
+    kinds = {(condition.setting, condition.num_labels > 0, condition.quantile is not None) for condition in CONDITIONS}
+    for protocol in PROTOCOLS.values():
+        assert protocol.is_search or any(
+            (setting, protocol.num_labels != (0,), protocol.quantiles != (None,)) in kinds
+            for setting in protocol.settings
+        )
 
 
 def test_small_trainings_differ_in_what_they_say(tmp_path: Path) -> None:
