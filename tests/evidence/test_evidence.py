@@ -117,13 +117,8 @@ def test_the_posterior_is_that_of_linear_regression_with_a_kernel(cell_table: Sc
     posterior, rows = Posterior(process, given), process.kernel.reference[:50]
     known, asked = process.inputs(given.indices), process.inputs(rows)
     given_as = OF_MEASURED_SPACE
-    means = [
-        given_as.density[0],
-        given_as.probability[0],
-        *(given_as.size[0] * share for share in SIZES),
-        *[0.0] * 5,
-        1.0,
-    ]
+    means = [given_as.density[0], given_as.probability[0], *(given_as.size[0] * share for share in SIZES)]
+    means += [*[0.0] * 5, given_as.effects[0]]
     deviations = [given_as.density[1], given_as.probability[1], *[given_as.size[1]] * 3]
     deviations += [*[given_as.counts[1] / 5**0.5] * 5, given_as.effects[1]]  # of operations, and of effects
     kernel, b, spread = process.kernel, torch.tensor(means).double(), torch.tensor(deviations).double().diag() ** 2
