@@ -100,6 +100,7 @@ def _components(prior: Prior) -> list[dict[str, Any]]:
             "contribution": plain(prior.contributions[s, k]),
             "subgraph_contribution": plain(prior.subgraph_contributions[s, k]),
             "frequency": plain(prior.frequencies[s, k]),
+            "effect": None if prior.effects is None else plain(prior.effects.choices[s, k]),
         }
         for s, slot in enumerate(prior.space.slots)
         for k, choice in enumerate(slot.choices)
@@ -111,11 +112,11 @@ def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     view = Table(title=title)
-    for name in ("slot", "choice", "contribution (points)", "of its subgraphs", "frequency"):
+    for name in ("slot", "choice", "contribution (points)", "of its subgraphs", "frequency", "effect"):
         view.add_column(name, justify="left" if name in ("slot", "choice") else "right")
     for row in rows:
         if row["frequency"] or row["contribution"] is not None:
-            numbers = [row["contribution"], row["subgraph_contribution"], row["frequency"]]
+            numbers = [row["contribution"], row["subgraph_contribution"], row["frequency"], row["effect"]]
             cells = ["" if number is None else f"{number:.2f}" for number in numbers]
             view.add_row(row["slot"], row["choice"], *cells)
     Console().print(view)
