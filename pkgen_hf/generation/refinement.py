@@ -15,7 +15,9 @@ from .sampler import Sampler, SampleSet
 BEAM = 64  # best architectures whose neighbours are looked at, at least
 ROUNDS = 16  # at most
 RANDOM = 512  # random architectures among those that it starts from
-CLIMBED = 8  # best random ones within limits, each of which is improved alone
+FEW = 10_000  # encodings that are all ranked
+# Best random ones, without limits and within, each of which is improved alone.
+CLIMBED, CLIMBED_WITHIN = 2, 8  # at most, see `_num_climbed`
 STARTING_ROUNDS = 8  # of samples for distinct architectures; more only where too few are found
 NEIGHBOURS_AT_ONCE = 2048  # rows of a round, at most
 
@@ -72,13 +74,20 @@ def refined(
     return rows[best[:num]], scores[best[:num]]
 
 
+def _num_climbed(limits: Limits) -> int:
+    """How many random architectures are improved: so few that their neighbours are a quarter of a round's at most."""
+    changes = max(1, int((limits.space.drawn_sizes - 1).sum()))
+    return min(CLIMBED_WITHIN if limits else CLIMBED, NEIGHBOURS_AT_ONCE // 4 // changes)
+
+
 def best_by(
     posterior: Posterior, samples: torch.Tensor, limits: Limits, num: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The best architectures by a posterior mean, starting from samples, evaluated and random architectures.
+    """The best architectures by a posterior mean: of all, where they are few, else found from several starts.
 
-    Limits separate good architectures (narrow and deep ones, say, from wide ones), of which samples may be of one sort
-    alone: there some random architectures are first improved, each for itself, as far as changing one slot can.
+    These are samples, evaluated and random architectures. Changing one slot does not lead from every good architecture
+    to every other (from narrow and deep ones within limits to wide ones, or to other inputs of a node), and samples
+    may be of one sort: some random ones are first improved, each for itself, as far as changing one slot can.
 
     Returns
     -------
@@ -86,15 +95,18 @@ def best_by(
     scores : FloatTensor (up to num,)
         Their posterior means.
     """
-    candidates = torch.cat([samples, posterior.evaluations.indices, posterior.kernel.reference[:RANDOM]])
-    if limits:
-        reference = posterior.kernel.reference
-        within = reference[limits.within(reference)]
+    space, reference = limits.space, posterior.kernel.reference
+    everything = space.valid_rows if not limits else limits.pool if limits.is_complete else None
+    if everything is not None and len(everything) <= FEW:
+        return ordered_by(posterior, space.classes(everything)[0], limits, num)
 
-        def cost(rows: torch.Tensor) -> torch.Tensor:
-            return torch.where(limits.within(rows), -posterior.mean(rows), torch.inf)
+    def cost(rows: torch.Tensor) -> torch.Tensor:
+        costs = -posterior.mean(rows)
+        return torch.where(limits.within(rows), costs, torch.inf) if limits else costs
 
-        candidates = torch.cat([candidates, descend(limits.space, cost, within, CLIMBED)])
+    start = reference[limits.within(reference)] if limits else reference[:RANDOM]
+    climbed = descend(space, cost, start, _num_climbed(limits))
+    candidates = torch.cat([samples, posterior.evaluations.indices, reference[:RANDOM], climbed])
     rows, scores = refined(candidates, posterior.mean, limits, num)
     return rows, scores.float()
 
