@@ -14,7 +14,7 @@ from variants import DEFAULT, PARTS
 MEASURES = {name: measures.MEASURES[name] for name in ("few_rank", "median_rank")}
 """Of ranks, in percent: lower is better."""
 VERDICTS = {"ahead": "helps", "behind": "hurts", "equal": "equal"}
-PAIRED_BY = ["task", "num_labels", "quantile", "run"]  # within a space and protocol
+PAIRED_BY = ["setting", "task", "num_labels", "quantile", "run"]  # within a space and protocol
 
 
 def read_ablations(results: Path) -> pd.DataFrame:
