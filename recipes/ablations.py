@@ -42,7 +42,7 @@ CONDITIONS = (
     Condition("same-benchmark", quantile=0.5),
     Condition("new-space", quantile=0.5),
 )
-"""One of each protocol."""
+"""One of each protocol, and of budgets a second one: where effects of components are known."""
 SETTINGS = (  # options that rows depend on
     "task", "part", "runs", "trainings", "max_train_steps", "priors_per_task", "shifted_tasks", "checkpoint",
     "output_dir", "data", "table",

@@ -172,11 +172,11 @@ def test_a_call_returns_what_rank_scores_highest(
         assert strings(out)[:8] == strings(found[0])
 
 
-@pytest.mark.parametrize("name", ["nas-bench-101", "hw-gpt-bench-s"])
+@pytest.mark.parametrize("name", ["nas-bench-101", "hw-gpt-bench-s", "darts"])
 def test_the_first_do_not_depend_on_how_many_nor_on_the_generator(pipe: PKGenPipeline, name: str) -> None:
     """In spaces too large to be listed, too; one slot changed does not lead to a better architecture."""
-    few, many = (pipe(name, num_architectures=number, generator=seeded(number)) for number in (8, 60))
-    assert strings(few)[0] == strings(many)[0]
+    few, again, many = (pipe(name, num_architectures=num, generator=seeded(num)) for num in (1, 4, 60))
+    assert strings(few)[0] == strings(again)[0] == strings(many)[0]
     torch.testing.assert_close(pipe.rank(name, many.architectures), many.scores)
     space = get_space(name)
     best = torch.tensor([few.architectures[0].indices])

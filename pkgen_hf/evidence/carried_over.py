@@ -134,14 +134,16 @@ class CarriedOver:
     def _of_effects(self, features: Features) -> torch.Tensor:
         """Sum of the effects of an architecture's choices and pairs, ``DoubleTensor (n,)``."""
         assert self._effects is not None
-        of_choices = self._effects.choices.double()[self._slots, features.rows]
-        active = self.kernel.space.active_slots(features.rows)
-        return (of_choices * active).sum(1) + features.pairs @ self._of_pairs
+        return self._over_choices(self._effects.choices.double(), features) + features.pairs @ self._of_pairs
+
+    def _over_choices(self, values: torch.Tensor, features: Features) -> torch.Tensor:
+        """Sum of values ``(slots, choices)`` over the choices that have an effect, ``DoubleTensor (n,)``."""
+        chosen = values[self._slots, features.rows]
+        return (chosen * self.kernel.space.active_slots(features.rows)).sum(1)
 
     def _of_samples(self, features: Features) -> torch.Tensor:
         """Logarithms of density and of probability, ``DoubleTensor (n, 2)``; the former is 0 without samples."""
         density = features.sizes.new_zeros(len(features.rows))
         if len(self._shares):
             density = (self.kernel(features, self._samples) @ self._shares).clamp(min=LEAST_DENSITY).log()
-        chosen = self._log_probabilities[self._slots, features.rows]
-        return torch.stack([density, (chosen * self.kernel.space.active_slots(features.rows)).sum(1)], 1)
+        return torch.stack([density, self._over_choices(self._log_probabilities, features)], 1)
