@@ -34,7 +34,7 @@ class Coefficients(NamedTuple):
 # in sizes, by comparisons in the spaces that docs/limitations.md names.
 OF_NEW_SPACE = Coefficients((0.3, 0.34), (0.0, 0.34), (0.3, 0.3), (0.0, 0.5))
 OF_MEASURED_SPACE = Coefficients((0.2, 0.2), (0.2, 0.2), (0.0, 0.2), (0.0, 0.2), (0.6, 0.3))
-OF_MEASURED_DATA = Coefficients((0.0, 0.2), (0.15, 0.2), (0.0, 0.2), (0.0, 0.2), (1.0, 0.6))
+OF_MEASURED_DATA = Coefficients((0.0, 0.2), (0.1, 0.2), (0.0, 0.2), (0.0, 0.2), (1.0, 0.6))
 OF_UNLIKE_DATA = Coefficients((0.0, 0.34), (0.0, 0.34), (0.0, 0.3), (0.0, 0.5))
 SIZES = (0.17, 0.04, 0.13)
 
