@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from image_loaders import EvaluationImages, batches_of
+from image_loaders import EvaluationImages
 
 
 @torch.no_grad()
@@ -55,7 +55,7 @@ def accuracy(
     keys = images.images.in_order(batch_size, accelerator.process_index, accelerator.num_processes)
     counts = torch.zeros(3, dtype=torch.long, device=accelerator.device)  # images, top 1, top 5
     skipped: list[str] = []
-    for batch in batches_of(images, keys, workers, accelerator.device):
+    for batch in images.batches(keys, workers, accelerator.device):
         skipped += batch["skipped"]
         if "labels" in batch:
             with accelerator.autocast():

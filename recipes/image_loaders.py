@@ -1,7 +1,7 @@
 """Batches of labelled images, augmented for training or preprocessed for evaluation.
 
 The augmentation of an image depends on the seed, the epoch and its number alone; workers, processes and resumption do
-not change it.
+not change it. Small images are augmented on the device instead, see `device_images`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,19 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from augmentation import augment
+from augmentation import augment, random_numbers
 from image_streams import ImageStream
-from images import KEPT_BYTES, SMALL, LabelledImages
+from images import LabelledImages
 from pixels import BadImage
 from presets import Settings
+
+SMALL = 64  # pixels, as those of Tiny ImageNet: images that are decoded once for all epochs
+KEPT = 1.0  # gigabytes of small images that are preprocessed once for all evaluations
+
+
+def fits(number: int, size: int, gigabytes: float, values: int = 1) -> bool:
+    """Whether so many images are small, and all of them fit in so much memory, with so many bytes a value."""
+    return size <= SMALL and number * 3 * size * size * values <= gigabytes * 1e9
 
 
 class TrainingImages(Dataset):
@@ -28,8 +36,6 @@ class TrainingImages(Dataset):
     """
 
     def __init__(self, images: LabelledImages | ImageStream, settings: Settings) -> None:
-        if isinstance(images, LabelledImages):
-            images.keep_decoded(settings.image_size, settings.skip_corrupt)
         self.images: Any  # whose keys are numbers or those of a stream
         self.images, self.settings = images, settings
 
@@ -46,9 +52,13 @@ class TrainingImages(Dataset):
                 key = self.images.following(key)
                 if not self.settings.skip_corrupt or key == first:
                     raise
-        rng = np.random.default_rng((self.settings.seed, epoch, *self.images.entropy(key)))
-        pixels = torch.from_numpy(np.ascontiguousarray(augment(image, self.settings, rng)))
+        (numbers,) = random_numbers(self.settings.seed, epoch, *self.images.entropy(key))
+        pixels = torch.from_numpy(np.ascontiguousarray(augment(image, self.settings, numbers)))
         return {"pixel_values": pixels, "labels": self.images.label(key), "skipped": skipped}
+
+    def batches(self, keys: Iterable[list[Any]], workers: int, device: torch.device) -> Generator[dict[str, Any]]:
+        """See `batches_of`."""
+        return batches_of(self, keys, workers, device)
 
 
 class EvaluationImages(Dataset):
@@ -67,10 +77,12 @@ class EvaluationImages(Dataset):
     def __init__(self, images: LabelledImages | ImageStream, processor: Any, skip_corrupt: bool = False) -> None:
         self.images: Any = images  # whose keys are numbers or those of a stream
         self.processor, self.skip_corrupt = processor, skip_corrupt
-        size = processor.crop_size["height"]
-        keep = size <= SMALL and isinstance(images, LabelledImages)
-        keep = keep and len(images) * 3 * 4 * size * size <= KEPT_BYTES
-        self._kept = [self._preprocessed(index) for index in range(len(images))] if keep else []
+        self._kept: torch.Tensor | None = None
+        if isinstance(images, LabelledImages) and fits(len(images), processor.crop_size["height"], KEPT, values=4):
+            there = [self._preprocessed(index) for index in range(len(images))]
+            self._is_there = np.array([pixels is not None for pixels in there])
+            size = (3, processor.crop_size["height"], processor.crop_size["width"])
+            self._kept = torch.stack([torch.zeros(size) if pixels is None else pixels for pixels in there])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -87,10 +99,25 @@ class EvaluationImages(Dataset):
         return pixels
 
     def __getitem__(self, key: Any) -> dict[str, Any]:
-        pixels = self._kept[key] if self._kept else self._preprocessed(key)
+        pixels = self._preprocessed(key)
         if pixels is None:
             return {"skipped": [self.images.where(key)]}
         return {"pixel_values": pixels, "labels": self.images.label(key), "skipped": []}
+
+    def batches(self, keys: Iterable[list[Any]], workers: int, device: torch.device) -> Generator[dict[str, Any]]:
+        """See `batches_of`; what is kept is moved to the device once."""
+        return batches_of(self, keys, workers, device) if self._kept is None else self._slices(keys, device)
+
+    def _slices(self, keys: Iterable[list[int]], device: torch.device) -> Generator[dict[str, Any]]:
+        assert self._kept is not None
+        self._kept = self._kept.to(device)
+        for batch in keys:
+            there = [key for key in batch if self._is_there[key]]
+            found: dict[str, Any] = {"skipped": [self.images.where(key) for key in batch if not self._is_there[key]]}
+            if there:
+                found["pixel_values"] = self._kept[torch.tensor(there, device=device)]
+                found["labels"] = torch.tensor([self.images.label(key) for key in there], device=device)
+            yield found
 
 
 def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:

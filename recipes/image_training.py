@@ -16,7 +16,8 @@ from torch import nn
 
 from accuracy import accuracy, cost, everywhere
 from classes import classes_of, has_names, name_classes
-from image_loaders import EvaluationImages, TrainingImages, batches_of
+from device_images import training_images
+from image_loaders import EvaluationImages
 from image_streams import ImageStream
 from images import LabelledImages
 from network_training import NetworkTrainer, OnStep, check_writable
@@ -64,7 +65,7 @@ def train(
     -------
     dict
         As in training.json: network, settings, ``history`` (of each epoch, its loss, learning rate and validation),
-        ``skipped_images``, ``seconds``, ``images_per_second``, versions.
+        ``skipped_images``, ``seconds``, ``images_per_second``, ``waiting_share``, ``peak_memory_bytes``, versions.
 
     Raises
     ------
@@ -86,7 +87,7 @@ class ImageTrainer(NetworkTrainer):
 
     settings: Settings
     kept = {"skipped": list[str]}
-    not_of_the_result = NOT_OF_THE_RESULT | {"dataloader_num_workers"}
+    not_of_the_result = NOT_OF_THE_RESULT | {"dataloader_num_workers", "images_on_device"}
     logged = {"top_1": "top_1"}
     libraries = (*NetworkTrainer.libraries, "pillow")
 
@@ -110,7 +111,7 @@ class ImageTrainer(NetworkTrainer):
         resize = None if settings.crop_ratio == 1 else round(settings.image_size / settings.crop_ratio)
         mean, std = list(settings.mean), list(settings.std)
         self.processor = image_processor(settings.image_size, mean, std, resize, settings.bicubic)
-        self.data = TrainingImages(images, settings)
+        self.data = training_images(images, settings, accelerator.device)
         if isinstance(validation, LabelledImages | ImageStream):
             validation = EvaluationImages(validation, self.processor, settings.skip_corrupt)
         self.validation = validation
@@ -142,7 +143,7 @@ class ImageTrainer(NetworkTrainer):
         images, plan = self.images, self.plan
         keys = images.epochs(plan, self.first) if isinstance(images, ImageStream) else plan.batches(self.first)
         workers = self.settings.dataloader_num_workers
-        return closing(batches_of(self.data, keys, workers, self.accelerator.device))
+        return closing(self.data.batches(keys, workers, self.accelerator.device))
 
     def _before(self, step: int) -> None:
         if self.settings.drop_path_grows:

@@ -33,10 +33,6 @@ from tables import (
 )
 
 __all__ = ["BadImage", "LabelledImages", "load_images"]
-# Images are decoded once and kept in memory if they are small, as those of CIFAR and of Tiny ImageNet (64 pixels), and
-# if all of them take 1 GB at most; larger ones are decoded in every epoch.
-SMALL = 64
-KEPT_BYTES = 2**30
 
 
 class Source(Protocol):
@@ -124,7 +120,7 @@ class LabelledImages:
         self.rows = np.arange(len(labels))
         self.matched = NUMBER
         self._index = list(range(len(classes)))  # of each class in the network
-        self._decoded: list[np.ndarray | None] = []
+        self._pixels: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # the last size that was asked for
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -157,7 +153,7 @@ class LabelledImages:
         if number < 1:
             raise ValueError(f"at least 1 image must be left, got {number}")
         part = copy.copy(self)
-        part._decoded = []
+        part._pixels = {}
         part.rows = np.sort(np.random.default_rng(seed).permutation(self.rows)[:number])
         return part
 
@@ -200,26 +196,38 @@ class LabelledImages:
 
     def image(self, index: int) -> Image.Image:
         """Decode an image to RGB; BadImage if it is missing or cannot be decoded."""
-        if self._decoded and (kept := self._decoded[index]) is not None:
-            return Image.fromarray(kept)
         try:
             return decoded(self.source.encoded(int(self.rows[index])))
         except (OSError, BadImage) as error:
             raise BadImage(f"{self.where(index)}: the image cannot be read: {error}") from error
 
-    def keep_decoded(self, size: int, skip_corrupt: bool) -> None:
-        """Decode and resize all images once, if they are small and fit in memory."""
-        if self._decoded or size > SMALL or len(self) * 3 * size * size > KEPT_BYTES:
-            return
-        decoded: list[np.ndarray | None] = []
-        for index in range(len(self)):
-            try:
-                decoded.append(np.asarray(resized(self.image(index), size)))
-            except BadImage:
-                if not skip_corrupt:
-                    raise
-                decoded.append(None)
-        self._decoded = decoded
+    def pixels(self, size: int, skip_corrupt: bool) -> tuple[np.ndarray, np.ndarray]:
+        """All images, decoded and resized once.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(images, size, size, 3)``, uint8.
+        numpy.ndarray
+            Which of them can be decoded, ``(images,)``.
+
+        Raises
+        ------
+        BadImage
+            For a corrupt image that is not to be skipped, or if none can be decoded.
+        """
+        if size not in self._pixels:
+            found, is_there = np.zeros((len(self), size, size, 3), np.uint8), np.ones(len(self), bool)
+            for index in range(len(self)):
+                try:
+                    found[index] = np.asarray(resized(self.image(index), size))
+                except BadImage:
+                    is_there[index] = False
+            self._pixels = {size: (found, is_there)}
+        found, is_there = self._pixels[size]
+        if not (is_there.all() if not skip_corrupt else is_there.any()):
+            self.image(int(is_there.argmin()))  # which fails
+        return found, is_there
 
 
 def load_images(

@@ -54,6 +54,8 @@ class NetworkTrainer(ABC):
         Steps between two records of the history; the last step has one, too.
     speed
         Examples a second, over all processes.
+    waiting
+        Seconds that this process waited for batches.
     history
         Records so far.
     """
@@ -66,7 +68,7 @@ class NetworkTrainer(ABC):
     def __init__(self, settings: TrainingSettings, model: Any, accelerator: Accelerator, number: int) -> None:
         self.settings, self.model, self.accelerator = settings, model, accelerator
         self.plan = Plan(settings, number, accelerator.process_index, accelerator.num_processes)
-        self.period, self.speed = self.plan.steps_per_epoch, 0.0
+        self.period, self.speed, self.waiting = self.plan.steps_per_epoch, 0.0, 0.0
 
     def prepare(self, optimizer: torch.optim.Optimizer) -> None:
         """Let Accelerate prepare network and optimizer, and begin the moving average."""
@@ -96,6 +98,22 @@ class NetworkTrainer(ABC):
         self.total_loss = torch.tensor(progress["loss"], dtype=torch.float64, device=self.accelerator.device)
         if not self.accelerator.is_main_process:
             self.total_loss.zero_()
+
+    @property
+    def _stepping(self) -> float:
+        """Seconds of the steps since the training began or was resumed, evaluation left out."""
+        return time.time() - self.started - self.evaluating
+
+    @property
+    def waiting_share(self) -> float:
+        """Share of the time of the steps in which this process waited for batches, evaluation left out."""
+        return self.waiting / max(self._stepping, 1e-9)
+
+    @property
+    def peak_memory(self) -> int | None:
+        """Bytes that PyTorch had allocated on this process's GPU at most; None on a CPU."""
+        device = self.accelerator.device
+        return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
     @property
     def seconds(self) -> float:
@@ -158,8 +176,7 @@ class NetworkTrainer(ABC):
             self.network.train()
             for step in range(self.first, plan.steps):
                 loss, done = self._update(step, batches), step + 1
-                elapsed = time.time() - self.started - self.evaluating
-                self.speed = (done - self.first) * plan.total_batch_size / elapsed
+                self.speed = (done - self.first) * plan.total_batch_size / self._stepping
                 if done % settings.logging_steps == 0 or done == plan.steps:
                     self._report(done, loss, on_step)
                 if done % self.period == 0 or done == plan.steps:
@@ -174,7 +191,9 @@ class NetworkTrainer(ABC):
             group["lr"] = self.plan.learning_rate(step)
         self._before(step)
         for part in range(settings.gradient_accumulation_steps):
+            began = time.time()
             batch = next(batches)
+            self.waiting += time.time() - began
             number = accelerator.process_index * settings.gradient_accumulation_steps + part
             torch.manual_seed(int(np.random.SeedSequence((settings.seed, step, number)).generate_state(1)[0]))
             with accelerator.accumulate(self.network):
@@ -195,7 +214,9 @@ class NetworkTrainer(ABC):
         value = self.accelerator.reduce(loss.detach(), "mean").item()
         if not math.isfinite(value):
             raise ValueError(f"the loss is {value} at step {done}; a smaller --learning_rate may help")
-        values = self._values(value)
+        values = self._values(value) | {"waiting": self.waiting_share}
+        if memory := self.peak_memory:
+            values["GB"] = memory / 1e9
         if on_step is not None and self.accelerator.is_main_process:
             on_step(done, self.plan.steps, values)
         if self.settings.report_to:
@@ -257,6 +278,8 @@ class NetworkTrainer(ABC):
         return {
             "history": self.history,
             "seconds": round(self.seconds, 3),
+            "waiting_share": round(self.waiting_share, 4),
+            "peak_memory_bytes": self.peak_memory,
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device),
             "threads": torch.get_num_threads(),

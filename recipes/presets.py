@@ -41,6 +41,9 @@ class Settings(TrainingSettings):
         stream, the next of its batch) and counted.
     labels_by_number
         Whether classes are matched by number where images and network have names for them and none coincide.
+    images_on_device
+        Gigabytes of images of up to 64 pixels that are decoded once, kept on the device that trains, and augmented
+        there, with the same result; more, larger and jittered ones are decoded and augmented by workers.
     validation_epochs
         Epochs between evaluations; the last is always evaluated.
     """
@@ -73,6 +76,7 @@ class Settings(TrainingSettings):
     labels_by_number: bool = False
     shuffle_buffer: int = 10_000
     channels_last: bool = False
+    images_on_device: float = 2.0
     dataloader_num_workers: int = 0
     validation_epochs: int = 1
 

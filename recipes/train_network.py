@@ -68,6 +68,8 @@ HELP = {
     "ImageNet's class folders and its readable names; both must have the same order",
     "shuffle_buffer": "with --streaming: images in memory among which the next is drawn, in each process",
     "channels_last": "keep channels last in memory, faster on GPUs",
+    "images_on_device": "gigabytes of images of up to 64 pixels that are kept on the device and augmented there, "
+    "with the same result; 0 for none",
     "dataloader_num_workers": "processes that decode images, for each process that trains",
     "validation_epochs": "epochs between evaluations; the last is always evaluated",
     **SHARED_HELP,

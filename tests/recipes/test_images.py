@@ -19,7 +19,7 @@ from PIL import ExifTags, Image
 from transformers import pipeline
 from transformers.image_utils import load_image
 
-from augmentation import augment
+from augmentation import augment, random_numbers
 from image_folders import UnknownSplit, find_files
 from image_loaders import EvaluationImages, TrainingImages, batches_of
 from image_streams import open_stream
@@ -614,7 +614,7 @@ def test_crops_and_mirrored_images_are_parts_of_the_image() -> None:
     padded = np.pad(whole, ((0, 0), (2, 2), (2, 2)))
     seen = set()
     for seed in range(200):
-        found = augment(picture, plain, np.random.default_rng(seed))
+        found = augment(picture, plain, random_numbers(seed, 0, 0)[0])
         places = [
             (top, left, mirrored)
             for top in range(5)
@@ -626,27 +626,27 @@ def test_crops_and_mirrored_images_are_parts_of_the_image() -> None:
         seen |= set(places)
     assert len(seen) > 45  # of 50
     still = replace(plain, crop_padding=0, random_flip=False)
-    assert np.array_equal(augment(picture, still, np.random.default_rng(0)), whole)
+    assert np.array_equal(augment(picture, still, random_numbers(0, 0, 0)[0]), whole)
 
 
 def test_cutout_sets_a_square_to_the_mean() -> None:
     settings = replace(SMALL, cutout=6, crop_padding=0, random_flip=False)
     picture = Image.new("RGB", (16, 16), (255, 255, 255))
-    areas = [(augment(picture, settings, np.random.default_rng(s)) == 0).all(0).sum() for s in range(100)]
+    areas = [(augment(picture, settings, random_numbers(s, 0, 0)[0]) == 0).all(0).sum() for s in range(100)]
     assert max(areas) == 36 and 9 <= min(areas) < 36  # less where it reaches over the border
 
 
 def test_colours_change_and_stay_colours() -> None:
     settings = replace(SMALL, crop_padding=0, random_flip=False, mean=(0.0,) * 3, std=(1.0,) * 3)
     picture = draw_picture("disc", np.random.default_rng(0))
-    plain = augment(picture, settings, np.random.default_rng(0))
+    plain = augment(picture, settings, random_numbers(0, 0, 0)[0])
     for kind in range(4):
         ranges = tuple(0.4 if number == kind else 0.0 for number in range(4))
-        changed = augment(picture, replace(settings, color_jitter=ranges), np.random.default_rng(3))
+        changed = augment(picture, replace(settings, color_jitter=ranges), random_numbers(3, 0, 0)[0])
         assert not np.array_equal(changed, plain) and changed.min() >= 0 and changed.max() <= 1
         grey = Image.new("RGB", (16, 16), (100, 100, 100))
         if kind >= 2:  # saturation and hue of grey
-            same = augment(grey, replace(settings, color_jitter=ranges), np.random.default_rng(3))
+            same = augment(grey, replace(settings, color_jitter=ranges), random_numbers(3, 0, 0)[0])
             np.testing.assert_allclose(same, 100 / 255, atol=1e-6)
 
 
@@ -677,9 +677,6 @@ def test_imagenet_as_parquet_and_as_folder(shared_benchmarks: Path, tmp_path: Pa
     settings = get_preset("darts-imagenet")
     assert folder.classes == [table.classes[index] for index in (0, 1, 500)]
     for number, index in enumerate((0, 1, 500)):
-        draws = [np.random.default_rng(7) for _ in range(2)]
-        first, second = (
-            augment(table.image(index), settings, draws[0]),
-            augment(folder.image(number), settings, draws[1]),
-        )
+        (numbers,) = random_numbers(7, 0, 0)
+        first, second = (augment(image, settings, numbers) for image in (table.image(index), folder.image(number)))
         assert first.shape == (3, 224, 224) and np.array_equal(first, second)
