@@ -3,6 +3,8 @@
 #   make test    environment, install, lint, types, tests
 # A third one runs the tests of the core in a second environment, with the lowest versions that are allowed:
 #   make test-lowest
+# and a fourth one those that need a CUDA device:
+#   make test-gpu
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +12,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lowest test-lowest lint clean
+.PHONY: demo test lowest test-lowest test-gpu lint clean
 
 $(BIN)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +46,9 @@ lowest: $(LOWEST)/.done
 
 test-lowest: lowest
 	$(LOWEST)/bin/python -m pytest $(addprefix tests/,$(addsuffix .py,test_pipeline test_denoiser test_scheduler test_network_model priors/test_priors publishing/test_dataset_folder budgets/test_limits))
+
+test-gpu: $(BIN)/.dev
+	$(BIN)/python -m pytest -m gpu --durations=10
 
 clean:
 	rm -rf $(VENV) $(LOWEST) cells.png

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Hashable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -139,21 +139,29 @@ class ImageTrainer(NetworkTrainer):
             "classes": f"{', '.join(self.names)[:40]}, ... ({len(self.names)}, {checksum})",
         }
 
-    def _batches(self) -> AbstractContextManager[Iterator[dict[str, Any]]]:
+    def _batches(self) -> AbstractContextManager[Iterator[dict[str, torch.Tensor]]]:
+        return closing(self._read())
+
+    def _read(self) -> Generator[dict[str, torch.Tensor]]:
         images, plan = self.images, self.plan
         keys = images.epochs(plan, self.first) if isinstance(images, ImageStream) else plan.batches(self.first)
         workers = self.settings.dataloader_num_workers
-        return closing(self.data.batches(keys, workers, self.accelerator.device))
+        with closing(self.data.batches(keys, workers, self.accelerator.device)) as batches:
+            for batch in batches:
+                self.skipped.update(batch["skipped"])
+                yield {name: batch[name] for name in ("pixel_values", "labels")}
 
-    def _before(self, step: int) -> None:
-        if self.settings.drop_path_grows:
-            plan = self.plan
-            epoch, final = step // plan.steps_per_epoch, self.model.config.scale.get("drop_path_prob", 0.0)
-            for cell in self.model.network.get_submodule("cells").children():
-                cell.drop_path_prob = final * epoch * plan.steps_per_epoch / plan.steps
+    def _before(self, step: int) -> Hashable:
+        if not self.settings.drop_path_grows:
+            return None
+        plan = self.plan
+        epoch, final = step // plan.steps_per_epoch, self.model.config.scale.get("drop_path_prob", 0.0)
+        probability = final * epoch * plan.steps_per_epoch / plan.steps
+        for cell in self.model.network.get_submodule("cells").children():
+            cell.drop_path_prob = probability
+        return probability
 
-    def _loss(self, batch: dict[str, Any]) -> torch.Tensor:
-        self.skipped.update(batch["skipped"])
+    def _loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         pixels = batch["pixel_values"].contiguous(memory_format=self.layout)
         loss: torch.Tensor = self.network(pixel_values=pixels, labels=batch["labels"]).loss
         return loss

@@ -11,7 +11,7 @@ import math
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +22,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from cuda_graphs import GraphedStep, capturable, set_learning_rate, why_not
 from optimizers import moving_average
 from parallel import Plan
 from pkgen_hf.errors import one_line
@@ -123,11 +124,11 @@ class NetworkTrainer(ABC):
     # ------------------------------------------------------------------ what a subclass gives
 
     @abstractmethod
-    def _batches(self) -> AbstractContextManager[Iterator[dict[str, Any]]]:
+    def _batches(self) -> AbstractContextManager[Iterator[dict[str, torch.Tensor]]]:
         """Batches of this process from step `first` on, on the device."""
 
     @abstractmethod
-    def _loss(self, batch: dict[str, Any]) -> torch.Tensor:
+    def _loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """The mean loss of a batch."""
 
     @abstractmethod
@@ -156,10 +157,11 @@ class NetworkTrainer(ABC):
     def _write(self, final: Any, record: dict[str, Any], folder: Path) -> None:
         """Write the trained network and what belongs to it."""
 
-    def _before(self, step: int) -> None:  # noqa: B027 - most have nothing to do
-        """Set what changes with the step."""
+    def _before(self, step: int) -> Hashable:
+        """Set what changes with the step; returns what of it is no tensor."""
+        return None
 
-    def _after_update(self) -> None:  # noqa: B027
+    def _after_update(self) -> None:  # noqa: B027 - most have nothing to do
         """Merge what processes have apart."""
 
     def _state(self) -> dict[str, Any]:
@@ -172,6 +174,7 @@ class NetworkTrainer(ABC):
         """Do all steps that are left, record and evaluate periods and write checkpoints."""
         settings, plan = self.settings, self.plan
         self.started, self.evaluating = time.time(), 0.0
+        self.graph = self._graphed()
         with self._batches() as batches:
             self.network.train()
             for step in range(self.first, plan.steps):
@@ -184,34 +187,55 @@ class NetworkTrainer(ABC):
                 if settings.checkpointing_steps and done % settings.checkpointing_steps == 0 and done < plan.steps:
                     self._save_checkpoint(done)
 
-    def _update(self, step: int, batches: Iterator[dict[str, Any]]) -> torch.Tensor:
+    def _update(self, step: int, batches: Iterator[dict[str, torch.Tensor]]) -> torch.Tensor:
         """One optimizer step; returns the loss of its last batch."""
-        settings, accelerator = self.settings, self.accelerator
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.learning_rate(step)
-        self._before(step)
+        settings = self.settings
+        set_learning_rate(self.optimizer, self.plan.learning_rate(step))
+        constants = self._before(step)
         for part in range(settings.gradient_accumulation_steps):
             began = time.time()
             batch = next(batches)
             self.waiting += time.time() - began
-            number = accelerator.process_index * settings.gradient_accumulation_steps + part
+            number = self.accelerator.process_index * settings.gradient_accumulation_steps + part
             torch.manual_seed(int(np.random.SeedSequence((settings.seed, step, number)).generate_state(1)[0]))
-            with accelerator.accumulate(self.network):
-                loss = self._loss(batch)
-                accelerator.backward(loss)
-                if accelerator.sync_gradients and settings.max_grad_norm:
-                    accelerator.clip_grad_norm_(self.network.parameters(), settings.max_grad_norm)
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-            self.total_loss += loss.detach().double()
+            loss = self._compute(batch) if self.graph is None else self.graph(batch, constants)
         self._after_update()
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
         return loss
 
+    def _compute(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """All that is computed of a batch: its loss, gradients and, after the last batch of a step, new weights."""
+        accelerator = self.accelerator
+        with accelerator.accumulate(self.network):
+            loss = self._loss(batch)
+            accelerator.backward(loss)
+            if accelerator.sync_gradients and self.settings.max_grad_norm:
+                accelerator.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        loss = loss.detach()
+        self.total_loss += loss.double()
+        return loss
+
+    def _graphed(self) -> GraphedStep | None:
+        """The step as a CUDA graph, None where it cannot be one; says why if that is a surprise."""
+        accelerator = self.accelerator
+        reason = why_not(self.settings, accelerator.device, accelerator.num_processes)
+        if reason is None:
+            capturable(self.optimizer, accelerator.device)
+            return GraphedStep(self._compute, self._say_why_no_graph)
+        if reason:
+            self._say_why_no_graph(reason)
+        return None
+
+    def _say_why_no_graph(self, reason: str) -> None:
+        if not self.settings.quiet:
+            self.accelerator.print(f"a step is not one CUDA graph: {reason}")
+
     def _report(self, done: int, loss: torch.Tensor, on_step: OnStep | None) -> None:
         """Give loss and speed to `on_step` and to trackers; ValueError for a loss that is not finite."""
-        value = self.accelerator.reduce(loss.detach(), "mean").item()
+        value = self.accelerator.reduce(loss, "mean").item()
         if not math.isfinite(value):
             raise ValueError(f"the loss is {value} at step {done}; a smaller --learning_rate may help")
         values = self._values(value) | {"waiting": self.waiting_share}
@@ -280,6 +304,7 @@ class NetworkTrainer(ABC):
             "seconds": round(self.seconds, 3),
             "waiting_share": round(self.waiting_share, 4),
             "peak_memory_bytes": self.peak_memory,
+            "cuda_graph": self.graph is not None and self.graph.is_used,
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device),
             "threads": torch.get_num_threads(),

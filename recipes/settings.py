@@ -21,6 +21,8 @@ class TrainingSettings:
     learning_rate, lr_scheduler
         The peak; how it falls after a linear warm-up: ``"cosine"`` or ``"linear"`` to 0, ``"exponential"`` by
         0.97 every 2.4 epochs, or ``"constant"``.
+    cuda_graph
+        Whether a step on a GPU is one CUDA graph, where it can be: one process, one batch a step, not fp16.
     ema_decay
         Of the moving average of weights that is evaluated and saved; 0 for none.
     """
@@ -40,6 +42,7 @@ class TrainingSettings:
     seed: int = 0
     mixed_precision: str = "no"
     compile: bool = False
+    cuda_graph: bool = True
     cpu: bool = False
     output_dir: str = "runs/network"
     checkpointing_steps: int = 0
@@ -56,8 +59,9 @@ class TrainingSettings:
 
 # Settings that may differ between a run and the one that resumes it.
 NOT_OF_THE_RESULT = {
-    "train_batch_size", "total_batch_size", "gradient_accumulation_steps", "cpu", "compile", "output_dir",
-    "checkpointing_steps", "checkpoints_total_limit", "resume_from_checkpoint", "report_to", "logging_steps", "quiet",
+    "train_batch_size", "total_batch_size", "gradient_accumulation_steps", "cpu", "compile", "cuda_graph",
+    "output_dir", "checkpointing_steps", "checkpoints_total_limit", "resume_from_checkpoint", "report_to",
+    "logging_steps", "quiet",
 }  # fmt: skip
 
 # Help texts and choices of their options.
@@ -71,6 +75,7 @@ HELP = {
     "seed": "everything random follows from it",
     "mixed_precision": "no, fp16 or bf16",
     "compile": "compile the network (torch.compile)",
+    "cuda_graph": "launch all kernels of a step at once on a GPU, where that can be",
     "cpu": "train on the CPU",
     "output_dir": "folder for checkpoints and the trained network",
     "checkpointing_steps": "steps between checkpoints, 0 for none",

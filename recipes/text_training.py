@@ -116,15 +116,15 @@ class TextTrainer(NetworkTrainer):
             "validation text": held and f"{len(held)} tokens, {held.checksum}",
         }
 
-    def _batches(self) -> AbstractContextManager[Iterator[dict[str, Any]]]:
+    def _batches(self) -> AbstractContextManager[Iterator[dict[str, torch.Tensor]]]:
         return closing(self._read())
 
-    def _read(self) -> Generator[dict[str, Any]]:
+    def _read(self) -> Generator[dict[str, torch.Tensor]]:
         for keys in self.plan.batches(self.first):
             inputs, targets = self.blocks.batch(number for _, number in keys)
             yield {name: part.to(self.accelerator.device) for name, part in (("inputs", inputs), ("targets", targets))}
 
-    def _loss(self, batch: dict[str, Any]) -> torch.Tensor:
+    def _loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         logits = self.network(input_ids=batch["inputs"], use_cache=False).logits
         return negative_log_likelihood(logits, batch["targets"]).mean()  # all blocks are whole
 

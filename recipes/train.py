@@ -61,6 +61,11 @@ def parse_arguments(argv: list[str] | None = None) -> TrainingArguments:
     add("prior_dropout", "share of examples without a prior")
     add("mixed_precision", "no, fp16 or bf16", choices=["no", "fp16", "bf16"])
     parser.add_argument("--cpu", action="store_true", help="train on the CPU")
+    add(
+        "dataloader_num_workers",
+        "processes that make batches; without it none on a CPU, up to eight on a GPU",
+        type=int,
+    )
     add("report_to", "tracker: tensorboard, wandb, ...")
     add("logging_steps", "steps between records of the losses")
     add("checkpointing_steps", "steps between checkpoints; 0 for none")

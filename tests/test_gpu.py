@@ -201,6 +201,17 @@ def test_training_resumes_on_the_gpu(accelerate_anew: None, tmp_path: Path) -> N
     assert json.loads((tmp_path / "pipeline" / RECORD).read_text())["seconds"] > 5000
 
 
+def test_losses_are_those_of_the_cpu(accelerate_anew: None, tmp_path: Path) -> None:
+    """Whoever makes the batches."""
+    there = losses(tmp_path / "gpu", max_train_steps=10)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    alone = losses(tmp_path / "alone", max_train_steps=10, dataloader_num_workers=0)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    here = losses(tmp_path / "cpu", max_train_steps=10, cpu=True)
+    assert there == [pytest.approx(values, abs=1e-3) for values in here]
+    assert there == [pytest.approx(values, abs=1e-3) for values in alone]
+
+
 def test_a_generated_network_trains_on_the_gpu(gpu: PKGenPipeline) -> None:
     (architecture,) = counted(gpu, "nas-bench-201", task="cifar10", num_architectures=1)
     torch.manual_seed(0)

@@ -32,6 +32,9 @@ class TrainingArguments:
         Share of examples in which the prior is dropped.
     end_distribution
         Of the diffusion, see `PriorDiscreteScheduler`.
+    dataloader_num_workers
+        Processes that make batches, for each process that trains; they change no batch. None is for none on a CPU,
+        and on a GPU, which would wait for a single one, for up to eight.
     """
 
     output_dir: str = "runs/pkgen"
@@ -55,6 +58,7 @@ class TrainingArguments:
     end_distribution: str = "prior"
     mixed_precision: str = "no"
     cpu: bool = False
+    dataloader_num_workers: int | None = None
     report_to: str | None = None
     logging_steps: int = 50
     checkpointing_steps: int = 0
@@ -76,6 +80,7 @@ NOT_RECORDED = (
     "report_to",
     "logging_steps",
     "quiet",
+    "dataloader_num_workers",
     "resume_from_checkpoint",
     "checkpointing_steps",
     "checkpoints_total_limit",

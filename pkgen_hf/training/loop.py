@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from .tasks import labels_read
 
 # Of the decay of the moving average, 1 - (1 + step) ** -power: 0.998 is reached after 2,400 steps, most of a training.
 EMA_POWER = 0.8
+MOST_WORKERS = 8  # that make batches for a GPU, unless told otherwise
 
 
 @contextmanager
@@ -156,7 +158,12 @@ class Trainer:
         number = arguments.max_train_steps * self.batches_in_step
         size, dropout = arguments.train_batch_size, arguments.prior_dropout
         dataset = EpisodeDataset(episodes, self.scheduler, size, dropout, seed, number)
-        return self.accelerator.prepare(DataLoader(dataset, batch_size=1, collate_fn=lambda items: items[0]))
+        is_gpu = self.accelerator.device.type == "cuda"
+        workers = arguments.dataloader_num_workers
+        if workers is None:
+            workers = min(MOST_WORKERS, (os.cpu_count() or 1) - 1) if is_gpu else 0
+        loader = DataLoader(dataset, batch_size=1, collate_fn=_only, num_workers=workers, pin_memory=is_gpu)
+        return self.accelerator.prepare(loader)
 
     def steps(self, batches: DataLoader[dict[str, torch.Tensor]], done: int) -> Iterator[dict[str, torch.Tensor]]:
         """Do the optimizer steps that are left after `done`, and yield the losses of each one's last batch."""
@@ -201,7 +208,8 @@ class Trainer:
         logs = step % self.arguments.logging_steps == 0
         if on_step is None and not logs:
             return
-        means = {name: self.accelerator.reduce(value.detach(), "mean").item() for name, value in losses.items()}
+        values = self.accelerator.reduce(torch.stack([value.detach() for value in losses.values()]), "mean")
+        means = dict(zip(losses, values.tolist(), strict=True))  # the GPU is waited for once
         if on_step is not None and self.accelerator.is_main_process:
             on_step(step, means)
         if self.arguments.report_to and logs:
@@ -226,6 +234,11 @@ class Trainer:
             "device": str(self.accelerator.device),
             "versions": {name: importlib.metadata.version(name) for name in ("pkgen-hf", "torch", "diffusers")},
         }
+
+
+def _only(items: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The one item of a batch of the loader, which is a batch already."""
+    return items[0]
 
 
 def _make_accelerator(arguments: TrainingArguments) -> Accelerator:

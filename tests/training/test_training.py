@@ -293,6 +293,13 @@ def test_features_that_no_space_has_change_nothing(tmp_path: Path, tables: list[
     assert not seen.all() and (weight[:, ~seen] == 0).all() and (weight[:, seen] != 0).any(0).all()
 
 
+def test_workers_change_nothing(tmp_path: Path, tables: list[ScoreTable]) -> None:
+    runs = [run(tmp_path / str(n), tables, max_train_steps=6, dataloader_num_workers=n) for n in (0, 2)]
+    assert runs[0] == runs[1]
+    ours, theirs = weights(tmp_path / "0"), weights(tmp_path / "2")
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
 def test_resumes_exactly(tmp_path: Path, tables: list[ScoreTable]) -> None:
     """Stopped after 7 of 12 steps and resumed from step 6: the same losses and weights as without a stop."""
     whole = run(tmp_path / "whole", tables, max_train_steps=12, gradient_accumulation_steps=2)
