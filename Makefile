@@ -5,6 +5,8 @@
 #   make test-lowest
 # and a fourth one those that need a CUDA device:
 #   make test-gpu
+# and a fifth one builds the documentation in site/:
+#   make docs
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +14,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lowest test-lowest test-gpu lint clean
+.PHONY: demo test lowest test-lowest test-gpu docs lint clean
 
 $(BIN)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -50,5 +52,8 @@ test-lowest: lowest
 test-gpu: $(BIN)/.dev
 	$(BIN)/python -m pytest -m gpu --durations=10
 
+docs: $(BIN)/.dev
+	$(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) $(LOWEST) cells.png
+	rm -rf $(VENV) $(LOWEST) site cells.png
