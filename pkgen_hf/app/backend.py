@@ -20,6 +20,7 @@ from ..networks.export import python_source
 from ..pipeline_pkgen import PKGenPipeline
 from ..requests.answer import GenerationAnswer, answer
 from ..requests.evaluations import read_evaluations
+from ..requests.front import Front, front_of
 from ..requests.request import Ceilings, GenerationRequest
 from ..requests.tables import Tables
 from ..spaces import get_space
@@ -170,6 +171,10 @@ class Backend:
         """Answer a request; arguments are those of `ENDPOINT`, by position or name."""
         request = self.request(**ENDPOINT.bind(*fields, **named).arguments)
         return answer(request, self.pipe, self.tables.table(request.space))
+
+    def front(self, answered: GenerationAnswer) -> Front | None:
+        """Scores against a cost, of what was generated and of others; None if no cost is known."""
+        return front_of(answered, self.pipe, self.tables.table(answered.request.space))
 
     def example_evaluations(self, space: str, task: str | None) -> str:
         """Twelve evaluations from the table of a space, spread from the best to the worst, as lines of text.

@@ -11,7 +11,7 @@ from ..budgets import BUDGETS, Bound
 from ..spaces import get_space
 from ..spaces.cost_effects import DTYPE_BYTES
 from .backend import ENDPOINT, Backend, as_zip, python_code
-from .views import figures, prior_bars, ranking, status
+from .views import figures, front_plot, prior_bars, ranking, status
 
 CACHE = {"context": "Tokens in the KV cache", "batch_size": "Sequences in the KV cache"}  # labels of fields
 AVERAGE = "average"  # stands for no task, which a list of choices cannot hold
@@ -27,9 +27,11 @@ class Example(NamedTuple):
 
 
 EXAMPLES = {
-    "Small cells for CIFAR-10": Example("nas-bench-201", "cifar10", {"max_parameters": 0.5}),
+    "Cells for CIFAR-10": Example("nas-bench-201", "cifar10"),
+    "Small cells, at most 0.5 million parameters": Example("nas-bench-201", "cifar10", {"max_parameters": 0.5}),
+    "A GPT of at most 40 million parameters": Example("hw-gpt-bench-s", "openwebtext", {"max_parameters": 40}),
     "Graph networks for arXiv": Example("nas-bench-graph", "arxiv"),
-    "From 12 evaluations": Example("nas-bench-201", "cifar100", is_own=True),
+    "From 12 results of your own": Example("nas-bench-201", "cifar100", is_own=True),
 }
 
 
@@ -93,7 +95,7 @@ class Callbacks:
             named |= {name: named[name] or None for name in ("device", "memory_dtype")}
             answer = self.backend.generate(**named)
         except (ValueError, NotImplementedError) as error:
-            return status(str(error), is_error=True), *[gr.skip()] * 8
+            return status(str(error), is_error=True), *[gr.skip()] * 9
         space, pictures = named["space"], answer.pictures()
         names = [f"{space}-{record['rank']:02}.svg" for record in answer.records]
         files = {
@@ -102,7 +104,12 @@ class Callbacks:
         }
         buttons = [gr.update(value=self._served(content, name), visible=True) for name, content in files.items()]
         done = f"{len(pictures)} architectures of {space}; {answer.validity:.0%} of the raw samples were valid."
-        page = figures(answer, pictures), ranking(answer), prior_bars(answer.prior)
+        page = (
+            figures(answer, pictures),
+            front_plot(self.backend.front(answer)),
+            ranking(answer),
+            prior_bars(answer.prior),
+        )
         code = gr.update(visible=True), gr.update(visible=False)  # it takes a while, so it is written when asked for
         strings = [record["architecture"] for record in answer.records]
         return status(done), *page, *buttons, *code, (space, named["task"], strings)
@@ -150,7 +157,7 @@ class Callbacks:
             limit = chosen.limits.get(bound.argument)
             limits.append(with_device.pop(0) if bound.budget.required else "" if limit is None else f"{limit:g}")
         opened = [gr.update(open=bool(chosen.limits)), gr.update(open=chosen.is_own)]
-        return [chosen.space, task, 6, 0, *limits, device, 2, 1, text, *others[-len(CACHE) :], "", *opened]
+        return [chosen.space, task, 6, 0, *limits, device, 1, 1, text, *others[-len(CACHE) :], "", *opened]
 
     def generate(self, *fields: Any, **named: Any) -> str:
         """Architectures, best first, as JSON; limits in millions and milliseconds: see `Backend.request`."""

@@ -73,7 +73,7 @@ class Results:
     svg_file: gr.DownloadButton
     code_button: gr.Button
     code_file: gr.DownloadButton
-    views: tuple[gr.HTML, gr.HTML, gr.HTML]
+    views: tuple[gr.HTML, gr.HTML, gr.HTML, gr.HTML]
     generated: gr.State
 
 
@@ -111,7 +111,7 @@ def build_app(
                 controls = _controls(backend)
             with gr.Column(scale=2, min_width=340):
                 results = _results()
-        _connect(callbacks, controls, results)
+        _connect(app, callbacks, controls, results)
         gr.api(_endpoint(callbacks), api_name="generate", **QUEUE)
     return app
 
@@ -123,15 +123,17 @@ def _controls(backend: Backend) -> Controls:
         for name, example in EXAMPLES.items()
         if not example.is_own or backend.tables.table(get_space(example.space)) is not None
     }
-    fields: dict[str, Any] = {
-        "space": gr.Dropdown(list_spaces(), value=START[0], label="Search space", elem_id="space"),
-        "task": gr.Dropdown(tasks_of(START[0]), value=START[1], label="Data set or kind of task", elem_id="task"),
-    }
-    with gr.Row():
-        most = f"{CEILINGS.architectures}"
-        fields["number"] = gr.Number(8, label=f"How many (1 to {most})", min_width=120)
-        fields["seed"] = gr.Number(0, label="Seed", min_width=120)
-    with gr.Accordion("Limits", open=False) as limits:
+    fields: dict[str, Any] = {}
+    with gr.Accordion("For a data set", open=True):
+        fields["space"] = gr.Dropdown(list_spaces(), value=START[0], label="Search space", elem_id="space")
+        fields["task"] = gr.Dropdown(
+            tasks_of(START[0]), value=START[1], label="Data set or kind of task", elem_id="task"
+        )
+        with gr.Row():
+            most = f"{CEILINGS.architectures}"
+            fields["number"] = gr.Number(8, label=f"How many (1 to {most})", min_width=120)
+            fields["seed"] = gr.Number(0, label="Seed", min_width=120)
+    with gr.Accordion("Under a budget", open=False) as limits:
         devices = backend.devices(START[0])
         for bound in (bound for budget in BUDGETS for bound in budget.bounds):
             visible = not bound.budget.required or bool(devices)
@@ -141,10 +143,7 @@ def _controls(backend: Backend) -> Controls:
             cached = get_space(START[0]).context is not None
             fields[name] = gr.Textbox("", label=label, placeholder="default", visible=cached)
         fields["memory_dtype"] = gr.Dropdown(dtype_choices(), value="", label="Memory in")
-    with gr.Accordion("Sampling", open=False):
-        fields["steps"] = gr.Slider(1, CEILINGS.steps, 1, step=1, label="Denoising steps")
-        fields["guidance"] = gr.Slider(0, CEILINGS.guidance, 1, step=0.1, label="Guidance scale")
-    with gr.Accordion("Your own evaluations", open=False) as evaluations:
+    with gr.Accordion("For my results", open=False) as evaluations:
         fields["evaluations"] = gr.Textbox(
             "",
             label="Architectures and scores, any number",
@@ -155,6 +154,9 @@ def _controls(backend: Backend) -> Controls:
             elem_id="evaluations",
         )
         fill = gr.Button("Fill in measured examples", size="sm", elem_id="fill")
+    with gr.Accordion("Sampling", open=False):
+        fields["steps"] = gr.Slider(1, CEILINGS.steps, 1, step=1, label="Denoising steps")
+        fields["guidance"] = gr.Slider(0, CEILINGS.guidance, 1, step=0.1, label="Guidance scale")
     generate = gr.Button("Generate", variant="primary", elem_id="generate")
     said = gr.HTML(
         status("Nothing generated yet."), elem_id="status", elem_classes="pk-status", apply_default_css=False
@@ -168,11 +170,11 @@ def _results() -> Results:
         svg_file = gr.DownloadButton("Download SVG", visible=False, min_width=140)
         code_button = gr.Button("Write Python code", visible=False, min_width=140, elem_id="code")
         code_file = gr.DownloadButton("Download Python code", visible=False, min_width=140)
-    drawn, ranked, known = (gr.HTML(apply_default_css=False) for _ in range(3))
-    return Results(json_file, svg_file, code_button, code_file, (drawn, ranked, known), gr.State(None))
+    drawn, front, ranked, known = (gr.HTML(apply_default_css=False) for _ in range(4))
+    return Results(json_file, svg_file, code_button, code_file, (drawn, front, ranked, known), gr.State(None))
 
 
-def _connect(callbacks: Callbacks, controls: Controls, results: Results) -> None:
+def _connect(app: gr.Blocks, callbacks: Callbacks, controls: Controls, results: Results) -> None:
     """Say which callback each component calls, and where its results go."""
     asked = [controls.fields[name] for name in ENDPOINT.parameters]
     space, task, device = (controls.fields[name] for name in ("space", "task", "device"))
@@ -189,6 +191,7 @@ def _connect(callbacks: Callbacks, controls: Controls, results: Results) -> None
     space.input(callbacks.choose_space, space, [task, *with_device, device, *cached], **HIDDEN)
     controls.fill.click(callbacks.fill_in, [space, task], [controls.fields["evaluations"], controls.status], **HIDDEN)
     controls.generate.click(**call, api_visibility="private")
+    app.load(**call, api_visibility="private")  # so that a visitor sees at once what to expect
     for name, button in controls.examples.items():
         filled = button.click(partial(callbacks.example, name), None, [*asked, *controls.groups], **HIDDEN)
         filled.then(**call, api_visibility="private")

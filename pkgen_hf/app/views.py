@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from ..budgets import Budget
 from ..drawing.per_layer import describe
 from ..drawing.texts import label, short_name
 from ..priors.prior import Prior
 from ..requests.answer import GenerationAnswer
+from ..requests.front import Front
 
 MOST_SLOTS, MOST_CHOICES = 24, 5  # of the prior that are shown: those that say most
 NARROW, WIDE = 260, 560  # points: pictures that go three to a line, and those that take a line, and are never smaller
@@ -40,6 +43,8 @@ CSS = """
 .pk-figures .wide {grid-column: 1 / -1}
 .pk-figures .wide img {max-width: max(100%, 560px)}
 .pk-figures figcaption {padding: .4rem .7rem; font-size: .875rem; color: #222; border-top: 1px solid #ddd}
+.pk-front {border: 1px solid var(--border-color-primary); border-radius: 8px; overflow: hidden; background: white}
+.pk-front img {display: block; width: 100%; max-width: 640px; height: auto; margin: 0 auto}
 .pk-table {overflow-x: auto}
 .pk-table table {width: 100%; border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums}
 .pk-table th, .pk-table td {padding: .3rem .45rem; text-align: right; vertical-align: bottom}
@@ -86,6 +91,24 @@ def figures(answer: GenerationAnswer, pictures: Sequence[str]) -> str:
         )
     kind = "pk-figures narrow" if max(width for width, _ in sizes) < NARROW else "pk-figures"
     return f'<div class="pk"><h2>Architectures, best first</h2><div class="{kind}">{"".join(parts)}</div></div>'
+
+
+def front_plot(front: Front | None) -> str:
+    """Scores against a cost as a picture, and in words; empty where no cost is known."""
+    if front is None:
+        return ""
+    best = max((score, cost) for cost, score in front.generated.tolist()) if len(front.generated) else (0.0, 0.0)
+    unit = front.cost.rpartition(", ")[2]
+    words = (
+        f"{front.score} against {front.cost}: {len(front.generated)} generated architectures among "
+        f"{len(front.others):,} others. The best of the generated ones has {best[0]:.2f} at {best[1]:,.2f} {unit}; "
+        f"the best of the others {np.nanmax(front.others[:, 1]):.2f}."
+    )
+    source = "data:image/svg+xml;base64," + base64.b64encode(front.picture().encode()).decode()
+    return (
+        f'<div class="pk"><h2>Score against cost</h2><p class="note">{escape(words[0].upper() + words[1:])}</p>'
+        f'<div class="pk-front"><img src="{source}" alt="Plot: {escape(words)}"/></div></div>'
+    )
 
 
 def _size(svg: str) -> tuple[int, int]:

@@ -32,7 +32,7 @@ from typer.testing import CliRunner  # noqa: E402
 from pkgen_hf import Architecture, PKGenPipeline, ScoreTable, load_benchmark  # noqa: E402
 from pkgen_hf.app.backend import ENDPOINT, Backend  # noqa: E402
 from pkgen_hf.app.page import LOOK, build_app  # noqa: E402
-from pkgen_hf.app.views import figures, prior_bars, ranking  # noqa: E402
+from pkgen_hf.app.views import figures, front_plot, prior_bars, ranking  # noqa: E402
 from pkgen_hf.cli.main import app as command_line  # noqa: E402
 
 
@@ -79,7 +79,7 @@ def test_a_kind_of_task_and_own_evaluations_show_nothing_measured(cell_table: Sc
 
 
 def test_button_gives_what_the_pipeline_gives_with_pictures_and_files(app: Any, cell_table: ScoreTable) -> None:
-    said, drawn, ranked, known, json_file, svg_file, *_, made = press(app, "nas-bench-201", "cifar100", seed=7)
+    said, drawn, front, ranked, known, json_file, svg_file, *_, made = press(app, "nas-bench-201", "cifar100", seed=7)
     pipe = PKGenPipeline.from_pretrained()
     out = pipe("nas-bench-201", "cifar100", num_architectures=4, generator=torch.Generator().manual_seed(7))
     strings = [str(architecture) for architecture in out.architectures]
@@ -95,6 +95,8 @@ def test_button_gives_what_the_pipeline_gives_with_pictures_and_files(app: Any, 
     assert 'role="status"' in said and "4 architectures of nas-bench-201" in said
     assert [drawn.count(f"{k}: {string}") for k, string in enumerate(strings, 1)] == [1] * 4  # in the pictures' alt
     assert all(f"<code>{string}</code>" in ranked for string in strings)
+    assert "validation accuracy on cifar100, % against parameters, millions: 4 generated" in front
+    assert f"The best of the generated ones has {max(measured):.2f} at" in front
     assert f"{measured[0]:.2f}</td>" in ranked and "validation accuracy on cifar100, in %" in ranked
     assert "best 20 of 15,625" in known
 
@@ -112,7 +114,10 @@ def test_button_gives_what_the_pipeline_gives_with_pictures_and_files(app: Any, 
 @pytest.mark.parametrize("space", ["darts", "nas-bench-101", "nas-bench-nlp", "nats-bench-size"])
 def test_page_is_well_formed_and_has_a_text_for_every_picture(backend: Backend, space: str) -> None:
     generation = backend.generate(space, None, 3)
-    for html in (figures(generation, generation.pictures()), ranking(generation), prior_bars(generation.prior)):
+    plot = front_plot(backend.front(generation))
+    assert plot.count("<img") == 1 and "score of the ranking against parameters, " in plot  # no table is at hand
+    drawn = figures(generation, generation.pictures())
+    for html in (drawn, plot, ranking(generation), prior_bars(generation.prior)):
         tree = ElementTree.fromstring(html)  # closed tags, quoted attributes, nothing unescaped
         assert all(picture.get("alt") for picture in tree.iter("img"))
         assert next(tree.iter("h2")).text
@@ -134,7 +139,7 @@ def test_own_evaluations_add_to_the_prior(app: Any, cell_table: ScoreTable) -> N
     opposite = "\n".join(f"{line.rsplit(', ', 1)[0]}, -{line.rsplit(', ', 1)[1]}" for line in lines.splitlines())
     means = []
     for text in (lines, opposite, lines.splitlines()[0]):  # any number
-        _, _, ranked, known, json_file, *_ = press(app, "nas-bench-201", "cifar10", evaluations=text)
+        _, _, _, ranked, known, json_file, *_ = press(app, "nas-bench-201", "cifar10", evaluations=text)
         content = json.loads(Path(json_file["value"]).read_text())
         num = text.count("\n") + 1
         assert content["num_evaluations"] == num and content["prior"]["evidence"] == "measured"
@@ -177,7 +182,7 @@ def test_limits_are_kept_and_shown(tmp_path: Path, cell_table: ScoreTable) -> No
     most = float(np.quantile(milliseconds.to_numpy(), 0.2))
     limits = {"max_parameters": "0.5", "min_parameters": "0.1", "max_memory": "1.9", "max_flops": "90"}
     limits |= {"max_latency": f"{most:.3f}", "device": "card"}
-    said, _, ranked, _, json_file, *_ = press(app, "nas-bench-201", "cifar10", **limits)
+    said, _, front, ranked, _, json_file, *_ = press(app, "nas-bench-201", "cifar10", **limits)
     assert 'role="status"' in said and "Latency, ms" in ranked and "Latency: on card." in ranked
     content = json.loads(Path(json_file["value"]).read_text())
     assert content["max_parameters"] == 500_000 and content["device"] == "card"
@@ -203,7 +208,7 @@ def test_limits_are_kept_and_shown(tmp_path: Path, cell_table: ScoreTable) -> No
 def test_memory_is_limited_for_a_cache_and_a_type(app: Any) -> None:
     """As the command line does: one request for both."""
     cache = {"context": "4096", "batch_size": "2", "memory_dtype": "bfloat16"}
-    _, _, ranked, _, json_file, *_ = press(app, "hw-gpt-bench-s", "openwebtext", max_memory="300", **cache)
+    _, _, _, ranked, _, json_file, *_ = press(app, "hw-gpt-bench-s", "openwebtext", max_memory="300", **cache)
     content = json.loads(Path(json_file["value"]).read_text())
     assert (content["context"], content["batch_size"], content["memory_dtype"]) == (4096, 2, "bfloat16")
     assert "Memory: in bfloat16, with a KV cache of 2 x 4,096 tokens." in ranked
@@ -336,25 +341,31 @@ def test_in_a_browser(address: str, tmp_path: Path, width: int) -> None:
         from selenium.webdriver.common.by import By
 
         named = []
-        for _ in range(11):  # with the keyboard alone, to the button and through it
+        page.wait("document.querySelectorAll('figure img').length == 8")  # before anything is pressed
+        assert "8 architectures of nas-bench-201" in page.status()
+        while "Generate" not in named and len(named) < 30:  # with the keyboard alone, to the button and through it
             ActionChains(page.driver).send_keys(Keys.TAB).perform()
             at = page.driver.switch_to.active_element
-            named.append(at.get_attribute("aria-label") or at.text)
-        assert "Search space" in named and named[-1] == "Generate" and all(named)
+            named.append((at.get_attribute("aria-label") or at.text).split("\n")[0])
+            if named[-1].startswith("How many"):
+                at.send_keys(Keys.BACKSPACE, "7")
+        groups = ["For a data set", "Search space", "Under a budget", "For my results", "Generate"]
+        assert [name for name in named if name in groups] == groups and all(named)
         ActionChains(page.driver).send_keys(Keys.ENTER).perform()
-        page.wait("document.querySelectorAll('figure img').length == 8")
-        page.wait("[...document.querySelectorAll('figure img')].every(i => i.complete && i.naturalWidth > 0 && i.alt)")
+        page.wait("document.querySelectorAll('figure img').length == 7")
+        page.wait("[...document.querySelectorAll('.pk img')].every(i => i.complete && i.naturalWidth > 0 && i.alt)")
+        assert page.driver.execute_script("return document.querySelectorAll('.pk-front img').length") == 1
         assert page.overflow() == 0
-        assert "8 architectures of nas-bench-201" in page.status()
+        assert "7 architectures of nas-bench-201" in page.status()
 
-        page.press("Your own evaluations")
+        page.press("For my results")
         page.wait("document.querySelector('#evaluations textarea')")
         box = page.driver.find_element(By.CSS_SELECTOR, "#evaluations textarea")
         box.send_keys("not an architecture")
         page.press("Generate")
         page.wait("document.querySelector('#status [role=alert]')")
         assert "line 1: expected 'architecture, score', got 'not an architecture'" in page.status()
-        assert page.driver.execute_script("return document.querySelectorAll('figure img').length") == 8
+        assert page.driver.execute_script("return document.querySelectorAll('figure img').length") == 7
         page.press("Fill in measured examples")
         page.wait("document.querySelector('#evaluations textarea').value.split('\\n').length == 12")
         page.press("Generate")
@@ -373,10 +384,10 @@ def test_in_a_browser(address: str, tmp_path: Path, width: int) -> None:
             assert time.monotonic() < end, f"downloaded only {done}"
             time.sleep(0.05)
         content = json.loads((tmp_path / "architectures.json").read_text())
-        assert content["prior"]["labels_read"] == 12 and len(content["architectures"]) == 8
+        assert content["num_evaluations"] == 12 and len(content["architectures"]) == 7
         for name in names - {"architectures.json"}:
             with zipfile.ZipFile(tmp_path / name) as archive:
-                assert len(archive.namelist()) == 8
+                assert len(archive.namelist()) == 7
         assert all(url.startswith(address) for url in page.requested())
         assert page.overflow() == 0
     finally:
