@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from huggingface_hub import CardData, DatasetCard, EvalResult, ModelCard, ModelCardData, RepoCard, SpaceCard
@@ -26,18 +27,12 @@ RECORD = "training.json"
 
 _CARDS = {"model": ModelCard, "dataset": DatasetCard, "space": SpaceCard}
 PROTOCOLS = {
-    "same-benchmark": ("This checkpoint, on spaces and data sets it was trained on.", ""),
-    "new-data-set": (
-        "New data sets.",
-        "Trainings of the same code and settings that read no label of the target data sets; not this checkpoint.",
-    ),
-    "new-space": (
-        "New spaces.",
-        "Trainings of the same code and settings that read no label of the target space; not this checkpoint.",
-    ),
+    "same-benchmark": "data sets that it was trained on",
+    "new-data-set": "new data sets of known spaces *",
+    "new-space": "new spaces *",
 }
 # Methods of results files, as pkgen_hf.evaluation.methods names them.
-PKGEN, SAMPLES, PRIOR, SHARP_PRIOR, UNIFORM = "pkgen", "pkgen-raw", "prior-0.5", "prior-0.125", "uniform"
+PKGEN, PRIOR, SHARP_PRIOR, UNIFORM = "pkgen", "prior-0.5", "prior-0.125", "uniform"
 
 
 def render(kind: type[RepoCard], template: Path, data: CardData, **values: Any) -> RepoCard:
@@ -77,9 +72,8 @@ def pipeline_card(
     records = [] if results is None else read_results(results)
     records = [r for r in records if r["protocol"] != "same-benchmark" or training in r["trainings"].values()]
     tables = [_table(protocol, records) for protocol in PROTOCOLS]
-    tables = [table for table in tables if table["rows"]]
     labels = _labels_read(training)
-    own = tables[0]["rows"] if tables and tables[0]["title"] == PROTOCOLS["same-benchmark"][0] else []
+    own = _cells("same-benchmark", records)
     known = [name for name in spaces if name in list_spaces()]  # others are spaces of the user's own
     origins = origins_of([*known, *(row["space"] for row in labels)])
     example = next((name for name in (DEFAULT_SPACE, *known) if name in known), DEFAULT_SPACE)
@@ -103,12 +97,11 @@ def pipeline_card(
         spaces=spaces,
         example_space=example,
         example_task=next(iter(get_space(example).tasks)),
-        tables=tables,
-        commands=list(dict.fromkeys(r["command"] for r in records if r["protocol"] in PROTOCOLS)),
+        tables=[table for table in tables if table["cells"]],
         training=training,
         labels=labels,
-        predicted=[f"{row['space']}, {row['name']}" for row in own if row["scores"] == "surrogate"],
-        weaker=[f"{row['space']}, {row['name']}" for row in own if row["sharp"] <= row["median"]],
+        predicted=sorted({row["space"] for row in own if row["scores"] == "surrogate"}),
+        weaker=sum(row["sharp"] <= row["median"] for row in own),
         origins=origins,
         citations=citations_of(origins),
     )
@@ -149,45 +142,50 @@ def _rows(record: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["task"], row["method"]): row for row in record["rows"]}
 
 
-def _table(protocol: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the template writes of one protocol: a row for each space and data set."""
-    title, note = PROTOCOLS[protocol]
+def _cells(protocol: str, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each space and data set of a protocol."""
     rows = []
     for record in (r for r in records if r["protocol"] == protocol):
         by = _rows(record)
         for (task, method), row in by.items():
-            if method != PKGEN:
-                continue
-            rows.append(
-                {
-                    "space": record["space"],
-                    "name": task,
-                    "task": task + {"validation": "", "test": " (test)", "surrogate": " (surrogate)"}[row["scores"]],
-                    "labels": row["labels_of_target"],
-                    "first": row["first_rank"],
-                    "few": row["few_rank"],
-                    "median": row["median_rank"],
-                    "score": row["few_score"],
-                    "test": row.get("few_test"),
-                    "prior": by[task, PRIOR]["few_rank"],
-                    "sharp": by[task, SHARP_PRIOR]["median_rank"],
-                    "uniform": by[task, UNIFORM]["few_rank"],
-                    "scores": row["scores"],
-                }
-            )
-    return {"title": title, "note": note, "rows": rows}
+            if method == PKGEN:
+                rows.append(
+                    {
+                        "space": record["space"],
+                        "first": row["first_rank"],
+                        "few": row["few_rank"],
+                        "median": row["median_rank"],
+                        "prior": by[task, PRIOR]["few_rank"],
+                        "sharp": by[task, SHARP_PRIOR]["median_rank"],
+                        "uniform": by[task, UNIFORM]["few_rank"],
+                        "scores": row["scores"],
+                    }
+                )
+    return rows
+
+
+def _table(protocol: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the template writes of one protocol: medians over its spaces and data sets."""
+    cells = _cells(protocol, records)
+    ranks = ("first", "few", "median", "prior", "uniform") if cells else ()
+    middle = {name: median(cell[name] for cell in cells) for name in ranks}
+    return {
+        "title": PROTOCOLS[protocol],
+        "cells": len(cells),
+        "spaces": len({cell["space"] for cell in cells}),
+    } | middle
 
 
 def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
-    """For the card's header: this checkpoint's means, of which the Hub makes a table of its own."""
+    """For the card's header: the best of the first eight of this checkpoint, of which the Hub makes a table."""
     found = []
     for record in (r for r in records if r["protocol"] == "same-benchmark"):
-        for row in (row for row in record["rows"] if row["method"] == SAMPLES):
+        for row in (row for row in record["rows"] if row["method"] == PKGEN):
             space = get_space(record["space"])
             task, benchmark = space.tasks[row["task"]], space.origin.title if space.origin else space.name
             metric = "accuracy" if "classification" in TASK_KINDS[task.kind] else "score"
-            columns = {"test" if row["scores"] == "test" else "validation": "mean_score"}
-            columns |= {"test": "mean_test"} if "mean_test" in row else {}
+            columns = {"test" if row["scores"] == "test" else "validation": "few_score"}
+            columns |= {"test": "few_test"} if "few_test" in row else {}
             for split, column in columns.items():
                 how = "predicted by a surrogate, " if row["scores"] == "surrogate" else ""
                 found.append(
@@ -198,7 +196,7 @@ def _eval_results(records: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
                         dataset_config=row["task"],
                         dataset_split=split,
                         metric_type=metric,
-                        metric_name=f"{split} {metric}, {how}mean of {row['n']:,.0f} generated",
+                        metric_name=f"{split} {metric}, {how}best of the first eight",
                         metric_value=round(row[column], 4),
                     )
                 )
