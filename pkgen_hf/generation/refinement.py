@@ -12,7 +12,7 @@ from ..evidence.posterior import Posterior
 from .duplicates import first_of_each
 from .sampler import Sampler, SampleSet
 
-BEAM = 64  # best architectures whose neighbours are looked at, at least
+BEAM = 100  # best architectures whose neighbours are looked at, at least: up to so many wanted change nothing
 ROUNDS = 16  # at most
 RANDOM = 512  # random architectures among those that it starts from
 FEW = 10_000  # encodings that are all ranked
@@ -28,7 +28,7 @@ def refined(
     """The best by a score among candidates, and all that changing one slot of the best leads to, round by round.
 
     It ends with a round that brings nothing among the best `num` (at least `BEAM`, so that what is first does not
-    depend on `num`), or after `ROUNDS` rounds.
+    depend on a smaller `num`), or after `ROUNDS` rounds.
 
     Parameters
     ----------

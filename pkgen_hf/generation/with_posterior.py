@@ -46,8 +46,8 @@ class WithPosterior(WithPriors):
     ) -> torch.Tensor:
         """Score architectures, as a call of the pipeline ranks them.
 
-        The score is the expected normal score (the quantile of the standard normal distribution at the rank) among the
-        evaluations or, without any, among the architectures of the space; see `Posterior`.
+        The score is an expected normal score, the quantile of the standard normal distribution at the rank: without
+        evaluations 0 is an average architecture of the space; with some, only differences count. See `Posterior`.
 
         Parameters
         ----------

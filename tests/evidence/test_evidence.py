@@ -331,6 +331,19 @@ def test_rank_is_the_order_of_a_call(pipe: PKGenPipeline, cell_table: ScoreTable
     assert all(architecture.cost(TASK).parameters <= 4e5 for architecture in within.architectures)
 
 
+@pytest.mark.parametrize(
+    ("name", "limits"), [("darts", {"max_parameters": 1.2e6}), ("hw-gpt-bench-s", {"max_parameters": 40e6})]
+)
+def test_what_is_first_within_limits_is_the_same_however_many(
+    pipe: PKGenPipeline, name: str, limits: dict[str, float]
+) -> None:
+    first = [
+        pipe(name, num_architectures=num, generator=seeded(num), **limits).architectures[0]  # type: ignore[arg-type]
+        for num in (1, 8, 100)
+    ]
+    assert len(set(first)) == 1
+
+
 def test_evaluations_in_any_form_and_number(pipe: PKGenPipeline, cell_table: ScoreTable) -> None:
     rows, scores = labels(cell_table, 5)
     architectures = Architecture.from_batch(cell_table.space, rows)
