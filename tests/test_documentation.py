@@ -134,11 +134,36 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_notebook_runs_and_holds_no_outputs(tmp_path: Path) -> None:
-    notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+def run_notebook(name: str, folder: Path) -> list[str]:
+    """What each cell of code of a notebook in ``examples`` prints, in an empty folder; it must hold no outputs."""
+    notebook = nbformat.read(ROOT / "examples" / name, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(cells) > 5 and all(not cell.outputs and cell.execution_count is None for cell in cells)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
-    printed = "".join(output.get("text", "") for output in cells[1].outputs)
-    assert printed.count("% measured") == 5
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    return [
+        "".join(output.get("text", "") for output in cell.outputs if output.get("name") == "stdout") for cell in cells
+    ]
+
+
+def test_quickstart_notebook(tmp_path: Path) -> None:
+    printed = run_notebook("quickstart.ipynb", tmp_path)
+    assert printed[1].count("% measured") == 5
     assert (tmp_path / "cell.svg").is_file() and (tmp_path / "network.py").is_file()
+
+
+def test_notebook_of_a_data_set_of_ones_own(tmp_path: Path) -> None:
+    """The ten accuracies are above chance, the results count, and the best of all is at least the best of the ten."""
+    printed = run_notebook("own_data_set.ipynb", tmp_path)
+    accuracies = [float(line.split(" %")[0]) for line in printed[3].splitlines()]
+    assert len(accuracies) == 10 and max(accuracies) > 50
+    assert [line.count("%") for line in printed[4].splitlines()] == [4, 4]
+    assert "of 10 evaluations" in printed[6]
+    best = re.findall(r"after (\d+) trainings the best is ([\d.]+) %", printed[7])
+    assert [int(number) for number, _ in best] == [13, 16] and float(best[-1][1]) >= max(accuracies)
+    assert (tmp_path / "cell.svg").is_file() and (tmp_path / "prior.svg").is_file()
+
+
+def test_all_notebooks_tutorials_and_examples_are_listed() -> None:
+    listed = (ROOT / "docs" / "README.md").read_text()
+    for path in [*(ROOT / "examples").glob("*.*"), *(ROOT / "docs" / "tutorials").glob("*.md")]:
+        assert f"/{path.name})" in listed, path
