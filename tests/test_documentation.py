@@ -156,7 +156,7 @@ def test_notebook_of_a_data_set_of_ones_own(tmp_path: Path) -> None:
     printed = run_notebook("own_data_set.ipynb", tmp_path)
     accuracies = [float(line.split(" %")[0]) for line in printed[3].splitlines()]
     assert len(accuracies) == 10 and max(accuracies) > 50
-    assert [line.count("%") for line in printed[4].splitlines()] == [4, 4]
+    assert [line.count("%") for line in printed[4].splitlines()] == [2, 2]
     assert "of 10 evaluations" in printed[6]
     best = re.findall(r"after (\d+) trainings the best is ([\d.]+) %", printed[7])
     assert [int(number) for number, _ in best] == [13, 16] and float(best[-1][1]) >= max(accuracies)
