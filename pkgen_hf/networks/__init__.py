@@ -33,7 +33,7 @@ def planner_of(space: SearchSpace) -> Callable[..., partial[Any]] | None:
 def _plan_built(
     architecture: ArchitectureLike,
     num_classes: int | None = None,
-    in_channels: int = 3,
+    in_channels: int | None = None,
     image_size: int = 0,
     num_features: int = 0,
 ) -> partial[Any]:
@@ -42,7 +42,7 @@ def _plan_built(
     task = next(iter(space.tasks.values()), Task("other", 0.0))
     given = {"num_classes": num_classes, "image_size": image_size, "num_features": num_features}
     sizes = {name: size for name, size in given.items() if size}
-    if task.image_size:
+    if task.image_size and in_channels:
         sizes["in_channels"] = in_channels
     names = space.choice_names[range(space.num_slots), list(architecture.indices)]
     assert space.build is not None

@@ -121,6 +121,11 @@ def test_architectures_build_and_cost_what_the_space_does() -> None:
     assert (cost.parameters, cost.flops) == (measured.parameters, measured.flops)
     assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 6)
     grey = Task("image-classification", num_classes=3, image_size=4, in_channels=1)
+    of_grey = SearchSpace("built-grey-cells", SLOTS, {"grey": grey}, "none", build=Cell)
+    other = Architecture(of_grey, one.indices)
+    assert other.build()(torch.zeros(1, 1, 4, 4)).shape == (1, 3)  # of the data set of its space
+    assert other.cost().parameters == sum(weight.numel() for weight in other.build().parameters())
+    assert other.build(in_channels=3)(torch.zeros(1, 3, 4, 4)).shape == (1, 3)
     assert one.build(task=grey)(torch.zeros(1, 1, 4, 4)).shape == (1, 3)
     assert one.cost(grey).parameters == sum(weight.numel() for weight in one.build(task=grey).parameters())
 
