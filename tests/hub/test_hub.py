@@ -271,7 +271,7 @@ def test_examples_in_cards_run(hub: HubStub, made: Path, tmp_path: Path) -> None
         assert found and f"org/{kind}" in "".join(found)
         blocks += found
     names = process("".join([*blocks, "print(sorted(globals()))\n"]), tmp_path, HF_ENDPOINT=hub.url)
-    assert all(f"'{name}'" in names for name in ("again", "logits", "table", "prior"))
+    assert all(f"'{name}'" in names for name in ("network", "logits", "table", "prior"))
 
 
 # ---------------------------------------------------------------------- networks for texts, with their tokenizers
