@@ -3,7 +3,7 @@
     python examples/ask_tell.py [ROUNDS]
 
 The images are made here: stripes of four directions in noise, 1 x 12 x 12. Each round trains four NAS-Bench-201 cells
-in small for a few seconds. What was asked and told is kept in ``proposals.json``, so that running it again goes on.
+in small for a few seconds. What was asked and told is kept in ``stripes.json``, so that running it again goes on.
 """
 
 import math
@@ -49,7 +49,7 @@ def evaluate(architecture: Architecture) -> float:
         return 100 * (network.eval()(VALIDATION[0]).argmax(1) == VALIDATION[1]).double().mean().item()
 
 
-proposer = Proposer(PKGenPipeline.from_pretrained("pkgen-base"), "nas-bench-201", TASK, state="proposals.json")
+proposer = Proposer(PKGenPipeline.from_pretrained("pkgen-base"), "nas-bench-201", TASK, state="stripes.json")
 for number in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3):
     asked = proposer.ask(4)
     scores = [evaluate(architecture) for architecture in asked]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,9 +171,13 @@ def find_files(source: str, split: str) -> Found:
     if is_table and path.is_file():
         choose_split(source, split, [])
         return Found([source], None, None)
-    if path.exists() or source.count("/") > 1 or source.startswith((".", "/", "~")) or is_table:
+    is_path = source.count("/") > 1 or source.startswith((".", "/", "~")) or is_table
+    if path.exists() or is_path or (len(path.parts) > 1 and path.parent.is_dir()):
+        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = get_close_matches(path.name, beside, 1)
         raise FileNotFoundError(
             f"{shown(source)} is neither a folder, a Parquet file nor the id of a data set on the Hub"
+            + (f". Did you mean {shown(str(path.parent / near[0]))}?" if near and not path.exists() else "")
         )
     return Found([], None, split)
 

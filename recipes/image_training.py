@@ -212,6 +212,8 @@ class ImageTrainer(NetworkTrainer):
 def _check_network(settings: Settings, model: PKGenNetworkForImageClassification) -> None:
     """ValueError unless the settings are for this network."""
     check_channels(model.config.scale)
+    if settings.images_on_device < 0:
+        raise ValueError(f"--images_on_device must be 0 or more gigabytes, got {settings.images_on_device:g}")
     if model.config.image_size != settings.image_size:
         raise ValueError(f"the network is for images of {model.config.image_size} pixels, not {settings.image_size}")
     growing = spaces_with("drop_path_grows")

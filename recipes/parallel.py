@@ -82,7 +82,8 @@ class Plan:
         self.parts = [slice(part * self.batch_size, (part + 1) * self.batch_size) for part in own]
         self.steps_per_epoch = number // self.total_batch_size
         if not self.steps_per_epoch:
-            raise ValueError(f"{number} {settings.examples} are fewer than the {self.total_batch_size} of one step")
+            raise ValueError(f"{number} {settings.examples} are fewer than the {self.total_batch_size} of one step; "
+                             "give a smaller --total_batch_size")  # fmt: skip
         self.steps = settings.max_train_steps or settings.num_train_epochs * self.steps_per_epoch
         if self.steps < 1:
             raise ValueError(f"at least one step must be made, got {self.steps}")

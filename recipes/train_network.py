@@ -31,7 +31,7 @@ from image_training import train
 from images import LabelledImages, load_images
 from pkgen_hf import Architecture
 from pkgen_hf.modeling_network import PKGenNetworkForImageClassification, image_spaces
-from pkgen_hf.spaces import DEFAULT_SPACE
+from pkgen_hf.spaces import DEFAULT_SPACE, Task, get_space
 from pkgen_hf.training.processes import is_main_process
 from presets import Settings, get_preset, preset_of, presets
 from saved_networks import has_weights, load_weights, read_config
@@ -242,6 +242,8 @@ def make_network(
     settings: Settings, options: argparse.Namespace, images: LabelledImages | ImageStream
 ) -> PKGenNetworkForImageClassification:
     """Build, generate or load the network, for the classes of these images."""
+    own = Task("image-classification", num_classes=2, image_size=settings.image_size)
+    get_space(settings.space).task(own)  # ValueError if its networks read no images of this size
     classes = images.classes
     if not classes and not options.network:
         if isinstance(images, ImageStream) and images.holds_names:

@@ -77,8 +77,8 @@ def test_ask_tell_trains_and_goes_on(run: Run) -> None:
     assert [len(each) for each in accuracies] == [5, 5]  # of a round, and the best of all
     assert accuracies[1][-1] == max(accuracies[0][:-1] + accuracies[1][:-1]) > 50  # by chance it is 25
     assert "best of 4: " in first and "best of 8: " in second
-    assert written() == {"proposals.json"}
-    assert isinstance(json.loads(Path("proposals.json").read_text()), dict)
+    assert written() == {"stripes.json"}
+    assert isinstance(json.loads(Path("stripes.json").read_text()), dict)
 
 
 def test_gpt_memory_budget(run: Run) -> None:

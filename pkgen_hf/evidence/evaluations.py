@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,11 @@ class Evaluations:
         """
         try:
             architectures, values = given
+            is_row = isinstance(values, list | tuple)
+            if isinstance(given, Mapping) or (
+                is_row and any(isinstance(v, str) or hasattr(v, "space") for v in values)
+            ):
+                raise TypeError  # scores by architecture, or pairs of one of each
         except (TypeError, ValueError):
             raise ValueError(f"evaluations must be a pair, (architectures, scores), got {shortened(given)}") from None
         indices, scores = to_indices(space, architectures), to_scores(values)

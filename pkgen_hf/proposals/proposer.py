@@ -140,7 +140,8 @@ class Proposer:
     def best(self) -> tuple[Architecture, float]:
         """The architecture of the highest score, and that score; ValueError if none was reported."""
         if not self._record.scores:
-            raise ValueError("nothing was told yet")
+            failed = len(self.failures)
+            raise ValueError(f"no training has succeeded yet, {failed} failed" if failed else "nothing was told yet")
         return max(self._record.scores.items(), key=lambda item: item[1])
 
     @contextlib.contextmanager

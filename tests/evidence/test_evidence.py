@@ -56,6 +56,8 @@ def test_scores_of_one_architecture_are_averaged_and_failures_are_last() -> None
     ("given", "message"),
     [
         ("cells", "must be a pair"),
+        ({"a": 70.0, "b": 71.0}, "must be a pair"),
+        ([("a", 70.0), ("b", 71.0)], "must be a pair"),
         (([], [1.0]), "0 architectures but 1 score"),
         (([[0] * 6], [math.inf]), "score 0 is inf"),
         (([[9] * 6], [1.0]), "9"),

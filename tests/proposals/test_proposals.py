@@ -173,7 +173,7 @@ def test_nothing_but_failures_is_learnt_from_too(untrained: PKGenPipeline) -> No
     asked = proposer.ask(15)
     proposer.tell(asked, [float("nan")] * 15)
     assert len(set(proposer.ask(15)) - set(asked)) == 15
-    with pytest.raises(ValueError, match="nothing was told yet"):
+    with pytest.raises(ValueError, match="no training has succeeded yet, "):
         _ = proposer.best
 
 

@@ -165,6 +165,10 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="neither a folder, a Parquet file nor"):
         load_images(str(tmp_path / "nothing"))
     (tmp_path / "empty").mkdir()
+    with pytest.MonkeyPatch.context() as patch:  # and is no id of the Hub, as its folder is here
+        patch.chdir(tmp_path.parent)
+        with pytest.raises(FileNotFoundError, match=rf"Did you mean {tmp_path.name}/empty\?"):
+            load_images(f"{tmp_path.name}/emtpy")
     with pytest.raises(ValueError, match="holds neither Parquet files nor sub-folders of images"):
         load_images(str(tmp_path / "empty"))
     folder = write_folder(tmp_path / "folder", pictures(6))

@@ -553,6 +553,7 @@ def test_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
         ({"lr_scheduler": "cosin"}, "Did you mean 'cosine'"),
         ({"drop_path_grows": True}, "drop_path_grows is for networks of darts, not of nas-bench-201"),
         ({"image_size": 32}, "images of 16 pixels, not 32"),
+        ({"images_on_device": -1.0}, "--images_on_device must be 0 or more gigabytes, got -1"),
         ({"learning_rate": 1e30, "logging_steps": 1}, "the loss is .* at step"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -596,5 +597,9 @@ def test_mistakes_on_the_command_line(folder: Path, tmp_path: Path, capsys: pyte
         (base | {"architecture": CELL, "validation_split": "tset"}, "Did you mean 'test'"),
         (base | {"architecture": CELL, "image_column": "imag"}, "Did you mean 'image'"),
         (base | {"architecture": CELL, "train_images": tmp_path / "none"}, "neither a folder, a Parquet file"),
+        (
+            base | {"architecture": CELL, "image_size": 15},
+            "read images from 4 pixels, multiples of 4, not of image_size",
+        ),
     ]:
         assert message in refusal(argv_of(options), capsys)
