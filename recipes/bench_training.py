@@ -55,6 +55,10 @@ class RandomImages(LabelledImages):
         """They are in no file."""
         return None
 
+    def where(self, index: int) -> str:
+        """For messages."""
+        return f"random image {index}"
+
     def image(self, index: int) -> Image.Image:
         """As if it had been decoded."""
         return Image.fromarray(self.levels[index])
@@ -86,8 +90,6 @@ def measure(settings: Settings, model: PKGenNetworkForImageClassification, untim
     trainer = TimedTrainer(settings, model, images, None)
     trainer.untimed = untimed
     device = trainer.accelerator.device
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     trainer.resume()
     trainer.run(None)
     synchronize(device)

@@ -34,7 +34,7 @@ def why_not(settings: TrainingSettings, device: torch.device, processes: int) ->
 def capturable(optimizer: Any, device: torch.device) -> None:
     """Prepare an optimizer, which may have been loaded from any checkpoint: all it changes becomes tensors there."""
     for group in optimizer.param_groups:
-        group["fused" if "fused" in group and "capturable" not in group else "capturable"] = True
+        group["capturable" if "capturable" in group else "fused"] = True
         group["lr"] = torch.tensor(float(group["lr"]), device=device)
     for state in optimizer.state.values():
         state.update({name: value.to(device) for name, value in state.items() if isinstance(value, torch.Tensor)})

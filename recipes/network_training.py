@@ -175,6 +175,8 @@ class NetworkTrainer(ABC):
         settings, plan = self.settings, self.plan
         self.started, self.evaluating = time.time(), 0.0
         self.graph = self._graphed()
+        if self.accelerator.device.type == "cuda":  # of this training alone
+            torch.cuda.reset_peak_memory_stats(self.accelerator.device)
         with self._batches() as batches:
             self.network.train()
             for step in range(self.first, plan.steps):

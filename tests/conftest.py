@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from hub_stub import HubStub, connect
 from huggingface_hub import constants
 
@@ -120,3 +121,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStub]:
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def accelerate_anew() -> Iterator[None]:
+    """Accelerate finds its device again; a training before this one may have been told to use the CPU."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

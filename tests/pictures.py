@@ -43,6 +43,13 @@ def pictures(number: int, seed: int = 0, size: int = 16) -> list[tuple[bytes, in
     return found
 
 
+def write_splits(folder: Path, number: int) -> Path:
+    """A folder with train.parquet of so many images, and test.parquet of 31."""
+    write_parquet(folder / "train.parquet", pictures(number))
+    write_parquet(folder / "test.parquet", pictures(31, seed=1))
+    return folder
+
+
 def renumbered(rows: Sequence[tuple[bytes, int]], classes: Sequence[str]) -> list[tuple[bytes | None, int | None]]:
     """The same pictures, with labels as these classes, in another order than `CLASSES`, have them."""
     return [(encoded, classes.index(CLASSES[label])) for encoded, label in rows]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,6 @@ SPACES = ["nas-bench-201", "nas-bench-101", "darts", "transnas-bench-101-macro"]
 def gpu() -> PKGenPipeline:
     """The bundled checkpoint on the GPU."""
     return quiet(PKGenPipeline.from_pretrained("pkgen-base")).to("cuda")
-
-
-@pytest.fixture
-def accelerate_anew() -> Iterator[None]:
-    """Accelerate finds its device again; a training before this one may have been told to use the CPU."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def counted(pipe: PKGenPipeline, space: str, generator: Any = None, **options: Any) -> Counter[Architecture]:

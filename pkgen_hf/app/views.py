@@ -97,11 +97,12 @@ def front_plot(front: Front | None) -> str:
     """Scores against a cost as a picture, and in words; empty where no cost is known."""
     if front is None:
         return ""
-    best = max((score, cost) for cost, score in front.generated.tolist()) if len(front.generated) else (0.0, 0.0)
-    unit = front.cost.rpartition(", ")[2]
+    known = front.generated[np.isfinite(front.generated).all(1)]
+    cost, score = known[known[:, 1].argmax()] if len(known) else (np.nan, np.nan)
     words = (
         f"{front.score} against {front.cost}: {len(front.generated)} generated architectures among "
-        f"{len(front.others):,} others. The best of the generated ones has {best[0]:.2f} at {best[1]:,.2f} {unit}; "
+        f"{len(front.others):,} others. The best of the generated ones has {score:.2f} at {cost:,.2f} "
+        f"{front.budget.scale_in_words}; "
         f"the best of the others {np.nanmax(front.others[:, 1]):.2f}."
     )
     source = "data:image/svg+xml;base64," + base64.b64encode(front.picture().encode()).decode()

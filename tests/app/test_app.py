@@ -129,6 +129,16 @@ def test_page_is_well_formed_and_has_a_text_for_every_picture(backend: Backend, 
         assert first == pytest.approx(largest, abs=0.06)
 
 
+def test_the_plot_leaves_out_what_was_not_measured(backend: Backend, cell_table: ScoreTable) -> None:
+    front = backend.front(backend.generate("nas-bench-201", "cifar10", 3))
+    assert front is not None
+    first, second, _ = front.generated.tolist()
+    best = max(first[1], second[1])
+    front.generated[2, 1] = np.nan
+    plot = front_plot(front)
+    assert f"The best of the generated ones has {best:.2f} at" in plot and "nan" not in plot.split("<img")[0]
+
+
 def test_own_evaluations_add_to_the_prior(app: Any, cell_table: ScoreTable) -> None:
     lines, said = handler(app, "fill_in")("nas-bench-201", "cifar10")
     assert 'role="status"' in said and lines.count("\n") == 11

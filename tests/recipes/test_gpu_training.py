@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from pictures import pictures, write_parquet
+from pictures import write_splits
 from test_device_images import AUGMENTATIONS, _of_arrays
 from test_train_network import argv_of, assert_same, options_of, record_of
 
@@ -21,6 +20,7 @@ from train_network import main
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.usefixtures("accelerate_anew"),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
 ]
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -32,21 +32,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def accelerate_anew() -> Iterator[None]:
-    """Accelerate finds its device again; a training before this one may have been told to use the CPU."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train.parquet of 240 images, test.parquet of 31: ten steps an epoch."""
-    folder = tmp_path_factory.mktemp("pictures")
-    write_parquet(folder / "train.parquet", pictures(240))
-    write_parquet(folder / "test.parquet", pictures(31, seed=1))
-    return folder
+    return write_splits(tmp_path_factory.mktemp("pictures"), 240)
 
 
 def on_the_gpu(options: dict[str, Any], *flags: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 from genotypes import DARTS_V2
-from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet
+from pictures import CLASSES, pictures, renumbered, write_folder, write_labels, write_parquet, write_splits
 from processes import on_two_processes, start_script
 from safetensors.torch import load_file, save_file
 from transformers import pipeline
@@ -40,10 +40,7 @@ SMALL = replace(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train.parquet of 96 images, test.parquet of 31."""
-    folder = tmp_path_factory.mktemp("pictures")
-    write_parquet(folder / "train.parquet", pictures(96))
-    write_parquet(folder / "test.parquet", pictures(31, seed=1))
-    return folder
+    return write_splits(tmp_path_factory.mktemp("pictures"), 96)
 
 
 def network(settings: Settings, architecture: str = CELL, seed: int = 0) -> PKGenNetworkForImageClassification:
