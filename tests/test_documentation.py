@@ -7,6 +7,7 @@ import io
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,14 @@ def test_python_runs_and_prints_what_is_shown(page: Path, tmp_path: Path, monkey
                 assert printed.getvalue() == shown
             for picture in re.findall(r'"(\w+\.png)"', text):
                 assert (tmp_path / picture).stat().st_size > 1000
+
+
+def test_a_release_has_one_version() -> None:
+    """What is installed, cited and described first among the changes."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), flags=re.MULTILINE)[1] == version
+    heading = re.search(r"^## (\S+)(?: - (\S+))?$", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert heading[1] == version and f'date-released: "{heading[2]}"' in (ROOT / "CITATION.cff").read_text()
 
 
 def test_encodings_has_every_space() -> None:
