@@ -41,7 +41,7 @@ LINK = re.compile(r"(?<=\]\()([^)\s#]*)(#[^)\s]*)?(?=\))")
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill in the parts of the navigation that list what there is."""
     results = sorted(path.name for path in (ROOT / "docs" / "results").glob("*.md") if path.name != "README.md")
-    parts = {
+    parts: dict[str, list[Any]] = {
         "API": [{title: _page(title)} for title in PAGES],
         "RESULTS": ["results/README.md", *(f"results/{name}" for name in results)],
     }

@@ -20,7 +20,7 @@ for megabytes in (100, 200, 400):
     found[megabytes] = out.architectures[0]
     cost = out.architectures[0].cost(**MEMORY)
     memory = f"{cost.memory_bytes / 1e6:.1f} of {megabytes} MB"
-    print(f"{memory}, {cost.parameters / 1e6:.1f} M parameters, rank score {out.scores[0]:.2f}")
+    print(f"{memory}, {cost.parameters / 1e6:.1f} M parameters, score {out.scores[0]:.2f}")
     print(" ", out.architectures[0])
 
 model = PKGenNetworkForCausalLM.from_architecture(found[100], vocab_size=8192, max_position_embeddings=1024)

@@ -18,7 +18,6 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401
 from .architecture import Architecture
 from .benchmarks.latencies import LatencyTable
 from .budgets.limits import Limits
-from .evidence.evaluations import Evaluations
 from .files import replace_folder, user_path
 from .generation.hooks import InterruptibleCalls
 from .generation.output import PKGenPipelineOutput
@@ -308,7 +307,7 @@ class PKGenPipeline(WithPosterior, InterruptibleCalls, DiffusionPipeline):
         )  # fmt: skip
         if evaluations is not None and not distinct:
             raise ValueError("evaluations= ranks distinct architectures and is not possible with distinct=False")
-        known = Evaluations.of(space, ([], []) if evaluations is None else evaluations)
+        known = self._known(space, evaluations)
         if distinct:
             limits.check_number(settings.num_architectures)
         with self._running_call(settings.num_inference_steps, settings.num_architectures) as hooks:

@@ -26,7 +26,7 @@ DEFAULT, SMALL = "default", "training"
 SMALL_STEPS, SMALL_PRIORS = 500, 16
 """Steps and priors for each task of the trainings with other settings: a fifth and a quarter of the defaults."""
 SMALL_EXCLUDE = ("nas-bench-101", "nas-bench-nlp")
-"""Spaces that these trainings read no label of, either: measuring their priors takes most of the time of a short one."""
+"""Spaces that these trainings read no label of, either: measuring their priors takes most of a short one's time."""
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,8 @@ class LatencyTable:
             return cls(space, pa.concat_tables(pq.read_table(file) for file in files))
         except pa.ArrowInvalid as error:
             raise ValueError(f"{source} is not a Parquet file, or is damaged: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{source} is no table of latencies of {name}: {error}") from error
 
     def column(self, task: TaskLike, device: str) -> torch.Tensor:
         """Milliseconds of every row, ``DoubleTensor (rows,)``, NaN where the network does not run."""

@@ -92,6 +92,11 @@ class ScoreTable:
                 raise ValueError(f"the column {name} has an infinite score, of {shortened(where)}")
         self.indices, self._columns = merge_rows(self.space, self.indices, self._columns)
         self.tasks = [name for name in self.space.tasks if self.has(name, self.split(name))]
+        if self.space.tasks and not self._columns:
+            raise ValueError(
+                f"a table of {self.space.name} has columns <task>_<split>{' or '.join(MEASURES)}; this one has "
+                f"{shortened(', '.join(self.column_names), 200)}"
+            )
         self._codes = self.space.codes(self.indices).sort(stable=True)
         self._ordered: dict[tuple[TaskLike, str], torch.Tensor] = {}
         self._means: dict[tuple[TaskLike, str], tuple[torch.Tensor, torch.Tensor]] = {}

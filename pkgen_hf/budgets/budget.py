@@ -71,6 +71,8 @@ class Budget(ABC):
         Those of them that have no default.
     suffixes
         Units that may follow the number on the command line, and what each stands for, e.g. ``{"MB": 1e6}``.
+    extremes
+        What the network of the lowest and that of the highest cost are called.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Budget(ABC):
     options: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     suffixes: Mapping[str, float] = {}
+    extremes: tuple[str, str] = ("smallest", "largest")
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
@@ -150,7 +153,7 @@ class Budget(ABC):
             return float(digits) * factor
         except ValueError:
             units = f", with or without {', '.join(self.suffixes)}" if self.suffixes else ""
-            raise ValueError(f"{self.argument} is a number of {self.unit}{units}, got {shortened(text)}") from None
+            raise ValueError(f"it must be a number of {self.unit}{units}, got {shortened(text)}") from None
 
 
 class Counted(Budget):
@@ -168,10 +171,11 @@ class Parameters(Counted):
     name = "parameters"
     argument = "max_parameters"
     label = unit = "parameters"
-    description = "Limit on parameters, e.g. 5e5."
+    description = "Limit on parameters, e.g. 5e5 or 40M."
     lower_argument = "min_parameters"
     lower_description = "Lower limit on parameters, e.g. 4.9e5."
     display_scale, display_unit, decimals = 1e6, "M parameters", 3
+    suffixes: Mapping[str, float] = {"k": 1e3, "M": 1e6, "B": 1e9}
 
 
 class MultiplyAdds(Counted):
@@ -180,8 +184,9 @@ class MultiplyAdds(Counted):
     name = "flops"
     argument = "max_flops"
     label = unit = "multiply-adds"
-    description = "Limit on multiply-adds, e.g. 1e8."
+    description = "Limit on multiply-adds, e.g. 1e8 or 100M."
     display_scale, display_unit, decimals = 1e6, "M multiply-adds", 1
+    suffixes: Mapping[str, float] = {"k": 1e3, "M": 1e6, "G": 1e9}
 
 
 class Memory(Budget):
@@ -193,7 +198,9 @@ class Memory(Budget):
     description = "Limit on bytes of weights and KV cache, e.g. 5e8 or 500MB."
     display_scale, display_unit, decimals = 1e6, "MB", 1
     options = ("context", "batch_size", "memory_dtype")
-    suffixes: Mapping[str, float] = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+    suffixes: Mapping[str, float] = {
+        "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
+    }  # fmt: skip
 
     @property
     def scale_in_words(self) -> str:
@@ -224,6 +231,7 @@ class Latency(Budget):
     unit = display_unit = "ms"
     description = "Limit in milliseconds on --device."
     decimals = 3
+    extremes = ("fastest", "slowest")
     options = required = ("device", "latency_table")
 
     def costs(

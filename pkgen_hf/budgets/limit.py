@@ -59,7 +59,7 @@ class Limit:
     def extreme(self, costs: torch.Tensor, of: str = "") -> str:
         """The cost among these that is nearest to obeying the limit, in words."""
         nearest = float((self.bound.sign * costs).min()) * self.bound.sign
-        return f"the {'largest' if self.bound.is_lower else 'smallest'}{of} has {self.describe(nearest)}"
+        return f"the {self.budget.extremes[self.bound.is_lower]}{of} has {self.describe(nearest)}"
 
     def __str__(self) -> str:
         value = int(self.value) if self.value == int(self.value) else self.value

@@ -53,16 +53,20 @@ def build_dataset(
     Example: pkgen dataset build nas-bench-101 --source nasbench_only108.tfrecord
     """
     from ..benchmarks.latencies import published_latencies
+    from ..errors import unknown
     from ..publishing.cards import PLACEHOLDER
     from ..publishing.dataset_folder import PRIORS, build_benchmark, build_latencies, build_priors
+    from ..spaces import list_spaces
 
     folder = output or Path("data") / name
     if name == PRIORS:
         built = build_priors(source or "pkgen-base", folder, quiet, repo_id or PLACEHOLDER)
     elif name in published_latencies():
         built = build_latencies(name, source, folder, quiet, repo_id or PLACEHOLDER)
-    else:
+    elif name in (spaces := list_spaces()):
         built = build_benchmark(name, source, folder, quiet, repo_id or PLACEHOLDER)
+    else:
+        raise unknown("data set", name, [PRIORS, *published_latencies(), *spaces])
     if not quiet:
         for config, rows in built.rows.items():
             print(f"{built.folder / config}: {rows:,} rows")

@@ -59,10 +59,15 @@ class TaskOptions:
         ValueError
             For numbers without a kind of task, or other numbers than those of the data set that was named.
         """
+        from ..inputs import whole_number
         from ..spaces import Task
         from ..spaces.tasks import kind_of
 
-        numbers = {name: value for name, value in vars(self).items() if name != "task" and value is not None}
+        numbers = {
+            name: whole_number(f"--{name.replace('_', '-')}", value)
+            for name, value in vars(self).items()
+            if name != "task" and value is not None
+        }
         task = space.resolved(self.task)
         if not numbers:
             return task
@@ -138,7 +143,8 @@ def evaluations_in(path: Path, space: SearchSpace, task: str | None) -> tuple[li
     try:
         return read_evaluations(space, path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path}, {error}") from error
+        is_of_a_place = str(error).startswith(("line", "entry"))
+        raise ValueError(f"{path}{', ' if is_of_a_place else ': '}{error}") from error
 
 
 def friendly(command: Callable[..., None]) -> Callable[..., None]:
@@ -193,9 +199,14 @@ def _fields_as_options(group: type) -> list[Parameter]:
 
 
 def _limit(bound: Bound) -> Any:
-    budget = bound.budget
-    reader: dict[str, Any] = {"parser": budget.number, "metavar": "NUMBER"} if budget.suffixes else {}
-    return Annotated[float | None, typer.Option(help=bound.description, rich_help_panel=LIMITS, **reader)]
+    def number(text: str) -> float:
+        try:
+            return bound.budget.number(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    option = typer.Option(help=bound.description, rich_help_panel=LIMITS, parser=number, metavar="NUMBER")
+    return Annotated[float | None, option]
 
 
 def _option(name: str, annotation: Any, default: Any) -> Parameter:

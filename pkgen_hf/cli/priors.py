@@ -54,6 +54,8 @@ def prior(
 
     Example: pkgen prior --evaluations results.csv -o mine.parquet --plot mine.png
     """
+    if output is not None and output.suffix != ".parquet":
+        raise ValueError(f"a prior is written to a Parquet file: --output must end in .parquet, got {output}")
     measured = _estimate(space, task, evidence)
     if output is not None:
         measured.save(output)
@@ -80,6 +82,10 @@ def _estimate(space: str, task: str | None, evidence: EvidenceOptions) -> Prior:
         raise ValueError(f"a prior is of one source: {' and '.join(given)} were given")
     if evidence.function is not None:
         return Prior.from_function(space, evidence.function, task, evidence.top_k)
+    if evidence.evaluations is None and evidence.table is None and (chosen := get_space(space)).package is None:
+        raise ValueError(
+            f"{chosen.name} has no PyPI package of measurements: give --table, --evaluations or --function"
+        )
     if evidence.evaluations is None:
         return Prior.from_benchmark(space, task, evidence.top_k, evidence.table)
     architectures, scores = evaluations_in(evidence.evaluations, get_space(space), task)

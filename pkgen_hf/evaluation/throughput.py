@@ -23,6 +23,7 @@ from ..spaces import DEFAULT_SPACE, SearchSpace, get_space
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LOOK_UPS = 100_000
 MATRIX = 2048  # rows and columns of the matrix product
+MOST_THREADS = 4096
 
 
 def _random_evaluations(space: SearchSpace, num: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -60,6 +61,7 @@ def measure_look_ups(space: str, table: str | Path | None = None, repeats: int =
         ``table_megabytes``: by how much loading raised the most memory that the process has held, so to be called
         first; ``look_up_seconds``: median of `repeats`, after a first call that sorts the table.
     """
+    whole_number("repeats", repeats)
     before, started = _peak_megabytes(), time.perf_counter()
     scores = ScoreTable.load(space, table)
     loading, task = time.perf_counter() - started, scores.tasks[0]
@@ -126,17 +128,18 @@ def measure_throughput(settings: ThroughputSettings) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        For an unknown dtype, space or task, or a negative number of evaluations.
+        For an unknown dtype, space, task or device, or a number of evaluations, repeats or threads out of range.
     """
     whole_number("evaluations", settings.evaluations, 0)
+    whole_number("repeats", settings.repeats)
+    if settings.threads is not None:
+        torch.set_num_threads(whole_number("threads", settings.threads, 1, MOST_THREADS))
     if settings.dtype not in DTYPES:
         raise unknown("dtype", settings.dtype, DTYPES)
     try:
         torch.empty(0, device=settings.device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # by what is wrong with it
         raise ValueError(f"no device {settings.device!r} on this machine: {one_line(error)}") from error
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
     pipe = PKGenPipeline.from_pretrained(settings.checkpoint, torch_dtype=DTYPES[settings.dtype]).to(settings.device)
     pipe.set_progress_bar_config(disable=True)
     space = get_space(settings.space)

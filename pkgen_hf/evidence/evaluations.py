@@ -54,10 +54,9 @@ class Evaluations:
         """
         try:
             architectures, values = given
-            is_row = isinstance(values, list | tuple)
-            if isinstance(given, Mapping) or (
-                is_row and any(isinstance(v, str) or hasattr(v, "space") for v in values)
-            ):
+            row = values if isinstance(values, list | tuple) else ()
+            num_texts = sum(isinstance(value, str) for value in row)
+            if isinstance(given, Mapping) or 0 < num_texts < len(row) or any(hasattr(v, "space") for v in row):
                 raise TypeError  # scores by architecture, or pairs of one of each
         except (TypeError, ValueError):
             raise ValueError(f"evaluations must be a pair, (architectures, scores), got {shortened(given)}") from None

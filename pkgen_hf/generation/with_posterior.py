@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..errors import warn
 from ..evidence.carried_over import (
     OF_MEASURED_DATA,
     OF_MEASURED_SPACE,
@@ -64,7 +65,7 @@ class WithPosterior(WithPriors):
         """
         space = get_space(space)
         rows = to_indices(space, architectures)
-        known = Evaluations.of(space, ([], []) if evaluations is None else evaluations)
+        known = self._known(space, evaluations)
         task = space.resolved(task)
         conditioned = self._conditioned(space, task, prior, evaluations is not None)
         return self._posterior_of(*conditioned, task, known).mean(rows).float()
@@ -100,6 +101,15 @@ class WithPosterior(WithPriors):
     ) -> torch.Tensor:
         """Samples without evaluations and limits, as they come, ``LongTensor (up to SAMPLES, slots)``."""
         return self._carried_samples(*self._conditioned(space, space.resolved(task), prior), seed)
+
+    def _known(
+        self, space: SearchSpace, given: tuple[Architectures, Sequence[float] | torch.Tensor] | None
+    ) -> Evaluations:
+        """The evaluations of a call. Warns if all of them failed."""
+        known = Evaluations.of(space, ([], []) if given is None else given)
+        if len(known) and bool(known.scores.isinf().all()):
+            warn(f"all {len(known)} evaluations failed, which says nothing of others: give one that has a score")
+        return known
 
     def _conditioned(
         self, space: SearchSpace, task: TaskLike | None, prior: Prior | None, has_evaluations: bool = True

@@ -53,7 +53,10 @@ def _planner(space: SearchSpace) -> Callable[..., partial[Any]]:
     found = planner_of(space)
     if found is None:
         known = [name for name in list_spaces() if planner_of(get_space(name)) is not None]
-        raise NotImplementedError(f"{space.name} has no networks to build; spaces that have: {', '.join(known)}")
+        raise NotImplementedError(
+            f"{space.name} has no networks to build: give a space of your own some by SearchSpace(..., build=) or "
+            f"register_space(..., network=). Spaces that have: {', '.join(known)}"
+        )
     return found
 
 

@@ -82,7 +82,7 @@ def read_evaluations(space: str | SearchSpace, text: str | bytes) -> tuple[list[
             f"{scores[fractions[0]]}: write all of them in percent"
         )
     if not scores:
-        raise ValueError("there are no evaluations in the text: expected a line 'architecture, score' for each")
+        raise ValueError("there are no evaluations in it: expected a line 'architecture, score' for each")
     return Architecture.from_batch(space, rows), scores
 
 
@@ -158,6 +158,9 @@ def _entries(space: SearchSpace, text: str) -> Iterator[tuple[str, str, Any]]:
     lines = _lines(space, text)
     if not lines:
         return
+    if lines[0][1].startswith("{") and f'"{COLUMNS[0]}"' in lines[0][1] and not _is_record(lines[0][1]):
+        yield from _json_entries(text)  # which says what is wrong with it
+        raise ValueError(f"expected a list of JSON, or an object a line, got {shortened(text)}")
     if _is_record(lines[0][1]):  # JSON Lines
         for number, line in lines:
             for _, string, score in _json_entries(f"[{line}]"):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, wraps
+from numbers import Real
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -31,6 +32,10 @@ AGGREGATIONS = ("", "mean", "max", "sum", "product", "blend", "normalized", "att
 ACTIVATIONS = ("", "tanh", "sigmoid", "leaky-relu")
 SLOT_KINDS = ("operation", "connection", "width", "depth", "expansion", "kernel", "gate")
 RELATIONS = ("none", "self", "feeds", "fed-by", "parallel", "same-target", "same-source", "same-place")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -86,17 +91,17 @@ class Choice:
         if self.kind not in CHOICE_KINDS:
             raise unknown("kind of choice", self.kind, CHOICE_KINDS)
         if self.aggregation not in AGGREGATIONS:
-            raise unknown("aggregation", self.aggregation, AGGREGATIONS)
+            raise unknown("aggregation", self.aggregation, AGGREGATIONS[1:])
         if self.activation not in ACTIVATIONS:
-            raise unknown("activation", self.activation, ACTIVATIONS)
+            raise unknown("activation", self.activation, ACTIVATIONS[1:])
         limits = {"kernel": 0, "expansion": 0, "dilation": 1, "stride": 1, "widening": 1}
         for name, least in limits.items():
             value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"{name} of choice {self.name!r} must be at least {least}, got {value}")
+            if not _is_number(value) or value < least:
+                raise ValueError(f"{name} of choice {self.name!r} must be a number from {least}, got {value!r}")
         for name, value in {"level": self.level, "spread": self.spread}.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} of choice {self.name!r} must be 0 to 1, got {value}")
+            if not _is_number(value) or not 0 <= value <= 1:
+                raise ValueError(f"{name} of choice {self.name!r} must be a number from 0 to 1, got {value!r}")
 
     @property
     def identity(self) -> str:

@@ -265,6 +265,12 @@ def test_an_infinite_score_is_refused() -> None:
         ScoreTable(CELLS, datasets.Dataset(pa.table(columns)))
 
 
+def test_a_table_without_scores_is_refused() -> None:
+    columns = {"architecture": CELLS.to_strings(CELLS.all_indices()[:2]), "cifar10_toaster_latency_ms": [1.0, 2.0]}
+    with pytest.raises(ValueError, match="columns <task>_<split>_accuracy or _score; this one has .*toaster"):
+        ScoreTable(CELLS, datasets.Dataset(pa.table(columns)))
+
+
 def test_the_unit_is_that_of_the_column() -> None:
     space = get_space("transnas-bench-101-micro")
     columns = {

@@ -157,16 +157,26 @@ def test_a_limit_on_memory(pipe: PKGenPipeline) -> None:
     assert int(memory.max()) <= 700e6 and int(memory.float().mean()) > 500e6
 
 
-@pytest.mark.parametrize(("text", "number"), [("5e8", 5e8), ("500MB", 5e8), ("0.5 gb", 5e8), ("7 kB", 7000)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("5e8", 5e8), ("500MB", 5e8), ("0.5 gb", 5e8), ("7 kB", 7000), ("2MiB", 2**21)]
+)
 def test_bytes_on_the_command_line(text: str, number: float) -> None:
     memory = next(budget for budget in BUDGETS if budget.argument == "max_memory")
     assert memory.number(text) == number
 
 
+def test_counts_on_the_command_line() -> None:
+    numbers = {budget.argument: budget.number for budget in BUDGETS}
+    assert numbers["max_parameters"]("40M") == 40e6 and numbers["max_parameters"]("1.5 B") == 1.5e9
+    assert numbers["max_flops"]("5e8") == numbers["max_flops"]("0.5g") == 5e8
+
+
 @pytest.mark.parametrize("text", ["10TB", "MB", "", "5e8 bytes", "x" * 500])
 def test_other_units_are_refused(text: str) -> None:
     memory = next(budget for budget in BUDGETS if budget.argument == "max_memory")
-    with pytest.raises(ValueError, match="max_memory is a number of bytes, with or without kB, MB, GB, got") as caught:
+    with pytest.raises(
+        ValueError, match="it must be a number of bytes, with or without kB, MB, GB, KiB, MiB, GiB, got"
+    ) as caught:
         memory.number(text)
     assert len(str(caught.value)) < 160
 

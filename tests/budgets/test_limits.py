@@ -216,7 +216,12 @@ def test_bad_latencies(pipe: PKGenPipeline, latencies: LatencyTable, tmp_path: P
         pipe("darts", max_latency=1, device="toaster", latency_table=latencies)
     with pytest.raises(FileNotFoundError, match="no table of latencies at nowhere.parquet"):
         pipe(SPACE, "cifar10", max_latency=1, device="toaster", latency_table="nowhere.parquet")
-    with pytest.raises(ValueError, match=r"smallest network of nas-bench-201 has 0\.0"):
+    latencies_path = tmp_path / "latencies.parquet"
+    strings = latencies.space.to_strings(latencies.indices[:2])
+    pq.write_table(pa.table({"architecture": strings, "cifar10_toaster_latency_ms": [1.0, 2.0]}), latencies_path)
+    with pytest.raises(ValueError, match=r"latencies\.parquet is no table of latencies of darts: "):
+        pipe("darts", max_latency=1, device="toaster", latency_table=latencies_path)
+    with pytest.raises(ValueError, match=r"the fastest network of nas-bench-201 has 0\.0"):
         pipe(SPACE, "cifar10", max_latency=1e-6, device="toaster", latency_table=latencies)
     bad = tmp_path / "bad.parquet"
     bad.write_text("no table")

@@ -235,6 +235,16 @@ def test_bench_reports_rates(evaluations: int) -> None:
         (["generate", "--table", "no.parquet"], "no.parquet"),
         (["draw", "|none~0|"], "is not a nas-bench-201 string"),
         (["prior", "--evaluations", "no.csv"], "no file no.csv"),
+        (
+            ["prior", "--function", "spectral-capacity", "-o", "prior.csv"],
+            "--output must end in .parquet, got prior.csv",
+        ),
+        (["prior", "--space", "hw-gpt-bench-l"], "give --table, --evaluations or --function"),
+        (["dataset", "build", "hw-nas-bnch"], "Did you mean 'hw-nas-bench'"),
+        (
+            ["generate", "--task", "image-classification", "--image-size", "0"],
+            "--image-size must be a whole number from 1",
+        ),
         (["prior", "--function", "spectral"], "Did you mean 'spectral-capacity'"),
         (["prior", "--function", "spectral-capacity", "--table", "no.parquet"], "--function and --table"),
         (["generate", "--evaluations", "no.csv"], "no file no.csv"),
@@ -293,7 +303,7 @@ def test_evaluations_of_another_encoding_give_one_line(tmp_path: Path, encoding:
     path.write_text("architecture,score,größe\n|none~0|,90,1\n", encoding=encoding)
     result = runner.invoke(app, ["prior", "--evaluations", str(path)])
     assert result.exit_code == 1
-    assert f"error: {path}, the text is {named}, not UTF-8" in result.stderr and result.stderr.count("\n") == 1
+    assert f"error: {path}: the text is {named}, not UTF-8" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_default_space_is_that_of_the_package() -> None:
@@ -328,6 +338,8 @@ def test_version_and_mistakes_before_anything_is_done(tmp_path: Path) -> None:
         (["export", "--output", "network.py", "--scale", "seed=1"], "and seed is none here"),
         (["bench", "--device", "tpu"], "no device 'tpu' on this machine"),
         (["bench", "--evaluations", "-1"], "evaluations must be a whole number from 0, got -1"),
+        (["bench", "--threads", "0"], "threads must be a whole number from 1 to 4096, got 0"),
+        (["bench", "--repeats", "-1"], "repeats must be a whole number from 1, got -1"),
     ],
 )
 def test_values_of_other_arguments_are_refused(words: list[str], message: str) -> None:

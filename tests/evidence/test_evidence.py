@@ -58,6 +58,7 @@ def test_scores_of_one_architecture_are_averaged_and_failures_are_last() -> None
         ("cells", "must be a pair"),
         ({"a": 70.0, "b": 71.0}, "must be a pair"),
         ([("a", 70.0), ("b", 71.0)], "must be a pair"),
+        (([[0] * 6], ["good"]), "scores must be numbers: .*'good'"),
         (([], [1.0]), "0 architectures but 1 score"),
         (([[0] * 6], [math.inf]), "score 0 is inf"),
         (([[9] * 6], [1.0]), "9"),
@@ -355,7 +356,8 @@ def test_evaluations_in_any_form_and_number(pipe: PKGenPipeline, cell_table: Sco
     for num in (0, 1):
         out = pipe(SPACE, "image-classification", evaluations=(rows[:num], scores[:num]), generator=seeded())
         assert len(out.architectures) == 8
-    failed = pipe(SPACE, TASK, evaluations=(rows, [math.nan] * 5), generator=seeded())
+    with pytest.warns(UserWarning, match="all 5 evaluations failed"):
+        failed = pipe(SPACE, TASK, evaluations=(rows, [math.nan] * 5), generator=seeded())
     assert len(failed.architectures) == 8
     with pytest.raises(ValueError, match="distinct=False"):
         pipe(SPACE, TASK, evaluations=(rows, scores), distinct=False)

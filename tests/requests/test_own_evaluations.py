@@ -83,9 +83,11 @@ def test_every_form_gives_the_same_of_every_space(name: str) -> None:
         (json.dumps([{"architecture": CELL, "score": "high"}]), "entry 1: the score 'high' is not a finite number"),
         ('[{"architecture": ' + "[" * 10_000, "this JSON cannot be read: maximum recursion depth|this is not JSON"),
         ('[\n{"architecture": "a",\n "score" 1}]', "line 3: this is not JSON: .*column 10"),
-        ("[]", "there are no evaluations in the text"),
-        ("architecture,score\n", "there are no evaluations in the text"),
-        (" \n", "there are no evaluations in the text"),
+        ('{"architecture": "a", "score": 9', "line 1: this is not JSON"),
+        ('{\n"architecture": "a",\n"score": 9}', "line 1: expected 'architecture, score'"),
+        ("[]", "there are no evaluations in it"),
+        ("architecture,score\n", "there are no evaluations in it"),
+        (" \n", "there are no evaluations in it"),
     ],
 )
 def test_the_first_bad_line_is_named(text: str, said: str) -> None:
