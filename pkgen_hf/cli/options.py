@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter
@@ -28,6 +30,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 DEFAULT_SPACE = "nas-bench-201"  # that of `pkgen_hf.spaces`, which takes too long to import for --help
 LIMITS = "Limits on cost"  # heading in the help of a command
+_ARGUMENT = re.compile(r"(?<![\w'\"-])([a-z_]+)=([\w.,+-]*\w)?")  # of a call in Python, with or without its value
 
 Space = Annotated[str, typer.Option(help="Search space; `pkgen spaces` lists them.")]
 Task = Annotated[
@@ -148,21 +151,42 @@ def evaluations_in(path: Path, space: SearchSpace, task: str | None) -> tuple[li
 
 
 def friendly(command: Callable[..., None]) -> Callable[..., None]:
-    """End with one line on standard error, not a stack trace, for what a user can correct."""
+    """End with one line on standard error, not a stack trace, for what a user can correct; warnings are one line, too.
+
+    They name options as the command line does.
+    """
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
+        def say(what: str, text: str) -> None:
+            line = f"[bold red]{what}:[/] {escape(in_words_of_options(text, kwargs))}"
+            Console(stderr=True).print(line, markup=True, highlight=False, soft_wrap=True)
+
         try:
-            command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_, **__: say("warning", str(message))
+                command(*args, **kwargs)
         except BrokenPipeError:  # whoever reads, such as `head`, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except (ValueError, FileNotFoundError, ModuleNotFoundError, NotImplementedError, OSError) as error:
-            text = f"[bold red]error:[/] {escape(str(error))}"
-            Console(stderr=True).print(text, markup=True, highlight=False, soft_wrap=True)
+            say("error", str(error))
             raise typer.Exit(1) from error
 
     return run
+
+
+def in_words_of_options(text: str, options: Collection[str]) -> str:
+    """A message with ``name=value`` of Python, where `name` is one of the options, as ``--name value``."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name not in options:
+            return found[0]
+        words = name.replace("_", "-")
+        return f"--no-{words}" if value == "False" else f"--{words}" if value is None else f"--{words} {value}"
+
+    return _ARGUMENT.sub(option, text)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from pkgen_hf import PKGenPipeline, Prior, ScoreTable
 from pkgen_hf.benchmarks.sources import with_package
 from pkgen_hf.cli.main import app
-from pkgen_hf.cli.options import DEFAULT_SPACE
+from pkgen_hf.cli.options import DEFAULT_SPACE, in_words_of_options
 from pkgen_hf.spaces import get_space
 from pkgen_hf.spaces.registry import DEFAULT_SPACE as DEFAULT
 
@@ -257,6 +257,19 @@ def test_mistakes_give_one_line(arguments: list[str], message: str) -> None:
     assert result.stderr.count("error:") == 1
 
 
+def test_warnings_are_one_line() -> None:
+    result = runner.invoke(app, ["generate", "--space", "nas-bench-asr", "-n", "1", "--quiet"])
+    assert result.exit_code == 0 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("warning: no prior of a speech task")
+    assert result.stderr.rstrip().endswith("give --evaluations or --prior")
+
+
+def test_messages_name_options_as_the_command_line_does() -> None:
+    text = "max_parameters=1 is impossible: give evaluations=, prior= or 'task=x', not possible with distinct=False"
+    said = "--max-parameters 1 is impossible: give --evaluations, prior= or 'task=x', not possible with --no-distinct"
+    assert in_words_of_options(text, {"max_parameters", "evaluations", "task", "distinct"}) == said
+
+
 def test_help_teaches() -> None:
     text = " ".join(run("generate", "--help").split())
     assert "Example: pkgen generate" in text and "pkgen generate --evaluations results.csv" in text
@@ -285,7 +298,7 @@ def test_errors_of_evaluations_name_file_and_line_as_they_are(tmp_path: Path, co
     assert result.exit_code == 1 and f"{path}, line 2: " in result.stderr and "0102:sage" in result.stderr
     if command == "generate":
         result = runner.invoke(app, [command, "--evaluations", str(path), "--no-distinct"])
-        assert result.exit_code == 1 and "not possible with distinct=False" in result.stderr
+        assert result.exit_code == 1 and "not possible with --no-distinct" in result.stderr
 
 
 def test_evaluations_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
