@@ -19,6 +19,7 @@ from result_files import Row
 from trainings import knowledge, of_checkpoint, tasks_of, training_record
 
 LEAST_TAU = 0.5  # of a surrogate, in cross-validation, that judges
+MOST_UNMEASURED = 0.05  # share of architectures with a choice of which the surrogate knows nothing
 
 
 def load(space: str, options: argparse.Namespace) -> ScoreTable:
@@ -92,7 +93,12 @@ class Comparison:
 
     def _can_judge(self, task: str) -> bool:
         """Whether scores or a surrogate that ranks well enough are there; says so once if not."""
-        error = self.judge(task).error
+        judge = self.judge(task)
+        error = judge.error
+        if judge.unmeasured > MOST_UNMEASURED:
+            print(f"{task} is left out: {100 * judge.unmeasured:.0f} % of architectures have a choice that none of the "
+                  f"{len(judge.table.indices):,} measured ones has, and no surrogate can judge them")  # fmt: skip
+            return False
         if error is None or error["kendall_tau"] >= LEAST_TAU:
             return True
         print(f"{task} is left out: the surrogate fitted to its {error['n']:,} scores has Kendall's tau "

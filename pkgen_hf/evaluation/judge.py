@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 
 from ..benchmarks.score_table import ScoreTable
@@ -38,6 +40,21 @@ class Judge:
         self.scores_are = "surrogate" if self.error else table.split(task)
         self.has_test = self.error is None and table.has(task, "test") and table.split(task) != "test"
         self._references: dict[str, torch.Tensor] = {}
+
+    @cached_property
+    def unmeasured(self) -> float:
+        """Share of random architectures with a choice that no measured one has, of which a surrogate knows nothing."""
+        if self.error is None:
+            return 0.0
+        known = self._choices(self.table.indices[~self.table.column(self.task).isnan()]).any(0)
+        population = uniform_within(Limits(self.space, self.task), POPULATION, torch.Generator().manual_seed(0))
+        return float((self._choices(population) & ~known).flatten(1).any(1).double().mean())
+
+    def _choices(self, rows: torch.Tensor) -> torch.Tensor:
+        """Which choices have an effect, ``BoolTensor (n, slots, choices)``."""
+        rows = self.space.canonical(rows)
+        chosen = rows[..., None] == torch.arange(self.space.num_choices)
+        return chosen & self.space.active_slots(rows).bool()[..., None]
 
     def scores(self, indices: torch.Tensor) -> torch.Tensor:
         """Scores of ``(n, slots)``, ``FloatTensor (n,)``, higher is better; the chance score if not connected."""

@@ -53,6 +53,16 @@ def test_a_sample_of_a_space_is_judged_by_a_surrogate(cell_table: ScoreTable) ->
     torch.testing.assert_close(scores, table.scores(rows, TASK))
 
 
+def test_choices_that_were_never_measured_are_counted(cell_table: ScoreTable, cells_judge: Judge) -> None:
+    has_choice = cell_table.space.canonical(cell_table.indices)[:, 0] == 3
+    rows = cell_table.indices[~has_choice][::20]
+    column = pa.array(cell_table.scores(rows, TASK).numpy())
+    strings = cell_table.space.to_strings(rows)
+    table = ScoreTable("nas-bench-201", pa.table({"architecture": strings, f"{TASK}_validation_accuracy": column}))
+    assert Judge(table, TASK).unmeasured == pytest.approx(float(has_choice.double().mean()), abs=0.02)
+    assert cells_judge.unmeasured == 0
+
+
 def test_given_labels_are_the_first_of_more(cells_judge: Judge) -> None:
     few, more = cells_judge.random_labels(10, 1), cells_judge.random_labels(50, 1)
     for some, all_of_them in zip(few, more, strict=True):
