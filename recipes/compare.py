@@ -96,8 +96,8 @@ class Comparison:
         judge = self.judge(task)
         error = judge.error
         if judge.unmeasured > MOST_UNMEASURED:
-            print(f"{task} is left out: {100 * judge.unmeasured:.0f} % of architectures have a choice that none of the "
-                  f"{len(judge.table.indices):,} measured ones has, and no surrogate can judge them")  # fmt: skip
+            print(f"{task} is left out: {100 * judge.unmeasured:.0f} % of architectures have a choice that none of "
+                  f"the {len(judge.table.indices):,} measured ones has, and no surrogate can judge them")  # fmt: skip
             return False
         if error is None or error["kendall_tau"] >= LEAST_TAU:
             return True
