@@ -46,8 +46,7 @@ def main(pipe: PKGenPipeline, folder: Path) -> list[list[Architecture]]:
     tried = Architecture.from_batch(SPACE, SPACE.sample(20, torch.Generator().manual_seed(0)))
     scores = [evaluate(architecture) for architecture in tried]
     second = pipe(SPACE, "flowers", evaluations=(tried, scores), num_architectures=8).architectures
-    print(f"With 20 evaluations, the best of which is {max(scores)}:")
-    print(*(f"{one} {evaluate(one)}" for one in second), sep="\n")
+    print(f"With 20 evaluations, the best {max(scores)}:", *(f"{one} {evaluate(one)}" for one in second), sep="\n")
     draw(second, folder / "second.svg")
     (folder / "architectures.jsonl").write_text("".join(f"{one.to_json()}\n" for one in second))
     prior = Prior.from_evaluations(SPACE, tried, scores, "flowers")  # of these alone, to draw, save or publish

@@ -94,7 +94,7 @@ def test_gpt_memory_budget(run: Run) -> None:
 def test_latency_front(run: Run) -> None:
     printed = run("latency_front.py", "30").splitlines()
     rows = [re.split(r" {2,}", line.strip()) for line in printed[2:]]
-    assert printed[1].split() == ["limit", "latency", "rank", "parameters"] and len(rows) == 5
+    assert printed[1].split() == ["limit", "latency", "place", "parameters", "cell"] and len(rows) == 5
     limits, latencies = ([float(row[k].removesuffix(" ms")) for row in rows] for k in (0, 1))
     assert limits == sorted(limits) and all(one <= limit for one, limit in zip(latencies, limits, strict=True))
     assert all(1 <= int(row[2].replace(",", "")) <= 15_625 for row in rows)

@@ -388,9 +388,9 @@ def test_a_task_of_ones_own_by_its_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--task", "cifar10", "--num-classes", "18"), "cifar10 has num_classes=10, not 18"),
+        (("--task", "cifar10", "--num-classes", "18"), "cifar10 has --num-classes 10, not 18"),
         (("--in-channels", "1"), "--in-channels describes a data set of your own: say by --task of which kind"),
-        (("--task", "image-classification", "--image-size", "30"), "multiples of 4, not of image_size=30"),
+        (("--task", "image-classification", "--image-size", "30"), "multiples of 4, not of --image-size 30"),
         (("--task", "addnist", "--num-classes", "18"), "unknown task of nas-bench-201: 'addnist'"),
     ],
 )

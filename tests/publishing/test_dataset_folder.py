@@ -316,7 +316,7 @@ def test_command(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert run("build", "priors", "--output", "somewhere", "--quiet") == (0, "", "")
     assert len(header(Path("somewhere"))["configs"]) > 1
     for arguments, message in [
-        (["build", "transnas"], "unknown search space: 'transnas'"),
+        (["build", "transnas"], "unknown data set: 'transnas'"),
         (["build", "nas-bench-101"], "nas-bench-101 has no PyPI package"),
         (["build", "nas-bench-macro", "--source", "nowhere.parquet"], "no benchmark table at nowhere.parquet"),
         (["build", MICRO.name, "--source", str(source), "-o", str(source.parent)], "is not a data set of pkgen"),
