@@ -67,14 +67,14 @@ class TaskOptions:
         from ..spaces.tasks import kind_of
 
         numbers = {
-            name: whole_number(f"--{name.replace('_', '-')}", value)
+            name: whole_number(_flag(name), value)
             for name, value in vars(self).items()
             if name != "task" and value is not None
         }
         task = space.resolved(self.task)
         if not numbers:
             return task
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in numbers)
+        options = ", ".join(map(_flag, numbers))
         if not isinstance(task, str):
             kinds = ", ".join(dict.fromkeys(known.kind for known in space.tasks.values()))
             raise ValueError(
@@ -158,13 +158,13 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        def say(what: str, text: str) -> None:
-            line = f"[bold red]{what}:[/] {escape(in_words_of_options(text, kwargs))}"
+        def say(what: str, text: str, style: str = "red") -> None:
+            line = f"[bold {style}]{what}:[/] {escape(in_words_of_options(text, kwargs))}"
             Console(stderr=True).print(line, markup=True, highlight=False, soft_wrap=True)
 
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = lambda message, *_, **__: say("warning", str(message))
+                warnings.showwarning = lambda message, *_, **__: say("warning", str(message), "yellow")
                 command(*args, **kwargs)
         except BrokenPipeError:  # whoever reads, such as `head`, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -176,6 +176,11 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _flag(name: str) -> str:
+    """An option as it is typed: ``--image-size`` for ``image_size``."""
+    return f"--{name.replace('_', '-')}"
+
+
 def in_words_of_options(text: str, options: Collection[str]) -> str:
     """A message with ``name=value`` of Python, where `name` is one of the options, as ``--name value``."""
 
@@ -183,8 +188,9 @@ def in_words_of_options(text: str, options: Collection[str]) -> str:
         name, value = found.groups()
         if name not in options:
             return found[0]
-        words = name.replace("_", "-")
-        return f"--no-{words}" if value == "False" else f"--{words}" if value is None else f"--{words} {value}"
+        if value == "False":
+            return _flag(f"no_{name}")
+        return _flag(name) if value is None else f"{_flag(name)} {value}"
 
     return _ARGUMENT.sub(option, text)
 

@@ -158,13 +158,9 @@ def _entries(space: SearchSpace, text: str) -> Iterator[tuple[str, str, Any]]:
     lines = _lines(space, text)
     if not lines:
         return
-    if lines[0][1].startswith("{") and f'"{COLUMNS[0]}"' in lines[0][1] and not _is_record(lines[0][1]):
-        yield from _json_entries(text)  # which says what is wrong with it
-        raise ValueError(f"expected a list of JSON, or an object a line, got {shortened(text)}")
-    if _is_record(lines[0][1]):  # JSON Lines
+    if lines[0][1].startswith("{") and f'"{COLUMNS[0]}"' in lines[0][1]:  # JSON Lines
         for number, line in lines:
-            for _, string, score in _json_entries(f"[{line}]"):
-                yield f"line {number}", string, score
+            yield _json_entry(f"line {number}", _parsed(line, number))
         return
     separator, header = _header(lines[0][1])
     if not header:
@@ -182,14 +178,6 @@ def _entries(space: SearchSpace, text: str) -> Iterator[tuple[str, str, Any]]:
     else:  # of other columns only the CSV format tells where they end
         below = [(number, line) for number, line in enumerate(text.splitlines(), 1) if number > lines[0][0]]
         yield from _csv_entries(below, separator, header, _has_comments(space))
-
-
-def _is_record(line: str) -> bool:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and set(COLUMNS) <= set(record)
 
 
 def _has_comments(space: SearchSpace) -> bool:
@@ -313,21 +301,28 @@ def _csv_entries(
 
 
 def _json_entries(text: str) -> Iterator[tuple[str, str, Any]]:
+    for number, record in enumerate(_parsed(text), 1):
+        yield _json_entry(f"entry {number}", record)
+
+
+def _parsed(text: str, first: int = 1) -> Any:
+    """What a text of JSON holds, whose first line has this number; ValueError with the place for another text."""
     try:
-        records = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"line {error.lineno}: this is not JSON: {error.msg} (column {error.colno})") from error
+        line = first + error.lineno - 1
+        raise ValueError(f"line {line}: this is not JSON: {error.msg} (column {error.colno})") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"this JSON cannot be read: {error}") from error
-    for number, record in enumerate(records, 1):
-        if not isinstance(record, dict) or not all(name in record for name in COLUMNS):
-            raise ValueError(
-                f'entry {number}: expected {{"architecture": ..., "score": ...}}, got {shortened(record)}'
-            )
-        string = record["architecture"]
-        if not isinstance(string, str):  # JSON architectures written as JSON, not as a string
-            try:
-                string = json.dumps(string)
-            except RecursionError as error:
-                raise ValueError(f"entry {number}: its lists are nested too deep") from error
-        yield f"entry {number}", string, record["score"]
+
+
+def _json_entry(place: str, record: Any) -> tuple[str, str, Any]:
+    if not isinstance(record, dict) or not all(name in record for name in COLUMNS):
+        raise ValueError(f'{place}: expected {{"architecture": ..., "score": ...}}, got {shortened(record)}')
+    string = record["architecture"]
+    if not isinstance(string, str):  # JSON architectures written as JSON, not as a string
+        try:
+            string = json.dumps(string)
+        except RecursionError as error:
+            raise ValueError(f"{place}: its lists are nested too deep") from error
+    return place, string, record["score"]

@@ -84,6 +84,8 @@ def test_every_form_gives_the_same_of_every_space(name: str) -> None:
         ('[{"architecture": ' + "[" * 10_000, "this JSON cannot be read: maximum recursion depth|this is not JSON"),
         ('[\n{"architecture": "a",\n "score" 1}]', "line 3: this is not JSON: .*column 10"),
         ('{"architecture": "a", "score": 9', "line 1: this is not JSON"),
+        (json.dumps({"architecture": CELL, "score": 9}) + '\n\n{"architecture": 1', "line 3: this is not JSON"),
+        (json.dumps({"architecture": CELL, "score": 9}) + '\n{"score": 9}', "line 2: expected .*got {'score': 9}"),
         ('{\n"architecture": "a",\n"score": 9}', "line 1: expected 'architecture, score'"),
         ("[]", "there are no evaluations in it"),
         ("architecture,score\n", "there are no evaluations in it"),
