@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from .carried_over import CarriedOver
@@ -51,11 +53,20 @@ class Posterior:
         """The mean alone."""
         return self(rows)[0]
 
-    def batch(self, rows: torch.Tensor, num: int, exploration: float, pending: torch.Tensor) -> torch.Tensor:
-        """Positions of architectures to evaluate together, best first, ``LongTensor (num,)``.
+    def batch(
+        self,
+        rows: torch.Tensor,
+        num: int,
+        exploration: float,
+        pending: torch.Tensor,
+        controls: torch.Tensor,
+        turns: Collection[int],
+    ) -> torch.Tensor:
+        """Positions of architectures to evaluate together, in order, ``LongTensor (num,)``.
 
         One after the other that of the highest upper confidence bound, as if those before had been evaluated with the
-        score that is expected, which lessens the deviation of similar ones (Desautels et al., JMLR 2014).
+        score that is expected, which lessens the deviation of similar ones (Desautels et al., JMLR 2014); in some
+        turns the next control instead.
 
         Parameters
         ----------
@@ -67,16 +78,21 @@ class Posterior:
             Standard deviations that are added to the mean.
         pending
             Architectures that are being evaluated, ``LongTensor (p, slots)``.
+        controls
+            Positions that are taken in this order, whatever is expected there, ``LongTensor (c,)``; may be none.
+        turns
+            Which of the `num` are controls, as long as there are some.
         """
         mean, _ = self(rows)
         inputs = self.carried.inputs(torch.cat([pending, rows]))
         shared = torch.linalg.solve_triangular(self._factor, self.carried.covariance(self._known, inputs), upper=False)
         covariance = self.carried.covariance(inputs, inputs) - shared.T @ shared
         mean = torch.cat([mean.new_full((len(pending),), -torch.inf), mean])
-        chosen: list[int] = []
+        controls, chosen = controls + len(pending), list[int]()
         for step in range(len(pending) + num):
+            left = controls[~mean[controls].isinf()] if step - len(pending) in turns else controls[:0]
             bound = mean + exploration * covariance.diagonal().clamp(min=0).sqrt()
-            best = step if step < len(pending) else int(bound.argmax())
+            best = step if step < len(pending) else int(left[0] if len(left) else bound.argmax())
             column = covariance[:, best] / (covariance[best, best] + NOISE).sqrt()
             covariance = covariance - column[:, None] * column
             mean[best] = -torch.inf

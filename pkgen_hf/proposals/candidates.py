@@ -10,6 +10,7 @@ import torch
 
 from ..budgets.limits import Limits
 from ..evidence.evaluations import Evaluations
+from ..evidence.posterior import Posterior
 from ..generation.duplicates import first_of_each
 from ..generation.refinement import refined
 from ..inputs import whole_number
@@ -22,6 +23,8 @@ SPARE = 256  # best candidates, beside those that are taken or asked for, that p
 RANDOM = 512  # random architectures beside them
 # Standard deviations that are added to the mean: more explores more.
 EXPLORATION = 0.5
+# Every so many of so many first proposals are controls.
+CONTROL, CONTROLLED = 5, 20
 FILLING = tuple(4**k for k in range(3, 10))  # random architectures, in turn, where candidates are too few
 LARGEST_SEED = 2**40  # a generator's own seed has 64 bits, and is a multiple of this one
 SEED_STEP = 1_000_003  # a prime larger than any number of evaluations, so that seeds share no generator
@@ -57,11 +60,13 @@ class Candidates:
         return self.pipe.carried_samples(self.space, self.task, self.prior, self.seed * SEED_STEP)
 
     def best(self, record: Record, num: int, fixed: Mapping[int, int] | None = None) -> torch.Tensor:
-        """The next architectures to evaluate, best first, ``LongTensor (num, slots)``.
+        """The next architectures to evaluate, in order, ``LongTensor (num, slots)``.
 
         Of random ones, and of those of the highest upper confidence bound that changing one slot of the pool, of
         evaluated and of random architectures leads to, the highest are taken one after the other, as if each had been
-        evaluated with the score that is expected.
+        evaluated with the score that is expected. Some of the first are controls instead: random ones of the worse
+        half by what is carried over. Only scores are compared, so that good ones alone, as they seem, could not show
+        that others are better.
 
         Parameters
         ----------
@@ -90,7 +95,22 @@ class Candidates:
         candidates = torch.cat([candidates, posterior.kernel.reference[:RANDOM]])
         candidates = self._filled(candidates, taken, num, fixed)
         pending = stacked(self.space, record.pending)
-        return candidates[posterior.batch(candidates, num, EXPLORATION, pending)]
+        turns = [turn for turn in range(num) if len(taken) + turn in range(CONTROL - 1, CONTROLLED, CONTROL)]
+        controls = self._controls(posterior, candidates, fixed) if turns else torch.empty(0, dtype=torch.long)
+        return candidates[posterior.batch(candidates, num, EXPLORATION, pending, controls, turns)]
+
+    def _controls(
+        self, posterior: Posterior, candidates: torch.Tensor, fixed: Mapping[int, int] | None
+    ) -> torch.Tensor:
+        """Positions of the candidates that are random and of the worse half, in the order of the seed."""
+        random = self._with(fixed, posterior.kernel.reference[:RANDOM])
+        if not len(random):
+            return torch.empty(0, dtype=torch.long)
+        random = random[torch.randperm(len(random), generator=torch.Generator().manual_seed(self.seed * SEED_STEP))]
+        expected = posterior.carried.mean(posterior.carried.inputs(random))
+        worse = random[expected < expected.median()]  # none where nothing is expected
+        found = self.space.keys(worse)[:, None] == self.space.keys(candidates)
+        return found.int().argmax(1)[found.any(1)]
 
     def _with(self, fixed: Mapping[int, int] | None, rows: torch.Tensor) -> torch.Tensor:
         """Architectures with fixed choices, those that are valid with them."""

@@ -2,7 +2,7 @@
 
 What is carried over from other tasks and spaces says what to try first; from the first reported score on it counts
 as far as scores agree with it. Proposals are those of the highest upper confidence bound of the posterior that a call
-of the pipeline with evaluations ranks by. No score is read but those that were reported.
+of the pipeline with evaluations ranks by, and a few controls at first. No score is read but those that were reported.
 """
 
 from __future__ import annotations
@@ -81,7 +81,10 @@ class Proposer:
 
     @on_cpu
     def ask(self, num: int = 1) -> list[Architecture]:
-        """The next architectures to train, best first; none of them is evaluated or pending.
+        """The next architectures to train, in order; none of them is evaluated or pending.
+
+        The most promising come first, but every fifth of the first twenty is a random one of the half that is expected
+        to be worse: a control, without which scores could not show that what is carried over is wrong.
 
         Raises
         ------

@@ -273,10 +273,10 @@ def test_a_batch_is_spread_out(cell_table: ScoreTable) -> None:
     posterior = Posterior(carried(), Evaluations.of(space, labels(cell_table, 10)))
     kernel = posterior.kernel
     rows = kernel.reference
-    none = torch.empty(0, space.num_slots, dtype=torch.long)
+    none, no_controls = torch.empty(0, space.num_slots, dtype=torch.long), torch.empty(0, dtype=torch.long)
     mean, deviation = posterior(rows)
     alone = (mean + 2 * deviation).argsort(descending=True)[:10]
-    together = posterior.batch(rows, 10, 2.0, none)
+    together = posterior.batch(rows, 10, 2.0, none, no_controls, ())
     assert len(set(together.tolist())) == 10 and together[0] == alone[0]
 
     def similarity(which: torch.Tensor) -> float:
@@ -284,8 +284,24 @@ def test_a_batch_is_spread_out(cell_table: ScoreTable) -> None:
         return float(kernel(features, features).mean())
 
     assert similarity(together) < similarity(alone)
-    rest = posterior.batch(rows, 7, 2.0, rows[together[:3]])
+    rest = posterior.batch(rows, 7, 2.0, rows[together[:3]], no_controls, ())
     assert rest.tolist() == together[3:].tolist()
+
+
+def test_controls_have_their_turns_in_a_batch(cell_table: ScoreTable) -> None:
+    """Each once, in their order, passing over one that was chosen for its bound; without any left, bounds choose."""
+    space = cell_table.space
+    posterior = Posterior(carried(), Evaluations.of(space, labels(cell_table, 10)))
+    rows = posterior.kernel.reference[:50]
+    none = torch.empty(0, space.num_slots, dtype=torch.long)
+    best = posterior.batch(rows, 3, 0.5, none, torch.empty(0, dtype=torch.long), ())
+    worst = posterior.mean(rows).argsort()[:2]
+    controls = torch.cat([best[:1], worst])
+    found = posterior.batch(rows, 6, 0.5, none, controls, (1, 3, 4))
+    assert found[0] == best[0] and found[1] == worst[0] and found[3] == worst[1]
+    assert len(set(found.tolist())) == 6 and found[4] not in controls
+    later = posterior.batch(rows, 2, 0.5, rows[found[:3]], torch.cat([worst[1:], worst[:1]]), (0,))
+    assert later.tolist() == found[3:5].tolist()
 
 
 # ---------------------------------------------------------------------- calls
