@@ -23,8 +23,7 @@ SPARE = 256  # best candidates, beside those that are taken or asked for, that p
 RANDOM = 512  # random architectures beside them
 # Standard deviations that are added to the mean: more explores more.
 EXPLORATION = 0.5
-# Every so many of so many first proposals are controls.
-CONTROL, CONTROLLED = 5, 20
+CONTROLS = (4, 9, 14, 19)  # which proposals, counted from 0, are controls
 FILLING = tuple(4**k for k in range(3, 10))  # random architectures, in turn, where candidates are too few
 LARGEST_SEED = 2**40  # a generator's own seed has 64 bits, and is a multiple of this one
 SEED_STEP = 1_000_003  # a prime larger than any number of evaluations, so that seeds share no generator
@@ -95,7 +94,7 @@ class Candidates:
         candidates = torch.cat([candidates, posterior.kernel.reference[:RANDOM]])
         candidates = self._filled(candidates, taken, num, fixed)
         pending = stacked(self.space, record.pending)
-        turns = [turn for turn in range(num) if len(taken) + turn in range(CONTROL - 1, CONTROLLED, CONTROL)]
+        turns = [turn for turn in range(num) if len(taken) + turn in CONTROLS]
         controls = self._controls(posterior, candidates, fixed) if turns else torch.empty(0, dtype=torch.long)
         return candidates[posterior.batch(candidates, num, EXPLORATION, pending, controls, turns)]
 
