@@ -23,7 +23,8 @@ SPARE = 256  # best candidates, beside those that are taken or asked for, that p
 RANDOM = 512  # random architectures beside them
 # Standard deviations that are added to the mean: more explores more.
 EXPLORATION = 0.5
-CONTROLS = (4, 9, 14, 19)  # which proposals, counted from 0, are controls
+# Every so many proposals one is a control, until there are so many of the worse half.
+CONTROL, CONTROLS = 5, 4
 FILLING = tuple(4**k for k in range(3, 10))  # random architectures, in turn, where candidates are too few
 LARGEST_SEED = 2**40  # a generator's own seed has 64 bits, and is a multiple of this one
 SEED_STEP = 1_000_003  # a prime larger than any number of evaluations, so that seeds share no generator
@@ -63,9 +64,8 @@ class Candidates:
 
         Of random ones, and of those of the highest upper confidence bound that changing one slot of the pool, of
         evaluated and of random architectures leads to, the highest are taken one after the other, as if each had been
-        evaluated with the score that is expected. Some of the first are controls instead: random ones of the worse
-        half by what is carried over. Only scores are compared, so that good ones alone, as they seem, could not show
-        that others are better.
+        evaluated with the score that is expected. Some of the first are controls instead, see `_controls`: scores only
+        order what was evaluated, and where all of that was expected to be good, they say nothing of the rest.
 
         Parameters
         ----------
@@ -94,22 +94,38 @@ class Candidates:
         candidates = torch.cat([candidates, posterior.kernel.reference[:RANDOM]])
         candidates = self._filled(candidates, taken, num, fixed)
         pending = stacked(self.space, record.pending)
-        turns = [turn for turn in range(num) if len(taken) + turn in CONTROLS]
-        controls = self._controls(posterior, candidates, fixed) if turns else torch.empty(0, dtype=torch.long)
+        controls, turns = self._controls(posterior, candidates, taken, num, fixed)
         return candidates[posterior.batch(candidates, num, EXPLORATION, pending, controls, turns)]
 
     def _controls(
-        self, posterior: Posterior, candidates: torch.Tensor, fixed: Mapping[int, int] | None
-    ) -> torch.Tensor:
-        """Positions of the candidates that are random and of the worse half, in the order of the seed."""
+        self,
+        posterior: Posterior,
+        candidates: torch.Tensor,
+        taken: torch.Tensor,
+        num: int,
+        fixed: Mapping[int, int] | None,
+    ) -> tuple[torch.Tensor, list[int]]:
+        """Candidates that are random and of the worse half by what is carried over, and when they are due.
+
+        Returns
+        -------
+        LongTensor (c,), list of int
+            Positions of the candidates, in the order of the seed, and which of the `num` proposals are controls. Of
+            all that is told or asked for, each fifth of the first twenty is one, and later each fifth until four are
+            of that half.
+        """
+        due = [turn for turn in range(num) if (len(taken) + turn) % CONTROL == CONTROL - 1]
         random = self._with(fixed, posterior.kernel.reference[:RANDOM])
-        if not len(random):
-            return torch.empty(0, dtype=torch.long)
+        if not due or not len(random):
+            return torch.empty(0, dtype=torch.long), []
         random = random[torch.randperm(len(random), generator=torch.Generator().manual_seed(self.seed * SEED_STEP))]
-        expected = posterior.carried.mean(posterior.carried.inputs(random))
-        worse = random[expected < expected.median()]  # none where nothing is expected
+        expected = posterior.carried.mean(posterior.carried.inputs(torch.cat([random, taken])))
+        average = expected[: len(random)].median()
+        lacking = max(0, CONTROLS - int((expected[len(random) :] < average).sum()))
+        first = [turn for turn in due if len(taken) + turn < CONTROL * CONTROLS]
+        worse = random[expected[: len(random)] < average]  # none where nothing is expected
         found = self.space.keys(worse)[:, None] == self.space.keys(candidates)
-        return found.int().argmax(1)[found.any(1)]
+        return found.int().argmax(1)[found.any(1)], due[: max(len(first), lacking)]
 
     def _with(self, fixed: Mapping[int, int] | None, rows: torch.Tensor) -> torch.Tensor:
         """Architectures with fixed choices, those that are valid with them."""

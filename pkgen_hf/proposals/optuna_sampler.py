@@ -34,7 +34,7 @@ ATTEMPTS = 10  # proposals for one trial while other workers propose the same at
 
 
 class PKGenSampler(BaseSampler):
-    """Proposes what `Proposer` does, from the finished and running trials of an Optuna study.
+    """Proposes what `Proposer` does, controls included, from the finished and running trials of an Optuna study.
 
     The objective gets its architecture from `architecture`, which suggests a categorical parameter for each slot. All
     are proposed together, once for each trial, and a proposal is valid and new: neither evaluated, nor failed, nor

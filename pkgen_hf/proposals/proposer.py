@@ -27,9 +27,9 @@ class Proposer:
     """Proposes architectures to train and learns from their scores, one batch at a time.
 
     ``ask`` and ``tell`` may be called in any order and number; nothing but these evaluations is learnt from. The
-    same checkpoint, seed and scores give the same proposals, in one run or resumed. An architecture that is evaluated
-    several times (with several seeds) has the mean of its scores; a score of NaN is a training that failed, ranked
-    below all others.
+    same checkpoint, seed and scores give the same proposals, asked for in the same batches, in one run or resumed. An
+    architecture that is evaluated several times (with several seeds) has the mean of its scores; a score of NaN is a
+    training that failed, ranked below all others.
 
     Parameters
     ----------
@@ -83,8 +83,9 @@ class Proposer:
     def ask(self, num: int = 1) -> list[Architecture]:
         """The next architectures to train, in order; none of them is evaluated or pending.
 
-        The most promising come first, but every fifth of the first twenty is a random one of the half that is expected
-        to be worse: a control, without which scores could not show that what is carried over is wrong.
+        The most promising come first. Every fifth of the first twenty, told ones included, is a control: a random one
+        of the half that was expected to be worse before any score, without which scores could not show that what is
+        carried over is wrong. If too few of that half were told, later ones make up for it.
 
         Raises
         ------
