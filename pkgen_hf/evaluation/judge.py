@@ -47,8 +47,8 @@ class Judge:
         if self.error is None:
             return 0.0
         known = self._choices(self.table.indices[~self.table.column(self.task).isnan()]).any(0)
-        population = uniform_within(Limits(self.space, self.task), POPULATION, torch.Generator().manual_seed(0))
-        return float((self._choices(population) & ~known).flatten(1).any(1).double().mean())
+        unknown = self._choices(_population(Limits(self.space, self.task))) & ~known
+        return float(unknown.flatten(1).any(1).double().mean())
 
     def _choices(self, rows: torch.Tensor) -> torch.Tensor:
         """Which choices have an effect, ``BoolTensor (n, slots, choices)``."""
@@ -81,7 +81,7 @@ class Judge:
                 rows = rows[limits.within(rows)] if limits else rows
                 scores = self.table.scores(rows, self.task)
             else:
-                scores = self.scores(uniform_within(limits, POPULATION, torch.Generator().manual_seed(0)))
+                scores = self.scores(_population(limits))
             self._references[name] = scores.sort().values
         return self._references[name]
 
@@ -96,3 +96,8 @@ class Judge:
         rows, scores = self.table.distinct_rows(self.table.column(self.task))
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:num]
         return self.table.indices[rows[order]], scores[order]
+
+
+def _population(limits: Limits) -> torch.Tensor:
+    """Uniform random architectures within limits, always the same, ``LongTensor (up to POPULATION, slots)``."""
+    return uniform_within(limits, POPULATION, torch.Generator().manual_seed(0))

@@ -24,7 +24,7 @@ RANDOM = 512  # random architectures beside them
 # Standard deviations that are added to the mean: more explores more.
 EXPLORATION = 0.5
 # Every so many proposals one is a control, until there are so many of the worse half.
-CONTROL, CONTROLS = 5, 4
+CONTROL_EVERY, CONTROLS = 5, 4
 FILLING = tuple(4**k for k in range(3, 10))  # random architectures, in turn, where candidates are too few
 LARGEST_SEED = 2**40  # a generator's own seed has 64 bits, and is a multiple of this one
 SEED_STEP = 1_000_003  # a prime larger than any number of evaluations, so that seeds share no generator
@@ -114,7 +114,7 @@ class Candidates:
             all that is told or asked for, each fifth of the first twenty is one, and later each fifth until four are
             of that half.
         """
-        due = [turn for turn in range(num) if (len(taken) + turn) % CONTROL == CONTROL - 1]
+        due = [turn for turn in range(num) if (len(taken) + turn) % CONTROL_EVERY == CONTROL_EVERY - 1]
         random = self._with(fixed, posterior.kernel.reference[:RANDOM])
         if not due or not len(random):
             return torch.empty(0, dtype=torch.long), []
@@ -122,7 +122,7 @@ class Candidates:
         expected = posterior.carried.mean(posterior.carried.inputs(torch.cat([random, taken])))
         average = expected[: len(random)].median()
         lacking = max(0, CONTROLS - int((expected[len(random) :] < average).sum()))
-        first = [turn for turn in due if len(taken) + turn < CONTROL * CONTROLS]
+        first = [turn for turn in due if len(taken) + turn < CONTROL_EVERY * CONTROLS]
         worse = random[expected[: len(random)] < average]  # none where nothing is expected
         found = self.space.keys(worse)[:, None] == self.space.keys(candidates)
         return found.int().argmax(1)[found.any(1)], due[: max(len(first), lacking)]

@@ -317,6 +317,7 @@ def _parsed(text: str, first: int = 1) -> Any:
 
 
 def _json_entry(place: str, record: Any) -> tuple[str, str, Any]:
+    """The place, architecture and score of one object of JSON; ValueError that names the place if it lacks one."""
     if not isinstance(record, dict) or not all(name in record for name in COLUMNS):
         raise ValueError(f'{place}: expected {{"architecture": ..., "score": ...}}, got {shortened(record)}')
     string = record["architecture"]
